@@ -1,0 +1,232 @@
+"""The frozen OpenCLIP model that every modality is aligned to.
+
+Names: `mini` (shipped), `MODEL/TAG` (any pretrained OpenCLIP model), `MODEL/FILE` (a checkpoint of a known
+architecture), `hf-hub:ORG/REPO`, or a folder in OpenCLIP's own layout (`open_clip_config.json` beside the weights,
+and `bpe.txt.gz` if it brings a vocabulary of its own).
+
+Shapes: B batch, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from binder.builtin import read_image
+from binder.encoder import Encoder
+from binder.errors import AnchorError, ItemError, nearest
+from binder.modality import Item
+
+log = logging.getLogger(__name__)
+
+SHIPPED = Path(__file__).parent / "anchors"
+
+
+class Anchor:
+    """A frozen CLIP: two towers, their preprocessing, and the fingerprint of their space.
+
+    A plain class on purpose: an encoder that holds one does not get its weights into its own `state_dict`.
+    Pickled (for worker processes) it leaves the weights behind and keeps what `preprocess` needs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: torch.nn.Module,
+        preprocess: dict[str, Any],  # OpenCLIP's preprocess_cfg: size, mean, std, interpolation, resize_mode
+        tokenizer: Any,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.name = name
+        self.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # PIL -> (3, H, W) float
+        self.tokenizer = tokenizer  # list of str -> (B, L) int64
+        self.card = card or {}
+        self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
+        self.fingerprint = _fingerprint(model, preprocess, tokenizer)
+        with torch.inference_mode():
+            self.embed_dim = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
+
+    @property
+    def model(self) -> torch.nn.Module:
+        if self._model is None:
+            raise AnchorError(f"anchor {self.name}: a worker process has no weights; only `preprocess` runs there")
+        return self._model
+
+    @property
+    def visual(self) -> torch.nn.Module:
+        """The image tower, for encoders that start from it: (B, 3, H, W) -> (B, D)."""
+        return self.model.visual  # type: ignore[return-value]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor on cosines that this CLIP was trained with."""
+        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+
+    def to(self, device: str | torch.device) -> Anchor:
+        self.model.to(device)
+        return self
+
+    def encode_image(self, batch: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), not normalised."""
+        return self.model.encode_image(batch)  # type: ignore[operator]
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """(B, L) -> (B, D), not normalised."""
+        return self.model.encode_text(tokens)  # type: ignore[operator]
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """Words outside the vocabulary that the anchor's card states; [] where the card states none."""
+        known = self.card.get("vocabulary")
+        if not known:
+            return []
+        return sorted({w for t in texts for w in re.findall(r"[a-z]+", t.lower())} - set(known))
+
+    def checksum(self) -> str:
+        """Hash of the weights as they are now, to show that nothing trained them."""
+        return _hash_weights(self.model)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
+
+
+class ImageTower(Encoder):
+    """The anchor's image tower as an encoder with nothing to train."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        super().__init__()
+        self.anchor = anchor
+
+    def preprocess(self, item: Item) -> Tensor:
+        return self.anchor.transform(read_image(item)).unsqueeze(0)
+
+    def features(self, batch: Tensor) -> Tensor:
+        return self.anchor.encode_image(batch)
+
+    def head(self, features: Tensor) -> Tensor:
+        return features
+
+
+class TextTower(Encoder):
+    """The anchor's text tower as an encoder with nothing to train."""
+
+    def __init__(self, anchor: Anchor) -> None:
+        super().__init__()
+        self.anchor = anchor
+
+    def preprocess(self, item: Item) -> Tensor:
+        if not isinstance(item, str):
+            raise ItemError(item, f"expected text, got {type(item).__name__}")
+        if not item.strip():
+            raise ItemError(repr(item), "empty text")
+        tokens = self.anchor.tokenizer([item])
+        if int(tokens[0, -1]) != 0:
+            log.warning("text fills the anchor's %d tokens, the rest is cut: %.60s...", tokens.shape[1], item)
+        return tokens
+
+    def features(self, batch: Tensor) -> Tensor:
+        return self.anchor.encode_text(batch)
+
+    def head(self, features: Tensor) -> Tensor:
+        return features
+
+
+def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
+    """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights."""
+    import open_clip
+
+    model_name, pretrained, folder = _resolve(name)
+    try:
+        model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
+        preprocess = open_clip.get_model_preprocess_cfg(model)
+        bpe = folder / "bpe.txt.gz" if folder else None
+        own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
+        tokenizer = open_clip.get_tokenizer(model_name, **own)
+    except Exception as error:
+        raise AnchorError(f"anchor {name!r} could not be loaded: {_reason(error)}") from error
+    return Anchor(name, model, preprocess, tokenizer, _card(folder)).to(device)
+
+
+def available() -> list[tuple[str, str]]:
+    """(name, what it is) of every anchor that can be asked for by name: shipped ones, then OpenCLIP's pretrained."""
+    import open_clip
+
+    shipped = [(p.name, f"shipped: {(_card(p) or {}).get('summary', 'works offline')}") for p in _shipped()]
+    return shipped + [(f"{m}/{tag}", "OpenCLIP pretrained, downloaded once") for m, tag in open_clip.list_pretrained()]
+
+
+def _resolve(name: str) -> tuple[str, str | None, Path | None]:
+    """Name -> (OpenCLIP's model name, pretrained tag or file, local folder)."""
+    import open_clip
+
+    shipped = {p.name: p for p in _shipped()}
+    folder = shipped.get(name, Path(name).expanduser())
+    if folder.is_dir():
+        if not (folder / "open_clip_config.json").is_file():
+            raise AnchorError(f"anchor folder {folder}: no open_clip_config.json in it")
+        return f"local-dir:{folder}", None, folder
+    if name.startswith("hf-hub:"):
+        return name, None, None
+    architecture, slash, rest = name.partition("/")
+    architectures = open_clip.list_models()
+    if not slash or architecture not in architectures:
+        hint = nearest(name, [*shipped, *architectures])
+        raise AnchorError(
+            f"unknown anchor {name!r}{hint}: expected {', '.join(shipped)}, MODEL/TAG as `binder anchors list` "
+            "shows them, MODEL/CHECKPOINT_FILE, hf-hub:ORG/REPO or a folder"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if rest not in tags and not Path(rest).is_file():
+        raise AnchorError(
+            f"anchor {name!r}: {rest!r} is neither a file nor a pretrained tag of {architecture}"
+            f"{nearest(rest, tags) or '; tags: ' + (', '.join(tags) or 'none')}"
+        )
+    return architecture, rest, None
+
+
+def _shipped() -> list[Path]:
+    return sorted(p.parent for p in SHIPPED.glob("*/open_clip_config.json"))
+
+
+def _card(folder: Path | None) -> dict[str, Any] | None:
+    path = folder / "card.json" if folder else None
+    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+
+
+def _reason(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if re.search(r"resolve|connect|offline|timed? ?out|network|Max retries|locate the file", text, re.IGNORECASE):
+        return (
+            "its weights are not on this machine and could not be downloaded; "
+            "offline, use 'mini', a local folder or MODEL/CHECKPOINT_FILE"
+        )
+    return f"{type(error).__name__}: {text[:300]}"
+
+
+def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:
+    digest = hashlib.sha256(_hash_weights(model).encode())
+    digest.update(json.dumps(preprocess, sort_keys=True, default=list).encode())
+    probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # tells vocabularies apart
+    digest.update(tokenizer(probe).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _hash_weights(model: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for key, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,69 @@
+"""What can go wrong, by whom it can be put right.
+
+BinderError                 anything a user can mend; the command line prints it as one line, exit status 2
+├── ConfigError             an unknown key, a value out of range
+├── ManifestError           a pairs or items file: names file and row
+├── ItemError               one item cannot be read; skipped and counted unless --strict
+├── PluginError             an unknown modality, a broken or duplicate plugin
+├── AnchorError             an unknown anchor, weights that do not cover the model
+├── SpaceError              vectors or encoders of different spaces
+├── RunError                a run folder or an aligned encoder: exists, is missing, is damaged
+└── TrainingError           the loss is not finite, nothing is left to train on
+
+Anything else that is raised is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BinderError(Exception):
+    """Base of every error a user can mend. `str(error)` is one line."""
+
+
+class ConfigError(BinderError):
+    """A configuration holds an unknown key or an unusable value."""
+
+
+class ManifestError(BinderError):
+    """A pairs or items file cannot be used; the message names file and row."""
+
+
+class ItemError(BinderError):
+    """One item cannot be read. `item` says which, `reason` why."""
+
+    def __init__(self, item: object, reason: str) -> None:
+        self.item = item if isinstance(item, str) else str(item)
+        self.reason = reason
+        super().__init__(f"{self.item[:200]}: {reason}")
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
+        return type(self), (self.item, self.reason)  # crosses process borders whole
+
+
+class PluginError(BinderError):
+    """A modality is unknown, or the plugin that provides it is broken."""
+
+
+class AnchorError(BinderError):
+    """An anchor is unknown, or its weights could not be loaded completely."""
+
+
+class SpaceError(BinderError):
+    """Vectors, encoders or indexes belong to different spaces."""
+
+
+class RunError(BinderError):
+    """A run folder or aligned encoder exists already, is missing or is damaged."""
+
+
+class TrainingError(BinderError):
+    """Training cannot start or cannot go on."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' for the closest of `known`, or '' where none is close."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,27 @@
+"""The hooks a plugin may implement. Entry-point group: `binder`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from binder.modality import Modality
+
+PROJECT = "binder"
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def binder_register_modalities() -> Sequence[Modality]:  # type: ignore[empty-body]
+    """The modalities this plugin provides."""
+
+
+@hookspec
+def binder_register_commands(cli: click.Group) -> None:
+    """Add commands to the `binder` command line."""

@@ -1,0 +1,64 @@
+"""Retrieval and classification metrics. NumPy only.
+
+Shapes: Q queries, N targets, D embed_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binder.vectors import Vectors
+
+CHUNK = 512  # queries scored at a time, so that memory stays bounded
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How well queries find their targets. Rates are 0..1."""
+
+    n: int  # queries
+    n_targets: int
+    r1: float
+    r5: float
+    r10: float
+    median_rank: float  # of the best match, counted from 1
+    map: float  # mean average precision, telling where several targets match
+    chance_r1: float  # R@1 of a random order
+
+
+def retrieval(queries: Vectors, targets: Vectors, relevant: Sequence[NDArray[np.int64]]) -> Retrieval:
+    """(Q, D), (N, D) unit vectors; for each query the positions of its matching targets (at least one).
+
+    A wrong target that ties with the best right one is ranked before it, so that a constant embedding scores nothing.
+    """
+    ranks = np.empty(len(queries), np.int64)
+    precisions = np.empty(len(queries))
+    for start in range(0, len(queries), CHUNK):
+        scores = queries[start : start + CHUNK] @ targets.T
+        for i, row in enumerate(scores, start=start):
+            ranks[i], precisions[i] = _rank(row, relevant[i])
+    return Retrieval(
+        n=len(queries),
+        n_targets=len(targets),
+        r1=float((ranks <= 1).mean()),
+        r5=float((ranks <= 5).mean()),
+        r10=float((ranks <= 10).mean()),
+        median_rank=float(np.median(ranks)),
+        map=float(precisions.mean()),
+        chance_r1=float(np.mean([len(np.unique(r)) / len(targets) for r in relevant])),
+    )
+
+
+def _rank(scores: NDArray[np.float32], relevant: NDArray[np.int64]) -> tuple[int, float]:
+    """Scores of one query -> rank of its best match, average precision."""
+    right = np.zeros(len(scores), bool)
+    right[relevant] = True
+    hits = np.sort(scores[right])[::-1]
+    wrong = np.sort(scores[~right])
+    before = len(wrong) - np.searchsorted(wrong, hits, side="left")  # wrong ones that score at least as much
+    order = np.arange(1, len(hits) + 1)
+    return int(before[0]) + 1, float(np.mean(order / (order + before)))

@@ -1,0 +1,173 @@
+"""Discovery of plugins: each entry point on its own, broken ones kept with their error. Free of torch."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from binder import hookspecs
+from binder.errors import PluginError, nearest
+from binder.modality import Modality
+
+if TYPE_CHECKING:
+    import click
+
+log = logging.getLogger(__name__)
+
+BUILTIN = "binder"  # the core's own plugin: image and text
+
+
+@dataclass
+class Plugin:
+    """One installed plugin and what became of it."""
+
+    name: str
+    version: str
+    modalities: list[Modality] = field(default_factory=list)
+    error: str | None = None  # why it is unusable, in one line
+
+
+@dataclass(frozen=True)
+class KnownPlugin:
+    """A plugin of this project that may not be installed."""
+
+    distribution: str
+    folder: str  # in a checkout of the project
+    summary: str
+
+
+class Registry:
+    """The modalities of all plugins that load; the errors of those that do not."""
+
+    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint], only: set[str] | None = None) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        import binder.builtin
+
+        self._add(BUILTIN, _version("modality-binder"), binder.builtin)
+        for entry_point in sorted(entry_points, key=lambda e: (e.name, e.value)):
+            if only is not None and entry_point.name not in only:
+                continue
+            dist = entry_point.dist
+            self._load(entry_point, dist.version if dist else "?")
+        if only is not None:
+            for name in sorted(only - {plugin.name for plugin in self.plugins}):
+                self.plugins.append(Plugin(name, "?", error="named in BINDER_PLUGINS but not installed"))
+
+    def names(self) -> list[str]:
+        """Names of the usable modalities, the anchor's own first."""
+        return [m.name for p in self.plugins for m in p.modalities if len(self._owners(m.name)) == 1]
+
+    def modalities(self) -> list[Modality]:
+        return [self.get(name) for name in self.names()]
+
+    def get(self, name: str) -> Modality:
+        """The modality of that name. Raises PluginError: what is wrong with its plugin, or how to install it."""
+        owners = self._owners(name)
+        if len(owners) == 1:
+            return next(m for m in owners[0].modalities if m.name == name)
+        if owners:
+            both = " and ".join(f"{p.name} {p.version}" for p in owners)
+            raise PluginError(f"modality {name!r} is provided by {both}; uninstall one, or choose with BINDER_PLUGINS")
+        raise PluginError(self._unknown(name))
+
+    def owner(self, name: str) -> Plugin:
+        """The plugin that provides a modality. Raises PluginError as `get` does."""
+        self.get(name)
+        return self._owners(name)[0]
+
+    def by_suffix(self, suffix: str) -> list[Modality]:
+        """The modalities that claim a suffix such as '.wav'."""
+        return [m for m in self.modalities() if suffix.lower() in m.suffixes]
+
+    def register_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands; one that fails is reported, the others go on."""
+        for impl in self._manager.hook.binder_register_commands.get_hookimpls():
+            try:
+                impl.function(cli)
+            except Exception as error:
+                log.warning("plugin %s: its commands could not be added: %s", impl.plugin_name, _one_line(error))
+
+    def _owners(self, name: str) -> list[Plugin]:
+        return [p for p in self.plugins if any(m.name == name for m in p.modalities)]
+
+    def _load(self, entry_point: importlib.metadata.EntryPoint, version: str) -> None:
+        try:
+            module = entry_point.load()
+        except BaseException as error:  # a plugin may even call sys.exit() on import
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            self.plugins.append(Plugin(entry_point.name, version, error=f"import failed: {_one_line(error)}"))
+            return
+        self._add(entry_point.name, version, module)
+
+    def _add(self, name: str, version: str, module: ModuleType | Any) -> None:
+        plugin = Plugin(name, version)
+        self.plugins.append(plugin)
+        try:
+            self._manager.register(module, name=f"{name}#{len(self.plugins)}")
+            self._manager.check_pending()
+            plugin.modalities = _modalities_of(module)
+        except Exception as error:
+            plugin.error = _one_line(error)
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+
+    def _unknown(self, name: str) -> str:
+        known = known_plugins()
+        broken = [p for p in self.plugins if p.error and name in p.name]
+        if broken:
+            return f"modality {name!r}: plugin {broken[0].name} {broken[0].version} is broken: {broken[0].error}"
+        if name in known:
+            return f"modality {name!r} is not installed; install it with: binder plugins install {name}"
+        names = self.names()
+        hint = nearest(name, [*names, *known]) or f"; installed: {', '.join(names)}"
+        return f"unknown modality {name!r}{hint}"
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process: all installed plugins, or those that BINDER_PLUGINS=a,b names."""
+    only = os.environ.get("BINDER_PLUGINS")
+    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
+    return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), names)
+
+
+@cache
+def known_plugins() -> Mapping[str, KnownPlugin]:
+    """The project's own plugins by short name, installed or not (`known_plugins.toml`)."""
+    table = tomllib.loads((Path(__file__).parent / "known_plugins.toml").read_text(encoding="utf-8"))
+    return {name: KnownPlugin(**entry) for name, entry in table.items()}
+
+
+def _modalities_of(module: Any) -> list[Modality]:
+    hook = getattr(module, "binder_register_modalities", None)
+    modalities = list(hook()) if hook is not None else []
+    for modality in modalities:
+        if not isinstance(modality, Modality):
+            raise TypeError(
+                f"binder_register_modalities must return binder.Modality records, got {type(modality).__name__}"
+            )
+    return modalities
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
+def _one_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".replace("\n", " ")[:300]

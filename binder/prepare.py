@@ -1,0 +1,191 @@
+"""From the rows of a manifest to what a run trains on: targets encoded, rows split, items read.
+
+Shapes: N rows, U unique targets, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from binder import encode, evaluate, training
+from binder.anchor import Anchor
+from binder.config import AlignConfig
+from binder.encode import Progress
+from binder.encoder import Encoder
+from binder.errors import ManifestError
+from binder.evaluate import Column, Side
+from binder.manifest import Row
+from binder.modality import EncoderConfig, Item, Modality
+from binder.plugins import registry
+from binder.split import split_rows
+
+SAMPLE = 256  # training items that `Modality.adapt` looks at
+
+
+@dataclass
+class Task:
+    """What to align, and what is found out on the way."""
+
+    kind: Modality
+    config: EncoderConfig
+    anchor: Anchor
+    to: list[str]  # the anchor modalities trained against
+    settings: AlignConfig
+    split: str | None = None  # column that says which rows train
+    group: str | None = None  # column whose equal values stay together
+    strict: bool = False
+    workers: int = 0
+    progress: Progress = encode.silent
+    skipped: list[tuple[str, str]] = field(default_factory=list)  # file:row and reason
+    anchor_encoded: int = 0  # anchor items that went through a tower: 0 when the cache knew them all
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run needs."""
+
+    encoder: Encoder
+    config: EncoderConfig  # with what was adapted to the data
+    data: training.Data
+    val_items: list[bytes]  # content keys of the held-out items, in the collection of `data`
+    val_sides: dict[str, Side]  # the anchor modalities of the held-out rows, those not trained against too
+    counts: dict[str, int]
+    fingerprint: str  # of the training rows
+
+
+def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
+    """Read and encode everything. Raises ManifestError where fewer than two rows are left to train on."""
+    name = task.kind.name
+    rows = [row for row in rows if name in row.items and any(t in row.items for t in task.to)]
+    columns = {t: evaluate.column(rows, t) for t in task.to}
+    sides = {t: _encode(task, t, column) for t, column in columns.items()}
+    items = evaluate.column(rows, name)
+    _skip(task, [(where, str(error)) for where, error in items.bad])
+    usable = [i for i in range(len(rows)) if items.keys[i] and any(side.of_row[i] >= 0 for side in sides.values())]
+    train, val = _split(task, rows, usable, items, columns.get("image"))
+
+    config, encoder = _build(task, [rows[i].items[name] for i in train])
+    collection, failed = encode.preprocessed(
+        encoder,
+        [rows[i].items[name] for i in train + val],
+        [items.keys[i] or b"" for i in train + val],
+        f"items-{name}-{_stamp(name, config)}",
+        workers=task.workers,
+        strict=task.strict,
+        stage=f"reading {name}",
+        progress=task.progress,
+    )
+    _skip(task, [(items.where[key], str(error)) for key, error in failed.items()])
+    train = [i for i in train if items.keys[i] not in failed]
+    val = [i for i in val if items.keys[i] not in failed]
+    if len(train) < 2:
+        first = f"; the first problem: {': '.join(task.skipped[0])}" if task.skipped else ""
+        raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
+
+    keys = [items.keys[i] or b"" for i in train]
+    number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+    device = task.anchor.device
+    data = training.Data(
+        items=collection,
+        first=collection.first(keys),
+        counts=np.array([collection.count(key) for key in keys]),
+        item_of_row=torch.tensor([number[key] for key in keys], device=device),
+        targets={t: _targets(side.restrict(train), device) for t, side in sides.items()},
+    )
+    others = {m.name for m in registry().modalities() if m.frozen} - set(sides)
+    val_rows = [rows[i] for i in val]
+    val_sides = {t: side.restrict(val) for t, side in sides.items()}
+    val_sides |= {t: _encode(task, t, evaluate.column(val_rows, t)) for t in sorted(others)}
+    counts = {
+        "rows": len(rows),
+        "train": len(train),
+        "val": len(val),
+        "skipped": len(task.skipped),
+        "items": len(number),
+        "anchor_encoded": task.anchor_encoded,
+    }
+    present = {t: side for t, side in val_sides.items() if (side.of_row >= 0).any()}
+    fingerprint = _fingerprint(keys, [columns[t].keys[i] for t in task.to for i in train])
+    return Prepared(encoder, config, data, [items.keys[i] or b"" for i in val], present, counts, fingerprint)
+
+
+def _encode(task: Task, modality: str, column: Column) -> Side:
+    """The frozen vectors of one anchor modality, from the cache where it knows them."""
+    kind = registry().get(modality)
+    tower = kind.build(kind.config(), task.anchor)
+
+    def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
+        encoded = encode.encode(
+            tower,
+            items,
+            keys=keys,
+            cache=f"vectors-{modality}-{task.anchor.fingerprint}",
+            workers=task.workers,
+            strict=task.strict,
+            stage=f"encoding {modality}",
+            progress=task.progress,
+        )
+        task.anchor_encoded += encoded.computed
+        return encoded
+
+    side, bad = evaluate.side(column, embed)
+    _skip(task, [(where, str(error)) for where, error in bad])
+    return side
+
+
+def _split(
+    task: Task, rows: Sequence[Row], usable: list[int], items: Column, images: Column | None
+) -> tuple[list[int], list[int]]:
+    """Positions that train and that are held out; rows that share a recording or a picture stay together."""
+    name = task.kind.name
+    images = images or evaluate.column(rows, "image")
+    links: list[list[Hashable]] = []
+    for i in usable:
+        own: list[Hashable] = [(name, items.keys[i])]
+        if images.keys[i] is not None:
+            own.append(("image", images.keys[i]))
+        links.append(own)
+    train, val = split_rows(
+        [rows[i] for i in usable],
+        links,
+        column=task.split,
+        group=task.group,
+        fraction=task.settings.train.val_fraction,
+        seed=task.settings.seed,
+    )
+    return [usable[i] for i in train], [usable[i] for i in val]
+
+
+def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
+    """The encoder with fresh weights, its open settings filled from a sample of the training items."""
+    config = task.config
+    if task.kind.adapt is not None and items:
+        config = task.kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
+    torch.manual_seed(task.settings.seed)
+    return config, task.kind.build(config, task.anchor)
+
+
+def _stamp(name: str, config: EncoderConfig) -> str:
+    """Names the preprocessing: the plugin, its version and the configuration."""
+    owner = registry().owner(name)
+    return hashlib.sha256(f"{owner.name} {owner.version} {config.model_dump_json()}".encode()).hexdigest()[:16]
+
+
+def _targets(side: Side, device: torch.device) -> training.Targets:
+    return training.Targets(torch.from_numpy(side.vectors).to(device), torch.from_numpy(side.of_row).to(device))
+
+
+def _fingerprint(items: Sequence[bytes], targets: Sequence[bytes | None]) -> str:
+    digest = hashlib.sha256()
+    for key in [*items, *targets]:
+        digest.update(key or b"-")
+    return digest.hexdigest()[:32]
+
+
+def _skip(task: Task, problems: Sequence[tuple[str, str]]) -> None:
+    task.skipped += [problem for problem in problems if problem not in task.skipped]

@@ -1,0 +1,191 @@
+"""For authors of plugins: a tiny random anchor, and the contract every encoder is held to.
+
+    class TestMine(EncoderContract):
+        modality = MINE
+        config = {"width": 32}
+
+        def items(self, tmp_path): ...   # at least two readable items that differ
+        def broken(self, tmp_path): ...  # unreadable ones: empty, truncated, of another kind
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from binder.anchor import Anchor
+from binder.config import validate
+from binder.encoder import Encoder
+from binder.errors import ConfigError, ItemError
+from binder.modality import Item, Modality
+
+TINY = {
+    "embed_dim": 32,
+    "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+TINY_PREPROCESS = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+
+
+def tiny_anchor(seed: int = 0) -> Anchor:
+    """A CLIP of OpenCLIP's architecture with random weights, D = 32, made in a moment. For tests only."""
+    import open_clip
+
+    tokenizer = open_clip.SimpleTokenizer(context_length=16)
+    return Anchor("tiny", _tiny_model(seed), TINY_PREPROCESS, tokenizer)
+
+
+def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
+    """The same model as a folder in OpenCLIP's own layout, which `--anchor FOLDER` loads."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {"model_cfg": TINY, "preprocess_cfg": TINY_PREPROCESS}
+    (folder / "open_clip_config.json").write_text(json.dumps(config), encoding="utf-8")
+    save_file(_tiny_model(seed).state_dict(), folder / "open_clip_model.safetensors")
+    return folder
+
+
+def _tiny_model(seed: int) -> torch.nn.Module:
+    from open_clip.model import CLIP
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIP(**json.loads(json.dumps(TINY)))
+
+
+class EncoderContract:
+    """What every encoder promises. Inherit, say what the items are; nothing is skipped."""
+
+    modality: Modality
+    config: dict[str, Any] = {}  # noqa: RUF012  # a small one, so that the suite is fast
+
+    def items(self, tmp_path: Path) -> Sequence[Item]:
+        """At least two readable items that differ."""
+        raise NotImplementedError
+
+    def broken(self, tmp_path: Path) -> Sequence[Item]:
+        """Items that cannot be read; `missing`, empty and random bytes are added by the suite."""
+        return []
+
+    @pytest.fixture
+    def anchor(self) -> Anchor:
+        return tiny_anchor()
+
+    @pytest.fixture
+    def encoder(self, anchor: Anchor, tmp_path: Path) -> Encoder:
+        config = validate(self.modality.config, self.config, self.modality.name)
+        if self.modality.adapt is not None:
+            config = self.modality.adapt(config, self.items(tmp_path))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return self.modality.build(config, anchor).eval()
+
+    def test_windows_have_one_shape_and_match_their_spans(self, encoder: Encoder, tmp_path: Path) -> None:
+        windows = [(item, encoder.preprocess(item)) for item in self.items(tmp_path)]
+        assert len({(x.shape[1:], x.dtype) for _, x in windows}) == 1
+        for item, x in windows:
+            spans = encoder.spans(item)
+            assert x.shape[0] >= 1
+            assert spans is None or len(spans) == x.shape[0]
+
+    def test_forward_gives_a_finite_row_of_the_anchors_width(
+        self, encoder: Encoder, anchor: Anchor, tmp_path: Path
+    ) -> None:
+        z_BD = self._embed(encoder, tmp_path)
+        assert z_BD.shape[1] == anchor.embed_dim
+        assert torch.isfinite(z_BD).all()
+
+    def test_different_items_get_different_vectors(self, encoder: Encoder, tmp_path: Path) -> None:
+        z_BD = self._embed(encoder, tmp_path)
+        assert not torch.allclose(z_BD[0], z_BD[-1], atol=1e-6)
+
+    def test_a_row_alone_equals_the_row_in_a_batch(self, encoder: Encoder, tmp_path: Path) -> None:
+        batch = self._batch(encoder, tmp_path)
+        with torch.inference_mode():
+            together, alone = encoder(batch), torch.cat([encoder(row[None]) for row in batch])
+        torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+    def test_the_same_item_twice_gives_the_same_bytes(self, encoder: Encoder, tmp_path: Path) -> None:
+        first, second = self._embed(encoder, tmp_path), self._embed(encoder, tmp_path)
+        assert first.numpy().tobytes() == second.numpy().tobytes()
+
+    def test_gradients_reach_every_trainable_parameter(self, encoder: Encoder, tmp_path: Path) -> None:
+        encoder.train()
+        batch = self._batch(encoder, tmp_path)
+        torch.manual_seed(0)
+        encoder(batch.repeat(8, *[1] * (batch.ndim - 1))).square().sum().backward()
+        missing = [n for n, p in encoder.named_parameters() if p.requires_grad and p.grad is None]
+        assert not missing, f"no gradient: {missing}"
+
+    def test_augment_keeps_shape_and_follows_its_generator(self, encoder: Encoder, tmp_path: Path) -> None:
+        batch = self._batch(encoder, tmp_path)
+        before = batch.clone()
+        first, second = (encoder.augment(batch, torch.Generator().manual_seed(1)) for _ in range(2))
+        assert first.shape[0] == batch.shape[0]
+        assert torch.equal(first, second)
+        assert torch.equal(batch, before), "augment changed its input"
+        assert encoder(first).shape[0] == batch.shape[0]
+
+    def test_pickled_for_a_worker_it_still_preprocesses(self, encoder: Encoder, tmp_path: Path) -> None:
+        copy = pickle.loads(pickle.dumps(encoder))
+        item = self.items(tmp_path)[0]
+        assert torch.equal(copy.preprocess(item), encoder.preprocess(item))
+
+    def test_the_anchors_weights_are_not_in_the_state_dict(self, encoder: Encoder, anchor: Anchor) -> None:
+        own = {t.data_ptr() for t in encoder.state_dict().values() if t.numel()}
+        assert not own & {p.data_ptr() for p in anchor.model.parameters()}
+
+    def test_state_dict_round_trip(self, encoder: Encoder, anchor: Anchor, tmp_path: Path) -> None:
+        buffer = io.BytesIO()
+        torch.save(encoder.state_dict(), buffer)
+        buffer.seek(0)
+        before = self._embed(encoder, tmp_path)
+        with torch.no_grad():
+            for parameter in encoder.parameters():
+                parameter.add_(1.0)
+        encoder.load_state_dict(torch.load(buffer, weights_only=True))
+        assert torch.equal(self._embed(encoder, tmp_path), before)
+
+    def test_broken_items_raise_item_error(self, encoder: Encoder, tmp_path: Path) -> None:
+        suffix = sorted(self.modality.suffixes)[0] if self.modality.suffixes else ".bin"
+        empty, noise = tmp_path / f"empty{suffix}", tmp_path / f"noise{suffix}"
+        empty.write_bytes(b"")
+        noise.write_bytes(bytes(range(256)) * 16)
+        for item in [tmp_path / f"missing{suffix}", empty, noise, *self.broken(tmp_path)]:
+            with pytest.raises(ItemError) as caught:
+                encoder.preprocess(item)
+            assert "\n" not in str(caught.value), f"more than one line for {item}"
+
+    def test_an_unknown_config_key_is_refused(self) -> None:
+        with pytest.raises(ConfigError, match="no_such_key"):
+            validate(self.modality.config, {"no_such_key": 1}, self.modality.name)
+
+    def test_importing_the_plugin_imports_no_torch(self) -> None:
+        module = self.modality.config.__module__
+        code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
+        result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"importing {module} imports torch {result.stderr}"
+
+    def test_preview_draws_something(self, tmp_path: Path) -> None:
+        if self.modality.preview is not None:
+            picture = self.modality.preview(self.items(tmp_path)[0])
+            assert min(picture.size) >= 16
+            low, high = picture.convert("L").getextrema()
+            assert low != high, "the preview is one flat colour"
+
+    def _batch(self, encoder: Encoder, tmp_path: Path) -> torch.Tensor:
+        return torch.cat([encoder.preprocess(item) for item in self.items(tmp_path)])
+
+    def _embed(self, encoder: Encoder, tmp_path: Path) -> torch.Tensor:
+        with torch.inference_mode():
+            return encoder(self._batch(encoder, tmp_path))

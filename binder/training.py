@@ -1,0 +1,233 @@
+"""The training loop: preprocessed items from memory maps, frozen targets from memory, a state that can be resumed.
+
+Everything random in a step is drawn from (seed, step), so a resumed run takes the very steps of an uninterrupted one.
+
+Shapes: N rows, U unique targets, B batch, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from binder import losses
+from binder.cache import Collection
+from binder.config import AlignConfig
+from binder.encode import Progress
+from binder.encoder import Encoder
+from binder.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The frozen vectors of one anchor modality."""
+
+    vectors: Tensor  # (U, D) unit length, on the training device
+    of_row: Tensor  # (N,) int64 position in `vectors`, -1 where the row has none
+
+
+@dataclass(frozen=True)
+class Data:
+    """What there is to train on: row i is an item (its windows in `items`) and its targets."""
+
+    items: Collection
+    first: NDArray[np.int64]  # (N, 2) place of each row's first window
+    counts: NDArray[np.int64]  # (N,) number of windows
+    item_of_row: Tensor  # (N,) int64, equal where two rows hold the same item
+    targets: Mapping[str, Targets]
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
+        """(B,) rows -> (B, ...) one window of each, drawn at random."""
+        places = self.first[rows].copy()
+        places[:, 1] += rng.integers(0, self.counts[rows])
+        return torch.from_numpy(self.items.take(places))
+
+
+@dataclass
+class Run:
+    """The state of a run: everything `--resume` needs."""
+
+    encoder: Encoder
+    optimizer: torch.optim.Optimizer
+    averaged: Encoder  # the averaged weights that are kept in the end
+    log_scale: nn.Parameter
+    step: int = 0
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)  # the lines of log.jsonl
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "encoder": self.encoder.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "log_scale": self.log_scale.detach(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "history": self.history,
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        self.encoder.load_state_dict(state["encoder"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.log_scale.data.copy_(state["log_scale"])
+        self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.history = list(state["history"])
+
+
+def start(encoder: Encoder, config: AlignConfig) -> Run:
+    """A run at step 0. Raises TrainingError where nothing is trainable."""
+    trainable = [p for p in encoder.parameters() if p.requires_grad]
+    if not trainable:
+        raise TrainingError("the encoder has no trainable parameter")
+    log_scale = losses.logit_scale_parameter(config.loss.temperature).requires_grad_(config.loss.learn_temperature)
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.train.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if config.loss.learn_temperature:
+        groups[1]["params"].append(log_scale)  # type: ignore[attr-defined]
+    optimizer = torch.optim.AdamW(groups, lr=config.train.lr, betas=(0.9, 0.98))
+    averaged = copy.deepcopy(encoder).requires_grad_(False).eval()
+    return Run(encoder, optimizer, averaged, log_scale.to(next(iter(trainable)).device))
+
+
+def total_steps(n: int, config: AlignConfig) -> int:
+    """Steps of the whole run over `n` rows: `epochs`, or enough epochs (at least 10) for `steps` steps."""
+    per_epoch = steps_per_epoch(n, config)
+    epochs = config.train.epochs or max(10, math.ceil(config.train.steps / per_epoch))
+    return epochs * per_epoch
+
+
+def steps_per_epoch(n: int, config: AlignConfig) -> int:
+    """Batches in one pass over `n` rows; the last one may be smaller."""
+    return max(1, math.ceil(n / config.train.batch_size))
+
+
+def train(
+    run: Run,
+    data: Data,
+    config: AlignConfig,
+    *,
+    validate: Callable[[Encoder], dict[str, float]],
+    save: Callable[[dict[str, Any]], None],
+    progress: Progress,
+) -> None:
+    """Take `run` to its end: the last step, or `minutes`. `save` gets the state now and then and after each check.
+
+    Raises TrainingError when the loss is no longer finite; the state saved last stays good.
+    """
+    total, per_epoch = total_steps(len(data), config), steps_per_epoch(len(data), config)
+    check_every = per_epoch * max(1, total // per_epoch // 10)
+    device = run.log_scale.device
+    began, saved = time.monotonic() - run.seconds, time.monotonic()
+    window: list[float] = []
+    while run.step < total and _progress(run, total, config) < 1:
+        step_began = time.monotonic()
+        rows = _rows_of_step(run.step, len(data), config)
+        loss = _step(run, data, rows, config, total, device)
+        window.append(loss)
+        run.step += 1
+        run.seconds = time.monotonic() - began
+        progress("training", run.step, total)
+        if run.step % check_every == 0 or run.step == total:
+            line = {"step": run.step, "epoch": run.step / per_epoch, "loss": float(np.mean(window))}
+            window = []
+            line["seconds"] = round(run.seconds, 2)
+            line["rows_per_second"] = round(len(rows) / (time.monotonic() - step_began), 1)
+            run.history.append({**line, **validate(run.averaged)})
+            save(run.state())
+            saved = time.monotonic()
+        elif time.monotonic() - saved > config.train.checkpoint_seconds:
+            save(run.state())
+            saved = time.monotonic()
+
+
+def _step(
+    run: Run, data: Data, rows: NDArray[np.int64], config: AlignConfig, total: int, device: torch.device
+) -> float:
+    """One optimiser step; returns the loss."""
+    rng = np.random.default_rng([config.seed, run.step])
+    torch.manual_seed(int(rng.integers(2**62)))  # dropout and masks of this step
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    run.encoder.train()
+    batch = run.encoder.augment(data.batch(rows, rng).to(device), generator)
+    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+        z = run.encoder(batch)
+    z_BD = F.normalize(z.float(), dim=-1)
+    loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
+    if not torch.isfinite(loss):
+        raise TrainingError(
+            f"the loss is {loss.item()} at step {run.step + 1}; the state of the last checkpoint is kept. "
+            "Try a smaller learning rate: --set train.lr=..."
+        )
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(run.encoder.parameters(), config.train.clip_grad)
+    for group in run.optimizer.param_groups:
+        group["lr"] = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
+    run.optimizer.step()
+    losses.clamp_logit_scale(run.log_scale)
+    _average(run, config.train.ema)
+    return float(loss.detach())
+
+
+def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignConfig) -> Tensor:
+    """Mean over the anchor modalities of the loss on the rows that have one."""
+    parts = []
+    for targets in data.targets.values():
+        of_row = targets.of_row[rows]
+        has = of_row >= 0
+        if int(has.sum()) < 2:
+            continue
+        t_BD = targets.vectors[of_row[has]]
+        item = data.item_of_row[rows[has]]
+        same_BB = item[:, None] == item[None, :]
+        soft_BB = losses.soft_targets(t_BD, same_BB, config.loss.soft)
+        parts.append(losses.contrastive(z_BD[has], t_BD, soft_BB, scale) - losses.entropy(soft_BB))
+    return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
+
+
+def _rows_of_step(step: int, n: int, config: AlignConfig) -> NDArray[np.int64]:
+    """The rows of a step: each epoch is a new order of all rows, drawn from (seed, epoch)."""
+    epoch, within = divmod(step, steps_per_epoch(n, config))
+    order = np.random.default_rng([config.seed, 1, epoch]).permutation(n)
+    size = config.train.batch_size
+    rows = order[within * size : (within + 1) * size]
+    return rows if len(rows) > 1 or n == 1 else order[-2:]  # a lone row has nothing to be told from
+
+
+def _progress(run: Run, total: int, config: AlignConfig) -> float:
+    """How far the run is, 0..1: by steps, or by time where that comes first."""
+    by_time = run.seconds / (config.train.minutes * 60) if config.train.minutes else 0.0
+    return max(run.step / total, by_time)
+
+
+def _schedule(progress: float, warmup: float) -> float:
+    """Share of the peak learning rate: a linear rise, then half a cosine down to zero."""
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+
+@torch.no_grad()
+def _average(run: Run, decay: float) -> None:
+    """Polyak averaging of the weights, with a shorter memory in the first steps; buffers are copied."""
+    decay = min(decay, (1 + run.step) / (10 + run.step)) if decay else 0.0
+    averaged, own = list(run.averaged.parameters()), list(run.encoder.parameters())
+    torch._foreach_lerp_(averaged, own, 1 - decay)
+    for mine, theirs in zip(run.averaged.buffers(), run.encoder.buffers(), strict=True):
+        mine.copy_(theirs)
