@@ -43,7 +43,7 @@ class Embeddings:
 
     def __getitem__(self, index: int | slice | Sequence[int]) -> Embeddings:
         rows = np.atleast_1d(np.arange(len(self))[index])
-        return Embeddings(self.vectors[rows], self.space, tuple(self.items[i] for i in rows), self.modality)
+        return Embeddings(self.vectors[rows], self.space, tuple(self.items[i] for i in rows if self.items), self.modality)
 
     def __iter__(self) -> Iterator[Embeddings]:
         return (self[i] for i in range(len(self)))
@@ -115,11 +115,13 @@ class Binder:
                 self.encoders[modality.name] = modality.build(modality.config(), self.anchor)
 
     @classmethod
-    def of(cls, encoders: Sequence[str | Path], *, device: str = "auto", workers: int = 0) -> Binder:
-        """The space that these aligned encoders name, with all of them loaded; the mini anchor where none is given."""
-        if not encoders:
-            return cls(device=device, workers=workers)
-        anchor = checkpoint.read_card(Path(encoders[0])).anchor
+    def of(
+        cls, encoders: str | Path | Sequence[str | Path], *, anchor: str | None = None, device: str = "auto", workers: int = 0
+    ) -> Binder:
+        """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini."""
+        encoders = [encoders] if isinstance(encoders, str | Path) else encoders
+        if anchor is None:
+            anchor = checkpoint.read_card(Path(encoders[0])).anchor if encoders else "mini"
         return cls(anchor, device=device, workers=workers).load(encoders)
 
     @property
@@ -229,7 +231,7 @@ class Binder:
             def embed(items: Sequence[Item], keys: Sequence[bytes], name: str = name) -> encode.Encoded:
                 return self.encode(name, items, keys=keys, strict=strict, progress=progress)
 
-            sides[name], bad = evaluate.side(evaluate.column(rows, name), embed)
+            sides[name], bad = evaluate.side(evaluate.column(rows, name, strict), embed)
             problems += [(where, str(error)) for where, error in bad]
         return evaluate.retrieval_rows(sides, self.trained_together), problems
 

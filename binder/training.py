@@ -135,22 +135,27 @@ def train(
     device = run.log_scale.device
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     window: list[float] = []
+    seen, since = 0, time.monotonic()
     while run.step < total and _progress(run, total, config) < 1:
-        step_began = time.monotonic()
         rows = _rows_of_step(run.step, len(data), config)
         loss = _step(run, data, rows, config, total, device)
         window.append(loss)
+        seen += len(rows)
         run.step += 1
         run.seconds = time.monotonic() - began
         progress("training", run.step, total)
         if run.step % check_every == 0 or run.step == total:
-            line = {"step": run.step, "epoch": run.step / per_epoch, "loss": float(np.mean(window))}
-            window = []
-            line["seconds"] = round(run.seconds, 2)
-            line["rows_per_second"] = round(len(rows) / (time.monotonic() - step_began), 1)
+            line = {
+                "step": run.step,
+                "epoch": round(run.step / per_epoch, 3),
+                "loss": float(np.mean(window)),
+                "seconds": round(run.seconds, 2),
+                "rows_per_second": round(seen / (time.monotonic() - since), 1),
+            }
             run.history.append({**line, **validate(run.averaged)})
             save(run.state())
             saved = time.monotonic()
+            window, seen, since = [], 0, saved
         elif time.monotonic() - saved > config.train.checkpoint_seconds:
             save(run.state())
             saved = time.monotonic()
@@ -169,14 +174,16 @@ def _step(
         z = run.encoder(batch)
     z_BD = F.normalize(z.float(), dim=-1)
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
-    if not torch.isfinite(loss):
-        raise TrainingError(
-            f"the loss is {loss.item()} at step {run.step + 1}; the state of the last checkpoint is kept. "
-            "Try a smaller learning rate: --set train.lr=..."
-        )
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(run.encoder.parameters(), config.train.clip_grad)
+    norm = nn.utils.clip_grad_norm_(run.encoder.parameters(), config.train.clip_grad)
+    if not torch.isfinite(loss) or not torch.isfinite(norm):  # before the weights take it in
+        what = "gradient" if torch.isfinite(loss) else "loss"
+        value = (norm if what == "gradient" else loss).item()
+        raise TrainingError(
+            f"the {what} is {value} at step {run.step + 1}; the state of the last checkpoint is kept. "
+            "Try a smaller learning rate: --set train.lr=..."
+        )
     for group in run.optimizer.param_groups:
         group["lr"] = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
     run.optimizer.step()

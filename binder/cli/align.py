@@ -1,0 +1,54 @@
+"""`binder align`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from binder.cli import options, output
+
+
+@click.command("align")
+@click.argument("modality")
+@click.argument("pairs")
+@click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder.")
+@click.option("--to", type=click.Choice(["image", "text", "both"]), help="What to train against; image by default.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/MODALITY by default.")
+@click.option("--config", "config_file", metavar="FILE.toml", help="Settings from a file.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, for instance train.lr=0.001.")
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation; 0 by default.")
+@click.option("--epochs", type=int, help="Passes over the pairs.")
+@click.option("--minutes", type=float, help="Train for at most so long, the learning rate cooled down by then.")
+@click.option("--split", metavar="COLUMN", help="Column that says which rows are train and which val.")
+@click.option("--group", metavar="COLUMN", help="Rows that agree in this column stay on one side of the split.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@options.strict
+@options.device
+@options.workers
+def align_command(modality: str, pairs: str, config_file: str | None, workers: int | None, **given: Any) -> None:
+    """Train the encoder of MODALITY on PAIRS into the space of a frozen anchor.
+
+    PAIRS is a CSV, TSV, JSONL or Parquet file with a column per modality (paths relative to the file, or text), or a
+    folder with a folder per class.
+    """
+    from binder.plugins import registry
+
+    registry().get(modality)  # a typo fails before torch is imported
+    from binder.alignment import align
+
+    given["out"] = given["out"] or Path("runs") / modality
+    with output.ProgressBar() as progress:
+        result = align(
+            modality, pairs, config=config_file, workers=options.worker_count(workers), progress=progress, **given
+        )
+    output.skipped(result.skipped)
+    counts = result.counts
+    click.echo(
+        f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
+        f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
+    )
+    if result.retrieval:
+        output.retrieval_table(result.retrieval)
+    click.echo(f"the encoder is in {result.out}")
