@@ -123,7 +123,8 @@ def _settings(source: str | Path | Mapping[str, Any] | None, sets: Sequence[str]
     for key, value in given.items():
         if value is not None:
             place = values.setdefault("train", {}) if key in ("epochs", "minutes") else values
-            place[key] = value
+            if isinstance(place, dict):  # otherwise `validate` says what is wrong with it
+                place[key] = value
     return config.validate(AlignConfig, values, str(source) if isinstance(source, str | Path) else "configuration")
 
 
@@ -148,7 +149,7 @@ def _claim(folder: Path, resume: bool) -> None:
     started = (folder / checkpoint.CONFIG).is_file()
     if resume and not started:
         raise RunError(f"{folder}: nothing to resume there")
-    if not resume and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not resume and folder.exists() and (not folder.is_dir() or any(p for p in folder.iterdir() if p.name[0] != ".")):
         hint = "go on with it by --resume" if started else "it is not a run of binder"
         raise RunError(f"{folder}: exists already ({hint}); or choose another folder with --out")
 

@@ -53,8 +53,10 @@ class Anchor:
         self.card = card or {}
         self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
         self.fingerprint = _fingerprint(model, preprocess, tokenizer)
+        short = tokenizer(["a"])
+        self.padding = int(short[0, -1])  # what a text that does not fill the context ends with
         with torch.inference_mode():
-            self.embed_dim = int(self.encode_text(self.tokenizer(["a"])).shape[-1])
+            self.embed_dim = int(self.encode_text(short).shape[-1])
 
     @property
     def model(self) -> torch.nn.Module:
@@ -133,7 +135,7 @@ class TextTower(Encoder):
         if not item.strip():
             raise ItemError(repr(item), "empty text")
         tokens = self.anchor.tokenizer([item])
-        if int(tokens[0, -1]) != 0:
+        if int(tokens[0, -1]) != self.anchor.padding:
             log.warning("text fills the anchor's %d tokens, the rest is cut: %.60s...", tokens.shape[1], item)
         return tokens
 
@@ -149,6 +151,12 @@ def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
     import open_clip
 
     model_name, pretrained, folder = _resolve(name)
+    if folder is None:
+        _fail_fast_offline()
+    if folder and folder.parent != SHIPPED:
+        name = str(folder.resolve())  # so that an encoder's card finds it from any working directory
+    elif pretrained and Path(pretrained).is_file():
+        name = f"{model_name}/{Path(pretrained).resolve()}"
     try:
         model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
         preprocess = open_clip.get_model_preprocess_cfg(model)
@@ -197,6 +205,22 @@ def _resolve(name: str) -> tuple[str, str | None, Path | None]:
     return architecture, rest, None
 
 
+def _fail_fast_offline() -> None:
+    """Where the model hub cannot be reached, use what was downloaded before instead of retrying for a minute."""
+    import socket
+    import urllib.request
+    from urllib.parse import urlparse
+
+    import huggingface_hub
+
+    host = urlparse(huggingface_hub.constants.ENDPOINT).hostname
+    try:
+        if not urllib.request.getproxies():  # a proxy resolves names for us
+            socket.getaddrinfo(host, 443)
+    except OSError:
+        huggingface_hub.constants.HF_HUB_OFFLINE = True
+
+
 def _shipped() -> list[Path]:
     return sorted(p.parent for p in SHIPPED.glob("*/open_clip_config.json"))
 
@@ -218,10 +242,21 @@ def _reason(error: Exception) -> str:
 
 def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:
     digest = hashlib.sha256(_hash_weights(model).encode())
+    digest.update(json.dumps(_functions(model)).encode())
     digest.update(json.dumps(preprocess, sort_keys=True, default=list).encode())
     probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # tells vocabularies apart
     digest.update(tokenizer(probe).numpy().tobytes())
     return digest.hexdigest()[:32]
+
+
+def _functions(model: torch.nn.Module) -> list[list[str]]:
+    """What the same weights may be used differently by: the number of heads, the kind of activation."""
+    found = []
+    for name, module in model.named_modules():
+        heads = getattr(module, "num_heads", None)
+        if heads is not None or "ELU" in type(module).__name__.upper():
+            found.append([name, str(heads or type(module).__name__)])
+    return found
 
 
 def _hash_weights(model: torch.nn.Module) -> str:

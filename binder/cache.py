@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import pickle
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from binder.errors import ItemError, RunError
+from binder.errors import ConfigError, ItemError, RunError
 from binder.modality import Item
 
 SHARD_BYTES = 256 * 2**20
@@ -34,7 +35,11 @@ def root() -> Path:
 
 def cap_bytes() -> float:
     """How large the cache may grow before what was unused longest is pruned: BINDER_CACHE_GB, 20 by default."""
-    return float(os.environ.get("BINDER_CACHE_GB", "20")) * 2**30
+    text = os.environ.get("BINDER_CACHE_GB", "20")
+    try:
+        return float(text) * 2**30
+    except ValueError:
+        raise ConfigError(f"BINDER_CACHE_GB is {text!r}, expected a number of gigabytes") from None
 
 
 def content_key(item: Item) -> bytes:
@@ -56,9 +61,13 @@ def content_key(item: Item) -> bytes:
     elif isinstance(item, tuple):
         for part in item:
             digest.update(content_key(part))
-    else:
-        array = np.asarray(item)
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
+    elif isinstance(item, np.ndarray) and not item.dtype.hasobject:
+        digest.update(f"{item.dtype}{item.shape}".encode() + np.ascontiguousarray(item).tobytes())
+    else:  # a picture, a table, a dict: not as an array, which would drop the palette, or hold addresses of objects
+        try:
+            digest.update(pickle.dumps(item))
+        except Exception as error:
+            raise ItemError(f"<{type(item).__name__}>", f"cannot be named by its content: {error}") from None
     return digest.digest()
 
 
@@ -106,7 +115,8 @@ class Collection:
             beside.rename(self.folder / beside.name[1:])
         except OSError as error:
             shutil.rmtree(beside, ignore_errors=True)
-            what = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+            full = error.errno in (errno.ENOSPC, None)  # NumPy reports a short write without a number
+            what = "the disk is full" if full else error.strerror
             raise RunError(f"cache {self.folder}: {what}; make room, or set BINDER_CACHE to another folder") from None
         self._new, self._new_bytes = [], 0
         self.refresh()
@@ -141,10 +151,10 @@ class Collection:
             keys = np.load(shard / "keys.npy")
             counts = np.load(shard / "counts.npy")
             rows = np.load(shard / "rows.npy", mmap_mode="r")
-        except (OSError, ValueError):
+        except (OSError, ValueError, EOFError):
             return  # pruned or damaged meanwhile: computed again
         self._known.add(shard.name)
-        if len(rows) != counts.sum() or (self._shards and rows.shape[1:] != self._shards[0].shape[1:]):
+        if len(keys) != len(counts) or len(rows) != counts.sum() or (self._shards and rows.shape[1:] != self._shards[0].shape[1:]):
             return
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         for key, start, count in zip(keys, starts, counts, strict=True):

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
 from binder.anchor import Anchor
 from binder.config import Config, validate
 from binder.encoder import Encoder
-from binder.errors import RunError, SpaceError
+from binder.errors import ConfigError, RunError, SpaceError
 from binder.plugins import registry
 
 FORMAT = 1
@@ -70,8 +71,9 @@ def write(path: Path, save: Callable[[Path], object]) -> None:
         beside.replace(path)
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {_why(error)}; what was there before is unchanged") from None
-    except RuntimeError as error:  # torch.save reports a full disk so
-        raise RunError(f"{path}: cannot be written: {' '.join(str(error).split())[:200]}") from None
+    except (RuntimeError, SafetensorError) as error:  # torch.save and safetensors report a full disk so
+        why = " ".join(str(error).split())[:200]
+        raise RunError(f"{path}: cannot be written (is the disk full?): {why}") from None
     finally:
         beside.unlink(missing_ok=True)
 
@@ -100,10 +102,12 @@ def write_aligned(folder: Path, card: Card, weights: dict[str, Tensor]) -> None:
     """The finished encoder; the card, written last, makes it complete."""
     from safetensors.torch import save_file
 
-    tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in weights.items()}
+    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}  # tied ones apart
     write(folder / WEIGHTS, lambda p: save_file(tensors, p))
     write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
+    for leftover in folder.glob(f".{STATE}.*"):  # of a process killed while it wrote
+        leftover.unlink(missing_ok=True)
 
 
 def read_card(folder: Path) -> Card:
@@ -118,13 +122,12 @@ def read_card(folder: Path) -> Card:
         if int(values.get("format", 0)) > FORMAT:
             raise RunError(f"{path}: written by a newer binder (format {values['format']}); upgrade binder")
         return validate(Card, values, str(path))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, ConfigError) as error:
         raise RunError(f"{path}: damaged: {error}") from None
 
 
 def load(folder: Path, anchor: Anchor) -> Aligned:
     """An aligned encoder in eval mode on the anchor's device. Raises SpaceError for another anchor's space."""
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     card = read_card(folder)

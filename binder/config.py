@@ -110,7 +110,7 @@ def _explain(model: type[BaseModel], error: ValidationError) -> str:
         fields = _fields_at(model, path[:-1])
         hint = nearest(path[-1], fields) or f"; known keys: {', '.join(sorted(fields))}"
         return f"unknown key {key!r}{hint}"
-    message = first["msg"].removeprefix("Value error, ")
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
     return f"{key}: {message} (got {first['input']!r})" if key else message
 
 

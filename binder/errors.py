@@ -37,7 +37,7 @@ class ItemError(BinderError):
     def __init__(self, item: object, reason: str) -> None:
         self.item = item if isinstance(item, str) else str(item)
         self.reason = reason
-        super().__init__(f"{self.item[:200]}: {reason}")
+        super().__init__(" ".join(f"{self.item[:200]}: {reason}".split()))  # one line
 
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
         return type(self), (self.item, self.reason)  # crosses process borders whole

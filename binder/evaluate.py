@@ -46,8 +46,8 @@ class Side:
         return Side(self.vectors[used], renumbered)
 
 
-def column(rows: Sequence[Row], modality: str) -> Column:
-    """The items of `modality` in the rows, each named by its content."""
+def column(rows: Sequence[Row], modality: str, strict: bool = False) -> Column:
+    """The items of `modality` in the rows, each named by its content. Raises the first ItemError if `strict`."""
     result = Column([], {}, {}, [])
     for row in rows:
         key = None
@@ -57,6 +57,8 @@ def column(rows: Sequence[Row], modality: str) -> Column:
                 result.items.setdefault(key, row.items[modality])
                 result.where.setdefault(key, row.where)
             except ItemError as error:
+                if strict:
+                    raise
                 result.bad.append((row.where, error))
         result.keys.append(key)
     return result
@@ -110,6 +112,8 @@ def class_vectors(
     templates = list(templates)
     if len(set(labels)) != len(labels) or not labels:
         raise ConfigError("labels must be given and must differ")
+    if not templates:
+        raise ConfigError("at least one template must be given")
     wrong = [t for t in templates if t.count("{}") != 1]
     if wrong:
         raise ConfigError(f"template {wrong[0]!r}: needs {{}} once, where the label goes")

@@ -31,17 +31,11 @@ def contrastive(z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | 
     """Unit embeddings, unit targets (B, D), soft targets (B, B), scale on the cosines -> scalar.
 
     Symmetric InfoNCE (van den Oord et al. 2018; Radford et al. 2021) with a distribution of matches in place of one.
+    Likeness is mutual, so row i of `targets_BB` says what item i matches and also what matches target i: both
+    directions have the same least value (`entropy`), reached at z = t when the temperatures agree.
     """
     logits = scale * z_BD @ t_BD.T
-    forth = F.cross_entropy(logits, targets_BB)
-    back = F.cross_entropy(logits.T, _columns(targets_BB))
-    return (forth + back) / 2
-
-
-def _columns(targets_BB: Tensor) -> Tensor:
-    """Rows of the other direction: the transpose, each row summing to 1 again."""
-    back = targets_BB.T
-    return back / back.sum(1, keepdim=True)
+    return (F.cross_entropy(logits, targets_BB) + F.cross_entropy(logits.T, targets_BB)) / 2
 
 
 def entropy(targets_BB: Tensor) -> Tensor:

@@ -84,7 +84,7 @@ def _row(source: str, base: Path, line: int, cells: Mapping[str, Any], modalitie
         modality = by_name.get(key)
         if modality is None:
             meta[key] = value
-        elif value is None or (isinstance(value, str) and not value.strip()):
+        elif _empty(value):
             continue  # this row lacks that modality
         elif modality.inline or not isinstance(value, str | Path):
             items[key] = value
@@ -93,12 +93,19 @@ def _row(source: str, base: Path, line: int, cells: Mapping[str, Any], modalitie
     return Row(source, line, items, meta)
 
 
+def _empty(value: Any) -> bool:
+    """None, a blank text, or the NaN that pandas puts where a table has nothing."""
+    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and value != value)
+
+
 def _unique(rows: Iterable[Row]) -> list[Row]:
     seen: dict[str, Row] = {}
     kept: list[Row] = []
     repeats: list[Row] = []
     for row in rows:
-        key = repr((sorted(row.items.items(), key=lambda kv: kv[0]), sorted(row.meta.items())))
+        cells = [*sorted(row.items.items(), key=lambda kv: kv[0]), None, *sorted(row.meta.items(), key=lambda kv: kv[0])]
+        # a long array's repr leaves the middle out: arrays count as the same only where they are one object
+        key = repr([(kv[0], id(kv[1])) if kv and hasattr(kv[1], "__array__") else kv for kv in cells])
         if key in seen:
             repeats.append(row)
         else:
@@ -141,28 +148,30 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
     header: list[str] | None = None
+    line, end = 1, 0  # where this row begins, and where the one before it ended: a quoted text may hold line breaks
     try:
         for cells in reader:
+            line, end = end + 1, reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
                 repeated = {name for name in header if header.count(name) > 1}
                 if repeated:
-                    raise ManifestError(f"{path}:{reader.line_num}: column {min(repeated)!r} stands twice")
+                    raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")
             elif len(cells) != len(header):
                 raise ManifestError(
-                    f"{path}:{reader.line_num}: {len(cells)} cells where the header has {len(header)} "
+                    f"{path}:{line}: {len(cells)} cells where the header has {len(header)} "
                     "(a text with a comma needs quotes)"
                 )
             else:
-                yield reader.line_num, dict(zip(header, cells, strict=True))
+                yield line, dict(zip(header, cells, strict=True))
     except csv.Error as error:
         raise ManifestError(f"{path}:{reader.line_num}: {error}") from None
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may hold a U+2028
         if not line.strip():
             continue
         try:

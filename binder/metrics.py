@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from binder.vectors import Vectors
 
+TIE = 1e-6  # scores closer than this are equal: the last bits depend on how a matrix product is cut into blocks
 CHUNK = 512  # queries scored at a time, so that memory stays bounded
 
 
@@ -59,6 +60,6 @@ def _rank(scores: NDArray[np.float32], relevant: NDArray[np.int64]) -> tuple[int
     right[relevant] = True
     hits = np.sort(scores[right])[::-1]
     wrong = np.sort(scores[~right])
-    before = len(wrong) - np.searchsorted(wrong, hits, side="left")  # wrong ones that score at least as much
+    before = len(wrong) - np.searchsorted(wrong, hits - TIE, side="left")  # wrong ones that score at least as much
     order = np.arange(1, len(hits) + 1)
     return int(before[0]) + 1, float(np.mean(order / (order + before)))

@@ -119,7 +119,7 @@ class Registry:
             self._manager.register(module, name=f"{name}#{len(self.plugins)}")
             self._manager.check_pending()
             plugin.modalities = _modalities_of(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = _one_line(error)
             if self._manager.is_registered(module):
                 self._manager.unregister(module)
@@ -159,6 +159,10 @@ def _modalities_of(module: Any) -> list[Modality]:
             raise TypeError(
                 f"binder_register_modalities must return binder.Modality records, got {type(modality).__name__}"
             )
+    names = [m.name for m in modalities]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"binder_register_modalities returns {min(repeated)!r} twice")
     return modalities
 
 

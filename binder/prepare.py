@@ -62,9 +62,9 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     """Read and encode everything. Raises ManifestError where fewer than two rows are left to train on."""
     name = task.kind.name
     rows = [row for row in rows if name in row.items and any(t in row.items for t in task.to)]
-    columns = {t: evaluate.column(rows, t) for t in task.to}
+    columns = {t: evaluate.column(rows, t, task.strict) for t in task.to}
     sides = {t: _encode(task, t, column) for t, column in columns.items()}
-    items = evaluate.column(rows, name)
+    items = evaluate.column(rows, name, task.strict)
     _skip(task, [(where, str(error)) for where, error in items.bad])
     usable = [i for i in range(len(rows)) if items.keys[i] and any(side.of_row[i] >= 0 for side in sides.values())]
     train, val = _split(task, rows, usable, items, columns.get("image"))
@@ -74,7 +74,7 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         encoder,
         [rows[i].items[name] for i in train + val],
         [items.keys[i] or b"" for i in train + val],
-        f"items-{name}-{_stamp(name, config)}",
+        f"items-{name}-{_stamp(task, config)}",
         workers=task.workers,
         strict=task.strict,
         stage=f"reading {name}",
@@ -170,10 +170,11 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
     return config, task.kind.build(config, task.anchor)
 
 
-def _stamp(name: str, config: EncoderConfig) -> str:
-    """Names the preprocessing: the plugin, its version and the configuration."""
-    owner = registry().owner(name)
-    return hashlib.sha256(f"{owner.name} {owner.version} {config.model_dump_json()}".encode()).hexdigest()[:16]
+def _stamp(task: Task, config: EncoderConfig) -> str:
+    """Names the preprocessing: the plugin, its version, the configuration, and the anchor, whose own may be used."""
+    owner = registry().owner(task.kind.name)
+    parts = f"{owner.name} {owner.version} {config.model_dump_json()} {task.anchor.fingerprint}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
 def _targets(side: Side, device: torch.device) -> training.Targets:

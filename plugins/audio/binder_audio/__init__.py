@@ -1,0 +1,41 @@
+"""Sound for binder. Importing this package imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from binder import Modality, hookimpl
+from binder_audio.config import AudioConfig, adapt
+from binder_audio.preview import diagnose, preview
+
+if TYPE_CHECKING:
+    from binder import Anchor, Encoder
+
+__all__ = ["AUDIO", "AudioConfig"]
+
+
+def build(config: AudioConfig, anchor: Anchor) -> Encoder:
+    """A fresh encoder into `anchor`'s space."""
+    from binder_audio.encoder import AudioEncoder
+
+    return AudioEncoder(config, anchor.embed_dim)
+
+
+AUDIO = Modality(
+    name="audio",
+    suffixes=frozenset(
+        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".aac"}
+    ),
+    config=AudioConfig,
+    build=build,
+    adapt=adapt,
+    preview=preview,
+    media="audio/wav",
+    diagnose=diagnose,
+)
+
+
+@hookimpl
+def binder_register_modalities() -> Sequence[Modality]:
+    return [AUDIO]

@@ -1,0 +1,99 @@
+"""What a user may set, with units, and what the plugin fills in from the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from pydantic import Field
+
+from binder import EncoderConfig, Item
+
+
+class AudioConfig(EncoderConfig):
+    """Fields left at None are filled from a sample of the training items, or by the preset."""
+
+    preset: Literal["small", "vit-b"] = "small"  # small: 2 M parameters; vit-b: ImageBind's shape, 86 M
+    trunk: Literal["speech", "none"] = "none"  # speech: start from weights trained on synthetic English words
+    sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz; every file is resampled to it
+    window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged
+    hop_ms: float | None = Field(None, ge=2, le=50)  # ms between two frames of the spectrogram
+    mels: int | None = Field(None, ge=16, le=256)  # bands of the mel scale
+    range_db: float = Field(80.0, ge=20, le=160)  # dB below a clip's loudest point that are still told apart
+    mean_db: float | None = None  # dB below the clip's loudest point, average over the training clips
+    std_db: float | None = Field(None, gt=0)  # dB, its standard deviation
+    width: int | None = Field(None, ge=16, le=2048)  # channels of the transformer
+    layers: int | None = Field(None, ge=1, le=48)
+    heads: int | None = Field(None, ge=1, le=32)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    strength: float = Field(1.0, ge=0, le=2)  # of the augmentation; 0: none
+
+
+PRESETS: dict[str, dict[str, int]] = {
+    "small": {"width": 192, "layers": 3, "heads": 4, "mels": 48},
+    "vit-b": {"width": 768, "layers": 12, "heads": 12, "mels": 128},
+}
+
+DEFAULT_WINDOW_S = 2.0  # s, where nothing is known of the data; ImageBind's choice
+DEFAULT_MEAN_DB, DEFAULT_STD_DB = -40.0, 20.0  # dB, about what speech and everyday sounds have
+FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that its cost does not grow with it
+SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 5.0  # s
+
+
+def complete(config: AudioConfig) -> AudioConfig:
+    """The configuration with every open field filled from the preset and the defaults."""
+    window_s = config.window_s or DEFAULT_WINDOW_S
+    values = {
+        **PRESETS[config.preset],
+        "window_s": window_s,
+        "hop_ms": min(max(10.0, round(1000 * window_s / FRAMES_PER_WINDOW, 1)), 20.0),
+        "mean_db": DEFAULT_MEAN_DB,
+        "std_db": DEFAULT_STD_DB,
+    }
+    return config.model_copy(
+        update={key: value for key, value in values.items() if getattr(config, key) is None}
+    )
+
+
+def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
+    """Fill the window and the statistics the user left open from a sample of the training items."""
+    import math
+
+    import numpy as np
+
+    from binder import ItemError
+    from binder_audio.reading import duration_s, read
+
+    if config.window_s is None:
+        durations = []
+        for item in items:
+            try:
+                durations.append(duration_s(item))
+            except ItemError:
+                continue  # reported when the item's turn comes
+        if durations:
+            usual = float(np.percentile(durations, 95))
+            rounded = math.ceil(usual * 4 - 0.2) / 4  # quarters of a second; 5.002 s is 5 s
+            window_s = min(max(rounded, SHORTEST_WINDOW_S), LONGEST_WINDOW_S)
+            config = config.model_copy(update={"window_s": window_s})
+    if config.mean_db is None or config.std_db is None:
+        from binder_audio.encoder import statistics
+
+        clips = []
+        for item in items[:STATISTICS_ITEMS]:
+            try:
+                clips.append(read(item, config.sample_rate))
+            except ItemError:
+                continue
+        if clips:
+            mean_db, std_db = statistics(complete(config), clips)
+            config = config.model_copy(
+                update={
+                    "mean_db": round(mean_db, 2) if config.mean_db is None else config.mean_db,
+                    "std_db": round(std_db, 2) if config.std_db is None else config.std_db,
+                }
+            )
+    return complete(config)
+
+
+STATISTICS_ITEMS = 128  # enough for two numbers; reading them takes a second

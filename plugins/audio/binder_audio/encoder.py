@@ -1,0 +1,200 @@
+"""The trainable encoder: spectrogram, stem, transformer, pooling, head.
+
+Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L tokens, E width, D embed_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from binder import Encoder, Item, Span
+from binder_audio.augment import distort, mask
+from binder_audio.config import AudioConfig, complete
+from binder_audio.pretrained import load
+from binder_audio.reading import Samples, read, windows
+from binder_audio.spectrogram import Spectrogram, valid_frames
+
+
+class AudioEncoder(Encoder):
+    """Sound -> (D,). Starts from waveforms, so that what the core caches serves every augmentation."""
+
+    def __init__(self, config: AudioConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.config = config = complete(config)
+        assert config.window_s and config.width and config.mels
+        self.window = round(config.window_s * config.sample_rate)  # samples
+        self.spectrogram = Spectrogram(config)
+        self.trunk = Trunk(config)
+        if config.trunk == "speech":
+            load(self.trunk, config)
+        self.project = nn.Linear(self.trunk.out_features, embed_dim)
+
+    def preprocess(self, item: Item) -> Tensor:
+        """Path, bytes or (samples, rate) -> (W, T) int16 at the config's sample rate."""
+        cut, _ = windows(read(item, self.config.sample_rate), self.window)
+        return torch.from_numpy(cut)
+
+    def spans(self, item: Item) -> list[Span]:
+        rate = self.config.sample_rate
+        _, spans = windows(read(item, rate), self.window)
+        return [Span(first / rate, last / rate) for first, last in spans]
+
+    def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, T) -> (B, 2, M, N): the spectrogram, altered; `features` takes either."""
+        strength = self.config.strength
+        with torch.no_grad():
+            db_BMN, valid_BN = self.spectrogram.decibels(batch)
+            if strength == 0:
+                return self.spectrogram.normalise(db_BMN, valid_BN)
+            hop_s = self.spectrogram.hop / self.config.sample_rate
+            hz_M = self.spectrogram.centres_M
+            db_BMN, valid_BN = distort(db_BMN, valid_BN, hz_M, hop_s, strength, generator)
+            return mask(self.spectrogram.normalise(db_BMN, valid_BN), valid_BN, strength, generator)
+
+    def features(self, batch: Tensor) -> Tensor:
+        """(B, T) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
+        x_B2MN = batch if batch.ndim == 4 else self.spectrogram(batch)
+        return self.trunk(x_B2MN, valid_frames(x_B2MN))
+
+    def head(self, features: Tensor) -> Tensor:
+        return self.project(features)
+
+
+class Trunk(nn.Module):
+    """(B, 2, M, N), (B, N) bool -> (B, F)."""
+
+    def __init__(self, config: AudioConfig) -> None:
+        super().__init__()
+        assert config.width and config.layers and config.heads and config.mels
+        self.stem: nn.Module
+        if config.preset == "vit-b":
+            self.stem = PatchStem(config.mels, config.width)
+        else:
+            self.stem = ConvStem(config.mels, config.width)
+        self.blocks = nn.ModuleList(
+            Block(config.width, config.heads, config.dropout) for _ in range(config.layers)
+        )
+        self.norm = nn.LayerNorm(config.width)
+        self.pool = nn.Linear(config.width, config.heads)
+        self.dropout = nn.Dropout(config.dropout)
+        self.out_features = config.width
+        self.apply(_initialise)
+
+    def forward(self, x_B2MN: Tensor, valid_BN: Tensor) -> Tensor:
+        return self.dropout(self.pooled(*self.tokens(x_B2MN, valid_BN)))
+
+    def tokens(self, x_B2MN: Tensor, valid_BN: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 2, M, N), (B, N) bool -> (B, L, E) in order of time, (B, L) bool: those that are no padding."""
+        h_BLE, valid_BL = self.stem(x_B2MN, valid_BN)
+        for block in self.blocks:
+            h_BLE = block(h_BLE, valid_BL)
+        return self.norm(h_BLE), valid_BL
+
+    def pooled(self, h_BLE: Tensor, valid_BL: Tensor) -> Tensor:
+        """(B, L, E) -> (B, E): each head averages its channels over the tokens it finds important."""
+        weight_BLH = self.pool(h_BLE).float().masked_fill(~valid_BL[:, :, None], -torch.inf).softmax(1)
+        heads = weight_BLH.shape[2]
+        split = h_BLE.unflatten(2, (heads, -1))
+        return torch.einsum("blh,blhc->bhc", weight_BLH.to(h_BLE.dtype), split).flatten(1)
+
+
+class ConvStem(nn.Module):
+    """(B, 2, M, N) -> (B, N / 4, E): two convolutions, then a token per four frames with all bands in it."""
+
+    def __init__(self, mels: int, width: int) -> None:
+        super().__init__()
+        self.one = nn.Conv2d(2, 32, 5, stride=(4, 2), padding=2)
+        self.two = nn.Conv2d(32, 64, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(64)
+        self.token = nn.Linear(64 * -(-mels // 8), width)
+        self.place = nn.Conv1d(width, width, 9, padding=4, groups=width)  # tells a token its neighbours
+
+    def forward(self, x_B2MN: Tensor, valid_BN: Tensor) -> tuple[Tensor, Tensor]:
+        # channels last: faster on CPU, and the normalisation over channels needs no copy
+        h_BcMN = functional.relu(self.one(x_B2MN.contiguous(memory_format=torch.channels_last)))
+        h_BNMc = self.two(h_BcMN).permute(0, 3, 2, 1)
+        h_BNMc = functional.relu(self.norm(h_BNMc))
+        valid_BL = valid_BN[:, ::4]
+        h_BLE = self.token(h_BNMc.flatten(2)).masked_fill(~valid_BL[:, :, None], 0.0)
+        return h_BLE + self.place(h_BLE.transpose(1, 2)).transpose(1, 2), valid_BL
+
+
+class PatchStem(nn.Module):
+    """(B, 2, M, N) -> (B, L, E): overlapping square patches as ImageBind cuts them, fixed sine positions."""
+
+    PATCH, STRIDE = 16, 10  # bands and frames
+
+    def __init__(self, mels: int, width: int) -> None:
+        super().__init__()
+        if mels < self.PATCH:
+            raise ValueError(f"the patch stem needs at least {self.PATCH} mels")
+        self.cut = nn.Conv2d(2, width, self.PATCH, stride=self.STRIDE)
+
+    def forward(self, x_B2MN: Tensor, valid_BN: Tensor) -> tuple[Tensor, Tensor]:
+        h_BEmn = self.cut(x_B2MN)
+        rows, columns = h_BEmn.shape[2:]
+        valid_Bn = valid_BN[:, : columns * self.STRIDE : self.STRIDE]
+        half = h_BEmn.shape[1] // 2
+        where_mnE = torch.cat(
+            (
+                _sines(rows, half, h_BEmn)[:, None].expand(-1, columns, -1),
+                _sines(columns, h_BEmn.shape[1] - half, h_BEmn)[None].expand(rows, -1, -1),
+            ),
+            dim=2,
+        )
+        h_BLE = (h_BEmn.permute(0, 2, 3, 1) + where_mnE).flatten(1, 2)
+        return h_BLE, valid_Bn[:, None].expand(-1, rows, -1).flatten(1)
+
+
+class Block(nn.Module):
+    """A pre-norm transformer block: (B, L, E), (B, L) bool -> (B, L, E)."""
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.drop = heads, dropout
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, h_BLE: Tensor, valid_BL: Tensor) -> Tensor:
+        q, k, v = self.qkv(self.norm_1(h_BLE)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=valid_BL[:, None, None, :])
+        h_BLE = h_BLE + self.dropout(self.out(mixed.transpose(1, 2).flatten(2)))
+        return h_BLE + self.dropout(self.down(functional.gelu(self.up(self.norm_2(h_BLE)))))
+
+
+def statistics(config: AudioConfig, clips: Sequence[Samples]) -> tuple[float, float]:
+    """Sounds at the config's rate -> mean and standard deviation in dB below each clip's loudest point."""
+    probe = config.model_copy(update={"mean_db": 0.0, "std_db": 1.0})
+    spectrogram = Spectrogram(probe)
+    assert config.window_s
+    cut = np.concatenate(
+        [windows(clip, round(config.window_s * config.sample_rate))[0][:4] for clip in clips]
+    )
+    values = []
+    with torch.inference_mode():
+        for rows in torch.from_numpy(cut).split(32):
+            x_B2MN = spectrogram(rows)
+            values.append(x_B2MN[:, 0].transpose(1, 2)[valid_frames(x_B2MN)].flatten())
+    every = torch.cat(values)
+    return float(every.mean()), max(float(every.std()), 1.0)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+def _sines(count: int, width: int, like: Tensor) -> Tensor:
+    """(count, width): fixed sine and cosine positions, so that windows of any length work."""
+    place = torch.arange(count, device=like.device, dtype=torch.float32)[:, None]
+    wave = torch.exp(torch.arange((width + 1) // 2, device=like.device) * (-9.2 / max(width // 2, 1)))
+    return torch.cat((torch.sin(place * wave), torch.cos(place * wave)), dim=1)[:, :width].to(like.dtype)

@@ -1,0 +1,159 @@
+"""Items to unit vectors: whatever the batch, the workers and the cache, the same vectors; bad items are counted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from binder_toy import ToyConfig
+from binder_toy_encoder import ToyEncoder
+
+from binder import ItemError, encode
+from binder.cache import Collection, content_key
+
+
+@pytest.fixture
+def encoder(anchor):
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return ToyEncoder(ToyConfig(), anchor)
+
+
+@pytest.fixture
+def items():
+    """23 items of one to four windows."""
+    rng = np.random.default_rng(0)
+    return [rng.normal(size=(1 + i % 4, 8)).astype(np.float32) for i in range(23)]
+
+
+def twin(encoder, item):
+    """One item at a time: the mean of its windows' unit vectors, made a unit vector again."""
+    encoder.eval()
+    with torch.no_grad():
+        windows = [encoder(window[None])[0].numpy() for window in encoder.preprocess(item)]
+    mean = np.mean([w / np.linalg.norm(w) for w in windows], axis=0)
+    return mean / np.linalg.norm(mean)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7, 64])
+def test_every_batch_size_gives_the_windows_averaged_and_renormalised(encoder, items, batch_size):
+    got = encode.encode(encoder, items, batch_size=batch_size)
+    assert got.good == list(range(23))
+    assert got.vectors.dtype == np.float32
+    np.testing.assert_allclose(got.vectors, [twin(encoder, item) for item in items], atol=1e-5)
+    assert (got.computed, got.bad) == (23, [])
+
+
+def test_spawned_workers_give_the_same_vectors_and_report_the_same_bad_items(encoder, items, tmp_path):
+    for i, item in enumerate(items):
+        np.save(tmp_path / f"{i}.npy", item)
+    paths = [tmp_path / f"{i}.npy" for i in range(23)]
+    paths[5].write_bytes(b"broken")
+    alone = encode.encode(encoder, paths, workers=0)
+    many = encode.encode(encoder, paths, workers=2)
+    assert many.good == alone.good
+    assert [(p, str(e)) for p, e in many.bad] == [(p, str(e)) for p, e in alone.bad]
+    np.testing.assert_allclose(many.vectors, alone.vectors, atol=1e-5)
+
+
+def test_bad_items_are_skipped_with_their_position_and_reason(encoder, items, tmp_path):
+    broken = tmp_path / "broken.npy"
+    broken.write_bytes(b"x")
+    mixed = [items[0], tmp_path / "missing.npy", items[1], broken, broken, np.zeros(3)]
+    got = encode.encode(encoder, mixed)
+    assert got.good == [0, 2]
+    np.testing.assert_allclose(got.vectors, [twin(encoder, item) for item in items[:2]], atol=1e-5)
+    assert [p for p, _ in got.bad] == [1, 3, 4, 5]
+    assert str(got.bad[0][1]) == f"{tmp_path / 'missing.npy'}: no such file"
+    assert got.bad[1][1].reason.startswith("not a NumPy file")
+    assert got.bad[3][1].reason == "expected 8 numbers, got shape (3,)"
+
+
+@pytest.mark.parametrize("bad", ["missing", "broken"])
+def test_strict_raises_the_first_bad_item(encoder, items, tmp_path, bad):
+    path = tmp_path / f"{bad}.npy"
+    if bad == "broken":
+        path.write_bytes(b"x")
+    with pytest.raises(ItemError, match=str(path)):
+        encode.encode(encoder, [items[0], path], strict=True)
+
+
+def test_when_nothing_can_be_read_there_are_no_vectors(encoder, tmp_path):
+    got = encode.encode(encoder, [tmp_path / "a.npy"])
+    assert (got.good, got.vectors.shape[0], len(got.bad)) == ([], 0, 1)
+    assert encode.encode(encoder, []).good == []
+
+
+class Counting(ToyEncoder):
+    def __init__(self, *args) -> None:
+        super().__init__(*args)
+        self.rows = 0
+
+    def features(self, batch):
+        self.rows += len(batch)
+        return super().features(batch)
+
+
+def test_the_second_time_everything_comes_from_the_cache_and_is_the_same(anchor, items):
+    encoder = Counting(ToyConfig(), anchor)
+    first = encode.encode(encoder, items[:12], cache="c")
+    rows = encoder.rows
+    again = encode.encode(encoder, items[:12], cache="c")
+    assert (first.computed, again.computed, encoder.rows) == (12, 0, rows)
+    np.testing.assert_array_equal(first.vectors, again.vectors)
+    more = encode.encode(encoder, items[::-1], cache="c")
+    assert more.computed == 11
+    np.testing.assert_allclose(more.vectors, [twin(encoder, item) for item in items[::-1]], atol=1e-5)
+
+
+def test_bad_items_are_not_cached(encoder, tmp_path, items):
+    path = tmp_path / "x.npy"
+    path.write_bytes(b"broken")
+    for _ in range(2):
+        assert len(encode.encode(encoder, [items[0], path], cache="c").bad) == 1
+    np.save(path, items[1])
+    assert encode.encode(encoder, [items[0], path], cache="c").good == [0, 1]
+
+
+def test_without_a_cache_nothing_is_written(encoder, items, cache_folder):
+    encode.encode(encoder, items)
+    assert not list(cache_folder.iterdir())
+
+
+def test_duplicates_are_encoded_once_and_given_twice(anchor, items, tmp_path):
+    encoder = Counting(ToyConfig(), anchor)
+    np.save(tmp_path / "a.npy", items[3])
+    (tmp_path / "b.npy").write_bytes((tmp_path / "a.npy").read_bytes())
+    got = encode.encode(encoder, [tmp_path / "a.npy", tmp_path / "b.npy", tmp_path / "a.npy"])
+    assert (got.computed, encoder.rows, got.good) == (1, len(items[3]), [0, 1, 2])
+    assert len(np.unique(got.vectors, axis=0)) == 1
+
+
+def test_encoding_is_in_eval_mode_and_leaves_no_gradients(anchor, items):
+    encoder = ToyEncoder(ToyConfig(dropout=0.5), anchor).train()
+    first, second = (encode.encode(encoder, items).vectors for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert all(p.grad is None for p in encoder.parameters())
+
+
+def test_progress_counts_up_to_the_whole(encoder, items, tmp_path):
+    seen = []
+    encode.encode(
+        encoder, [tmp_path / "no.npy", np.zeros(3), *items], stage="toys", progress=lambda *a: seen.append(a)
+    )
+    assert seen[-1] == ("toys", 24, 24)  # the missing file is known to be missing before
+    assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
+
+
+def test_preprocessed_keeps_what_preprocess_made_and_the_reasons_of_the_rest(encoder, items, tmp_path):
+    broken = tmp_path / "x.npy"
+    broken.write_bytes(b"x")
+    all_items = [*items, broken]
+    keys = [content_key(item) for item in all_items]
+    collection, failed = encode.preprocessed(encoder, all_items, keys, "items")
+    for item, key in zip(items, keys, strict=False):
+        np.testing.assert_array_equal(collection.get(key), encoder.preprocess(item).numpy())
+    assert list(failed) == [keys[-1]]
+    encoder.preprocess = None  # the second time it is not called
+    assert encode.preprocessed(encoder, items, keys[:-1], "items")[1] == {}
+    assert len(Collection("items").get(keys[3])) == 4

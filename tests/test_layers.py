@@ -1,0 +1,237 @@
+"""What may import what, which words the core may use, and that importing it stays cheap."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import binder
+from binder import errors
+
+ROOT = Path(binder.__file__).parent
+PLUGINS = ROOT.parent / "plugins"
+
+# A module imports only from lines above its own. Imports inside functions count, those for type checkers do not.
+LAYERS = [
+    {"errors"},
+    {"config", "vectors"},
+    {"modality"},
+    {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics"},
+    {"builtin"},
+    {"plugins", "anchor"},
+    {"encode", "split"},
+    {"evaluate", "training", "checkpoint"},
+    {"prepare", "vectors_file"},
+    {"alignment"},
+    {"api"},
+    {"testing"},
+    {"playground"},
+    {"cli"},
+    {"__main__"},
+]
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+PACKAGES = {"playground", "cli"}  # inside one, modules may import each other
+UPWARD = {("builtin", "anchor")}  # the built-in plugin builds the anchor's towers late, as any plugin builds its own
+WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*.py") if "build" not in p.parts)
+
+
+def shown(path: Path) -> str:
+    return str(path.relative_to(ROOT.parent)) if isinstance(path, Path) else path
+
+
+def part(path: Path) -> str:
+    """binder/anchor.py -> anchor, binder/cli/main.py -> cli."""
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
+    """Every node that runs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test).endswith("TYPE_CHECKING"):
+            for other in child.orelse:
+                yield other
+                yield from without_type_checking(other)
+        else:
+            yield child
+            yield from without_type_checking(child)
+
+
+def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
+    """Dotted names that import statements name: 'binder.cache', or 'binder.cache.root' for a name from it."""
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide what they name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def upward(name: str, source: str) -> set[str]:
+    """What a module of the core imports from its own level or above."""
+    found = set()
+    for dotted in imported(without_type_checking(ast.parse(source))):
+        head, _, rest = dotted.partition(".")
+        if head != "binder":
+            continue
+        target = rest.split(".")[0]
+        if name in PACKAGES and (target == name or target in binder.__all__):
+            continue
+        if target not in LEVEL or LEVEL[target] >= LEVEL[name]:
+            found.add(target)
+    return found
+
+
+def test_every_module_has_its_place_in_the_table():
+    parts = {part(path) for path in sources(ROOT)} - {"__init__"}
+    assert parts <= set(LEVEL), f"add {parts - set(LEVEL)} to LAYERS"
+    assert set(LEVEL) <= parts, f"gone from binder: {set(LEVEL) - parts}"
+
+
+@pytest.mark.parametrize("path", [p for p in sources(ROOT) if p != ROOT / "__init__.py"], ids=shown)
+def test_imports_only_point_downward(path):
+    name = part(path)
+    allowed = {target for module, target in UPWARD if module == name}
+    assert upward(name, path.read_text(encoding="utf-8")) == allowed
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["from binder.api import Binder", "import binder.api", "from binder import api", "def f():\n    import binder.api"],
+)
+def test_an_import_that_points_upward_is_caught(source):
+    assert upward("encode", source) == {"api"}
+
+
+def test_an_import_for_type_checkers_does_not_count_but_its_else_does():
+    source = "if TYPE_CHECKING:\n    from binder.api import Binder\nelse:\n    from binder import alignment"
+    assert upward("encode", source) == {"alignment"}
+
+
+def words(source: str) -> set[str]:
+    """Identifiers and strings of a module, its docstrings aside, that name what only plugins know."""
+    tree = ast.parse(source)
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    docstrings = set()
+    for node in ast.walk(tree):
+        if isinstance(node, documented) and ast.get_docstring(node) is not None:
+            docstrings.add(id(node.body[0].value))
+    found = set()
+    for node in ast.walk(tree):
+        for _, value in ast.iter_fields(node):
+            for text in value if isinstance(value, list) else [value]:
+                if isinstance(text, str) and id(node) not in docstrings and WORDS.search(text):
+                    found.add(text)
+    return found
+
+
+@pytest.mark.parametrize("path", [p for p in sources(ROOT) if part(p) != "playground"], ids=shown)
+def test_the_core_knows_no_modality_but_through_hooks(path):
+    assert not words(path.read_text(encoding="utf-8"))
+    assert not WORDS.search(path.name)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["audio = 1", "x.video_frames", "def chart(): ...", "f(speech=1)", "x = 'a Spectrogram'", "f'{x} audio'", "import audio"],
+)
+def test_a_forbidden_word_is_caught(source):
+    assert words(source)
+
+
+def test_a_docstring_and_a_comment_may_say_anything():
+    assert not words('"""About audio."""\n\ndef f():\n    """Video."""  # speech\n')
+
+
+def plugin_violations(source: str) -> set[str]:
+    """Imports by which a plugin reaches around the public names."""
+    tree = ast.parse(source)
+    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
+    bad = set()
+    for node in ast.walk(tree):
+        for dotted in imported(iter([node])):
+            head, _, rest = dotted.partition(".")
+            target = rest.split(".")[0]
+            fine = target in ("", "testing", *binder.__all__) or (target == "playground" and id(node) in late)
+            if head == "binder" and not fine:
+                bad.add(dotted)
+    return bad
+
+
+@pytest.mark.parametrize("path", sources(PLUGINS), ids=shown)
+def test_a_plugin_imports_only_the_public_names_and_the_contract(path):
+    assert not plugin_violations(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("source", ["import binder.cache", "from binder import cache", "from binder.encode import encode"])
+def test_a_plugin_that_reaches_around_is_caught(source):
+    assert plugin_violations(source)
+    assert not plugin_violations("import binder\nfrom binder import Encoder\nfrom binder.testing import tiny_anchor")
+
+
+def heavy_modules_of(code: str) -> str:
+    """Which slow libraries a fresh process has imported after `code`."""
+    check = f"{code}\nimport sys; print(*sorted({{'torch', 'open_clip', 'pyarrow', 'PIL'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import binder",
+        "from binder import Modality, EncoderConfig, hookimpl, ItemError",
+        "import binder.plugins as p; p.registry().names(); p.known_plugins()",
+        "import binder.manifest, binder.vectors",
+    ],
+)
+def test_importing_what_a_plugin_needs_imports_nothing_slow(code):
+    assert heavy_modules_of(code) == ""
+
+
+def test_an_import_of_torch_would_be_noticed():
+    assert "torch" in heavy_modules_of("from binder import Encoder")
+
+
+def test_the_public_names_are_sorted_complete_and_there():
+    assert binder.__all__ == sorted(binder.__all__)
+    tree = ast.parse((ROOT / "__init__.py").read_text(encoding="utf-8"))
+    named = {alias.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for alias in n.names}
+    assert set(binder.__all__) == named - {"annotations", "TYPE_CHECKING", "Any"}
+    for name in binder.__all__:
+        value = getattr(binder, name)
+        assert getattr(value, "__name__", name) == name or name in ("Item", "hookimpl")
+
+
+def test_a_name_that_is_not_public_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'aling'"):
+        binder.aling  # noqa: B018
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_errors():
+    drawn = re.findall(r"^(?:[├└]── )?(\w+Error)  ", errors.__doc__, re.MULTILINE)
+    classes = [c for _, c in inspect.getmembers(errors, inspect.isclass) if issubclass(c, Exception)]
+    assert sorted(drawn) == sorted(c.__name__ for c in classes)
+    assert drawn[0] == "BinderError"
+    assert all(c.__base__ is errors.BinderError for c in classes if c is not errors.BinderError)
+    assert all(getattr(binder, name) is getattr(errors, name) for name in drawn)
+
+
+def test_an_item_error_is_one_line_and_crosses_process_borders_whole():
+    import pickle
+
+    error = errors.ItemError("a\nb" * 300, "cannot\nbe read")
+    assert "\n" not in str(error)
+    assert len(str(error)) < 250
+    copy = pickle.loads(pickle.dumps(error))
+    assert (copy.item, copy.reason, str(copy)) == (error.item, error.reason, str(error))

@@ -1,0 +1,237 @@
+"""Manifests: every format says the same, and every error is one line that names file and line."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from binder import EncoderConfig, ManifestError, Modality, manifest
+from binder.builtin import binder_register_modalities
+
+MODALITIES = [
+    *binder_register_modalities(),
+    Modality("toy", frozenset({".npy"}), EncoderConfig, build=lambda config, anchor: None),
+]
+ROWS = [
+    {"toy": "a.npy", "text": "two red dogs", "speaker": "7"},
+    {"toy": "b c.npy", "text": 'she said "hi", twice', "speaker": "8"},
+    {"toy": "naïve/日本.npy", "text": "Ünï — 😀", "speaker": "8"},
+]
+
+
+def read(path):
+    return manifest.read(path, MODALITIES)
+
+
+def plain(rows):
+    return [(dict(row.items), dict(row.meta)) for row in rows]
+
+
+def write_delimited(path, rows, delimiter=",", encoding="utf-8", newline="\n"):
+    def cell(text):
+        return '"' + text.replace('"', '""') + '"' if re.search(r'[,"\n\t]', text) else text
+
+    lines = [delimiter.join(rows[0])] + [delimiter.join(cell(v) for v in row.values()) for row in rows]
+    path.write_bytes((newline.join(lines) + newline).encode(encoding))
+    return path
+
+
+def write(path: Path, rows=ROWS) -> Path:
+    if path.suffix == ".parquet":
+        import pyarrow
+        import pyarrow.parquet
+
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+        return path
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+        return path
+    return write_delimited(path, rows, "\t" if path.suffix == ".tsv" else ",")
+
+
+def error(path) -> str:
+    with pytest.raises(ManifestError) as caught:
+        read(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(str(path))
+    return message.removeprefix(str(path))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_every_format_gives_the_same_rows(tmp_path, suffix):
+    rows = read(write(tmp_path / f"pairs{suffix}"))
+    assert plain(rows) == [
+        ({"toy": tmp_path / row["toy"], "text": row["text"]}, {"speaker": row["speaker"]}) for row in ROWS
+    ]
+    first = 2 if suffix in (".csv", ".tsv") else 1  # the header is a line, too
+    assert [row.line for row in rows] == [first, first + 1, first + 2]
+    assert rows[0].where == f"{tmp_path / f'pairs{suffix}'}:{first}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_byte_order_marks_and_line_ends_do_not_matter(tmp_path, encoding, newline):
+    path = write_delimited(tmp_path / "pairs.csv", ROWS, encoding=encoding, newline=newline)
+    if encoding in ("utf-16-le", "utf-16-be"):
+        mark = b"\xff\xfe" if encoding == "utf-16-le" else b"\xfe\xff"
+        path.write_bytes(mark + path.read_bytes())
+    assert plain(read(path)) == plain(read(write(tmp_path / "plain.csv")))
+
+
+def test_windows_line_ends_in_jsonl_do_not_matter(tmp_path):
+    path = write(tmp_path / "pairs.jsonl")
+    path.write_bytes(path.read_bytes().replace(b"\n", b"\r\n"))
+    assert [row.items["text"] for row in read(path)] == [row["text"] for row in ROWS]
+
+
+def test_a_line_separator_inside_a_json_text_is_text(tmp_path):
+    rows = [{"toy": "a.npy", "text": "one\u2028two\x85three"}, {"toy": "b.npy", "text": "four"}]
+    got = read(write(tmp_path / "pairs.jsonl", rows))
+    assert [(row.items["text"], row.line) for row in got] == [("one\u2028two\x85three", 1), ("four", 2)]
+
+
+def test_a_foreign_byte_names_its_line(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(b"toy,text\na.npy,fine\nb.npy,caf\xe9\n")
+    assert re.match(r":3: byte 0xe9 is not UTF-8", error(path))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+@pytest.mark.parametrize("content", [b"", b"  \n\n", b"\xff\xfe"])
+def test_an_empty_file_is_an_error(tmp_path, suffix, content):
+    path = tmp_path / f"pairs{suffix}"
+    path.write_bytes(content)
+    assert error(path)
+
+
+def test_a_header_alone_has_no_rows(tmp_path):
+    (tmp_path / "pairs.csv").write_text("toy,text\n")
+    assert error(tmp_path / "pairs.csv") == ": no rows"
+
+
+def test_a_column_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_text("\ntoy,text,toy\na.npy,x,b.npy\n")
+    assert error(tmp_path / "pairs.csv") == ":2: column 'toy' stands twice"
+
+
+def test_a_ragged_row_names_its_line(tmp_path):
+    (tmp_path / "pairs.csv").write_text("toy,text\na.npy,one\n\nb.npy,red, green\n")
+    assert error(tmp_path / "pairs.csv").startswith(":4: 3 cells where the header has 2")
+
+
+def test_a_quoted_line_break_does_not_shift_the_line_of_a_later_error(tmp_path):
+    (tmp_path / "pairs.csv").write_text('toy,text\na.npy,"one\ntwo\nthree"\nb.npy\n')
+    assert error(tmp_path / "pairs.csv").startswith(":5: 1 cells")
+
+
+def test_a_row_with_a_line_break_is_named_by_its_first_line(tmp_path):
+    path = tmp_path / "pairs.csv"
+    path.write_text('toy,text\na.npy,"one\ntwo"\nb.npy,three\n')
+    assert [row.line for row in read(path)] == [2, 4]
+    path.write_text('toy,text\na.npy,"never closed\nb.npy,two\nc.npy,three\n')
+    assert [row.line for row in read(path)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"), [("{oops", "not JSON"), ("[1]", "expected one JSON object a line, got list"), ("3", "got int")]
+)
+def test_a_bad_json_line_names_its_line(tmp_path, line, what):
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f'{{"toy": "a.npy"}}\n\n{line}\n')
+    message = error(path)
+    assert message.startswith(":3: ")
+    assert what in message
+
+
+def test_what_only_looks_like_parquet_is_refused(tmp_path):
+    (tmp_path / "pairs.parquet").write_bytes(b"PAR1 but no more")
+    assert "not a readable Parquet file" in error(tmp_path / "pairs.parquet")
+
+
+def test_a_missing_file_and_a_foreign_kind_of_file_are_named(tmp_path):
+    assert error(tmp_path / "none.csv") == ": no such file or folder"
+    (tmp_path / "pairs.xlsx").write_bytes(b"PK")
+    assert "expected .csv, .jsonl, .parquet, .tsv or a folder" in error(tmp_path / "pairs.xlsx")
+
+
+def test_a_lacking_column_is_told_its_nearest(tmp_path):
+    rows = manifest.read([{"toys": "a.npy", "text": "x"}], MODALITIES)
+    with pytest.raises(ManifestError, match=r"pairs.csv: no column 'toy' \(did you mean 'toys'\?\)") as caught:
+        manifest.require(rows, "pairs.csv", "toy")
+    assert "columns: text, toys" in str(caught.value)
+    manifest.require(rows, "pairs.csv", "text")
+
+
+def test_duplicate_rows_are_left_out_and_counted(tmp_path, caplog):
+    rows = read(write(tmp_path / "pairs.csv", [ROWS[0], ROWS[1], ROWS[0], ROWS[0]]))
+    assert [row.line for row in rows] == [2, 3]
+    assert caplog.messages == [f"2 duplicate rows left out, the first at {tmp_path / 'pairs.csv'}:4"]
+
+
+def test_rows_that_differ_in_one_cell_are_no_duplicates(tmp_path, caplog):
+    assert len(read(write(tmp_path / "pairs.csv", [ROWS[0], {**ROWS[0], "speaker": "9"}]))) == 2
+    assert not caplog.messages
+
+
+def test_long_arrays_that_differ_in_the_middle_are_no_duplicates():
+    one = np.zeros(5000)
+    two = one.copy()
+    two[2500] = 1
+    assert len(manifest.read([{"toy": one, "text": "x"}, {"toy": two, "text": "x"}], MODALITIES)) == 2
+    assert len(manifest.read([{"toy": one, "text": "x"}, {"toy": one, "text": "x"}], MODALITIES)) == 1
+
+
+def test_absolute_paths_stay_and_relative_ones_start_at_the_manifest(tmp_path, monkeypatch):
+    folder = tmp_path / "deep" / "er"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    absolute = tmp_path / "x.npy"
+    rows = read(write(folder / "pairs.csv", [{"toy": str(absolute)}, {"toy": "../y.npy"}]))
+    assert rows[0].items["toy"] == absolute
+    assert rows[1].items["toy"].resolve() == (tmp_path / "deep" / "y.npy").resolve()
+
+
+def test_empty_cells_lack_their_modality(tmp_path):
+    rows = read(write(tmp_path / "pairs.csv", [{"toy": "a.npy", "text": " "}, {"toy": "", "text": "x"}]))
+    assert [sorted(row.items) for row in rows] == [["toy"], ["text"]]
+    rows = manifest.read([{"toy": None, "text": "x"}, {"toy": "a.npy", "text": float("nan")}], MODALITIES)
+    assert [sorted(row.items) for row in rows] == [["text"], ["toy"]]
+
+
+def test_mappings_may_hold_arrays_and_bytes():
+    array = np.ones(8)
+    rows = manifest.read([{"toy": array, "image": b"png", "text": "x", "id": 3}], MODALITIES)
+    assert rows[0].items["toy"] is array
+    assert rows[0].items["image"] == b"png"
+    assert rows[0].meta == {"id": 3}
+    assert rows[0].where == "rows:1"
+
+
+def test_a_folder_of_class_folders_is_rows_with_the_class_as_text(tmp_path):
+    for name in ("sea_waves/1.npy", "sea_waves/deep/2.NPY", "dog/3.npy", "top.npy", "dog/notes.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    got = {row.items["toy"].relative_to(tmp_path).as_posix(): row.items.get("text") for row in read(tmp_path)}
+    assert got == {"sea_waves/1.npy": "sea waves", "sea_waves/deep/2.NPY": "deep", "dog/3.npy": "dog", "top.npy": None}
+
+
+def test_a_suffix_that_two_modalities_claim_is_never_guessed(tmp_path):
+    (tmp_path / "a.npy").write_bytes(b"x")
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=lambda config, anchor: None)
+    with pytest.raises(ManifestError, match=r"\.npy may be toy, rival"):
+        manifest.read(tmp_path, [*MODALITIES, rival])
+
+
+def test_a_folder_without_items_is_an_error(tmp_path):
+    (tmp_path / "notes.md").write_text("x")
+    assert "no file in it that an installed modality can read" in error(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
+def test_columns_are_known_without_reading_the_items(tmp_path, suffix):
+    assert manifest.columns(write(tmp_path / f"pairs{suffix}")) == ["toy", "text", "speaker"]

@@ -1,0 +1,160 @@
+"""Plugins: found by their metadata, each on its own; a broken one breaks no other."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import textwrap
+from pathlib import Path
+
+import pytest
+from support import distribution, installed
+
+from binder import PluginError, plugins
+
+GOOD = """
+    from binder import EncoderConfig, Modality, hookimpl
+
+    @hookimpl
+    def binder_register_modalities():
+        return [Modality({name!r}, frozenset(), EncoderConfig, build=None)]
+"""
+
+
+@pytest.fixture
+def install(tmp_path):
+    """install(distribution=source, ...) -> a context in which these are installed plugins, and no other."""
+
+    def context(**sources):
+        for name, source in sources.items():
+            (tmp_path / f"fake_{name}.py").write_text(textwrap.dedent(source))
+            distribution(tmp_path, name, f"fake_{name}")
+        return installed(tmp_path, only=",".join(sources))
+
+    return context
+
+
+def plugin(name):
+    return next(p for p in plugins.registry().plugins if p.name == name)
+
+
+def test_the_cores_own_modalities_come_through_the_same_seam(install):
+    with install():
+        assert plugins.registry().names() == ["image", "text"]
+        assert plugins.registry().owner("image").name == "binder"
+        assert all(modality.frozen for modality in plugins.registry().modalities())
+
+
+def test_an_installed_plugin_is_found_with_its_version(toy):
+    assert plugins.registry().names() == ["image", "text", "toy"]
+    assert (plugin("toy").version, plugin("toy").error) == ("1.0", None)
+    assert [m.name for m in plugins.registry().by_suffix(".NPY")] == ["toy"]
+    assert plugins.registry().get("toy").config.__name__ == "ToyConfig"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        ("import no_such_module_at_all", "import failed: ModuleNotFoundError: No module named 'no_such_module_at_all'"),
+        ("def broken(:", "import failed: SyntaxError"),
+        ("import sys; sys.exit(3)", "import failed: SystemExit: 3"),
+        ("raise RuntimeError('one\\ntwo')", "import failed: RuntimeError: one two"),
+        (
+            "from binder import hookimpl\n@hookimpl\ndef binder_register_modality():\n    return []",
+            "unknown hook 'binder_register_modality'",
+        ),
+        ("def binder_register_modalities():\n    return ['toy']", "must return binder.Modality records, got str"),
+        ("def binder_register_modalities():\n    return 3", "TypeError"),
+        ("def binder_register_modalities():\n    import sys; sys.exit(1)", "SystemExit"),
+        (
+            "from binder import hookimpl\n@hookimpl\ndef binder_register_modalities(wrong):\n    return []",
+            "wrong",
+        ),
+        (
+            "from binder import EncoderConfig, Modality\ndef binder_register_modalities():\n"
+            "    return [Modality('x', frozenset(), EncoderConfig, build=None)] * 2",
+            "'x' twice",
+        ),
+    ],
+)
+def test_a_broken_plugin_is_kept_with_its_reason_and_breaks_no_other(install, source, reason):
+    with install(aa_broken=source, zz_good=GOOD.format(name="good")):
+        assert plugins.registry().names() == ["image", "text", "good"]
+        error = plugin("aa_broken").error
+        assert reason in error
+        assert "\n" not in error
+        assert plugin("zz_good").error is None
+
+
+def test_asking_for_the_modality_of_a_broken_plugin_says_why(install):
+    with install(sonar="import no_such_module_at_all"), pytest.raises(PluginError) as caught:
+        plugins.registry().get("sonar")
+    assert "plugin sonar 1.0 is broken: import failed: ModuleNotFoundError" in str(caught.value)
+
+
+def test_a_modality_that_two_plugins_provide_names_both_and_breaks_no_other(install):
+    sources = {"one": GOOD.format(name="same"), "two": GOOD.format(name="same"), "three": GOOD.format(name="else")}
+    with install(**sources):
+        assert plugins.registry().names() == ["image", "text", "else"]
+        with pytest.raises(PluginError, match=r"'same' is provided by one 1\.0 and two 1\.0"):
+            plugins.registry().get("same")
+
+
+def test_binder_plugins_narrows_the_set_and_names_what_is_not_there(install, monkeypatch):
+    with install(one=GOOD.format(name="sonar"), two=GOOD.format(name="lidar")):
+        monkeypatch.setenv("BINDER_PLUGINS", " two, three ,")
+        plugins.registry.cache_clear()
+        assert plugins.registry().names() == ["image", "text", "lidar"]
+        assert plugin("three").error == "named in BINDER_PLUGINS but not installed"
+        monkeypatch.setenv("BINDER_PLUGINS", "")
+        plugins.registry.cache_clear()
+        assert plugins.registry().names() == ["image", "text"]
+
+
+def test_without_binder_plugins_every_entry_point_is_loaded(tmp_path):
+    (tmp_path / "fake_sonar.py").write_text(textwrap.dedent(GOOD.format(name="sonar")))
+    distribution(tmp_path, "sonar", "fake_sonar")
+    with installed(tmp_path, only=None):
+        found = {e.name for e in importlib.metadata.entry_points(group="binder")}
+        assert {p.name for p in plugins.registry().plugins} == {"binder", *found}
+        assert "sonar" in plugins.registry().names()
+
+
+def test_an_unknown_modality_suggests_the_nearest(toy):
+    with pytest.raises(PluginError, match=r"unknown modality 'toi' \(did you mean 'toy'\?\)"):
+        plugins.registry().get("toi")
+    with pytest.raises(PluginError, match="unknown modality 'zzzzz'; installed: image, text, toy"):
+        plugins.registry().get("zzzzz")
+
+
+def test_a_known_plugin_that_is_not_installed_says_how_to_install_it(toy):
+    name = next(iter(plugins.known_plugins()))
+    with pytest.raises(PluginError, match=f"install it with: binder plugins install {name}"):
+        plugins.registry().get(name)
+
+
+def test_known_plugins_are_the_folders_of_the_checkout():
+    root = Path(__file__).parent.parent
+    for known in plugins.known_plugins().values():
+        assert f'name = "{known.distribution}"' in (root / known.folder / "pyproject.toml").read_text()
+
+
+COMMANDS = """
+    import click
+    from binder import hookimpl
+
+    @hookimpl
+    def binder_register_commands(cli):
+        {line}
+        cli.add_command(click.Command({name!r}))
+"""
+
+
+def test_a_plugin_that_fails_to_add_its_commands_is_reported_and_the_others_go_on(install, caplog):
+    import click
+
+    bad = COMMANDS.format(line="raise ValueError('no')", name="never")
+    with install(aa=bad, bb=COMMANDS.format(line="", name="sonar"), cc=bad):
+        cli = click.Group()
+        plugins.registry().register_commands(cli)
+    assert list(cli.commands) == ["sonar"]
+    assert len([m for m in caplog.messages if "ValueError: no" in m]) == 2

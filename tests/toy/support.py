@@ -1,0 +1,77 @@
+"""Helpers of the tests: plugins as if installed, and toy data."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from binder import plugins
+
+NAMES = ["red", "green", "blue", "seven", "dog", "cat", "tree", "house", "car", "sky"]
+FAST = {"epochs": 30, "sets": ["train.lr=0.01", "train.batch_size=64"]}
+
+
+def distribution(site: Path, name: str, module: str, version: str = "1.0", key: str | None = None) -> None:
+    """Write what pip would: metadata with an entry point of the group `binder`."""
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text(f"[binder]\n{key or name} = {module}\n")
+
+
+@contextlib.contextmanager
+def installed(*folders: Path, only: str | None = None) -> Iterator[None]:
+    """Plugins as if installed: their metadata is found on the path, as in any environment."""
+    before = set(sys.modules)
+    with pytest.MonkeyPatch.context() as patch:
+        for folder in folders:
+            patch.syspath_prepend(str(folder))
+        if only is None:
+            patch.delenv("BINDER_PLUGINS", raising=False)
+        else:
+            patch.setenv("BINDER_PLUGINS", only)
+        plugins.registry.cache_clear()
+        yield
+    plugins.registry.cache_clear()
+    for name in set(sys.modules) - before:
+        if name.startswith("fake_"):
+            del sys.modules[name]
+
+
+def centres(classes: int = 10) -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(classes, 8)).astype(np.float32)
+
+
+def write_toys(folder: Path, n: int = 120, classes: int = 10, images: bool = True) -> list[dict[str, str]]:
+    """n toy items near their class centre, each with the class's name and a picture of it (paths are relative)."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    rng, middle = np.random.default_rng(1), centres(classes)
+    rows = []
+    for i in range(n):
+        label = i % classes
+        np.save(folder / f"{i}.npy", middle[label] + 0.1 * rng.normal(size=8).astype(np.float32))
+        rows.append({"toy": f"{i}.npy", "text": NAMES[label]})
+        if images:
+            pixels = np.zeros((4, 4, 3), np.uint8)
+            pixels[...] = 25 * label, 250 - 25 * label, i  # the class, and something of its own
+            pixels[label % 4, label // 4] = 255
+            Image.fromarray(pixels).save(folder / f"{i}.png")
+            rows[-1]["image"] = f"{i}.png"
+    return rows
+
+
+def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
+    fields = list(dict.fromkeys(key for row in rows for key in row))
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fields, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
