@@ -27,7 +27,6 @@ from sklearn.preprocessing import StandardScaler
 import binder
 
 
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
@@ -55,13 +54,20 @@ def main() -> None:
         print(f"{fold:15}{np.mean([r['accuracy'] for r in own]):9.3f}{np.mean([r['ridge'] for r in own]):9.3f}")
     per_seed = [np.mean([r["accuracy"] for r in results if r["seed"] == seed]) for seed in given.seeds]
     ridge = np.mean([r["ridge"] for r in results])
-    print(f"mean: {np.mean(per_seed):.3f} (over seeds {given.seeds}: deviation {np.std(per_seed):.3f}), ridge {ridge:.3f}")
+    print(
+        f"mean: {np.mean(per_seed):.3f} (over seeds {given.seeds}: deviation {np.std(per_seed):.3f}), ridge {ridge:.3f}"
+    )
     if given.out:
         given.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
 def _aligned(
-    folder: Path, train: list[dict[str, str]], test: list[dict[str, str]], out: Path, seed: int, sets: list[str]
+    folder: Path,
+    train: list[dict[str, str]],
+    test: list[dict[str, str]],
+    out: Path,
+    seed: int,
+    sets: list[str],
 ) -> dict[str, Any]:
     names = sorted({clip["label"] for clip in train})
     rows = [{"audio": folder / clip["audio"], "text": _prompt(clip["label"])} for clip in train]
@@ -90,9 +96,7 @@ def _mel_statistics(path: Path) -> np.ndarray:
     return np.concatenate([log.mean(1), log.std(1), np.diff(log).std(1), *percentiles])
 
 
-def _ridge(
-    statistics: dict[str, np.ndarray], train: list[dict[str, str]], test: list[dict[str, str]]
-) -> float:
+def _ridge(statistics: dict[str, np.ndarray], train: list[dict[str, str]], test: list[dict[str, str]]) -> float:
     x, y = np.array([statistics[c["audio"]] for c in train]), [c["label"] for c in train]
     model = make_pipeline(StandardScaler(), RidgeClassifierCV(alphas=np.logspace(0, 4, 9))).fit(x, y)
     return float(model.score(np.array([statistics[c["audio"]] for c in test]), [c["label"] for c in test]))

@@ -20,7 +20,13 @@ import torch
 from binder import anchor
 from binder.plugins import registry
 
-CASES = [("wav", 8_000, 0.5), ("wav", 44_100, 5.0), ("flac", 44_100, 5.0), ("ogg", 44_100, 5.0), ("mp3", 44_100, 5.0)]
+CASES = [
+    ("wav", 8_000, 0.5),
+    ("wav", 44_100, 5.0),
+    ("flac", 44_100, 5.0),
+    ("ogg", 44_100, 5.0),
+    ("mp3", 44_100, 5.0),
+]
 
 
 def main() -> None:

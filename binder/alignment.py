@@ -136,7 +136,7 @@ def _read(modality: str, pairs: Any, settings: AlignConfig) -> tuple[list[Row], 
     """The manifest's rows and the anchor modalities to train against. Raises ManifestError for a lacking column."""
     rows = manifest.read(pairs, registry().modalities())
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
-    wanted = ["image", "text"] if settings.to == "both" else [settings.to]
+    wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
     for column in [modality, *wanted]:
         manifest.require(rows, name, column)
     return rows, wanted
@@ -184,7 +184,12 @@ def _train(folder: Path, settings: AlignConfig, ready: Prepared, task: Task, res
 
     save(run.state())
     training.train(
-        run, ready.data, settings, validate=lambda e: _scores(e, ready, task), save=save, progress=task.progress
+        run,
+        ready.data,
+        settings,
+        validate=lambda e: _scores(e, ready, task),
+        save=save,
+        progress=task.progress,
     )
     if task.anchor.checksum() != before:
         raise AssertionError("the frozen anchor's weights changed during training")
@@ -237,7 +242,7 @@ def _card(
         space=task.anchor.fingerprint,
         embed_dim=task.anchor.embed_dim,
         trained_against=task.to,
-        logit_scale=float(run.log_scale.exp()),
+        logit_scale=run.log_scale.exp().item(),
         data=ready.fingerprint,
         n_train=ready.counts["train"],
         n_val=ready.counts["val"],

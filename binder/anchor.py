@@ -91,8 +91,8 @@ class Anchor:
         return self.model.encode_text(tokens)  # type: ignore[operator]
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """Words outside the vocabulary that the anchor's card states; [] where the card states none."""
-        known = self.card.get("vocabulary")
+        """Words outside those that the anchor's card says it learnt; [] where the card says nothing of it."""
+        known = self.card.get("words")
         if not known:
             return []
         return sorted({w for t in texts for w in re.findall(r"[a-z]+", t.lower())} - set(known))
@@ -172,7 +172,7 @@ def available() -> list[tuple[str, str]]:
     """(name, what it is) of every anchor that can be asked for by name: shipped ones, then OpenCLIP's pretrained."""
     import open_clip
 
-    shipped = [(p.name, f"shipped: {(_card(p) or {}).get('summary', 'works offline')}") for p in _shipped()]
+    shipped = [(p.name, (_card(p) or {}).get("description", "shipped, works offline")) for p in _shipped()]
     return shipped + [(f"{m}/{tag}", "OpenCLIP pretrained, downloaded once") for m, tag in open_clip.list_pretrained()]
 
 

@@ -43,7 +43,9 @@ class Embeddings:
 
     def __getitem__(self, index: int | slice | Sequence[int]) -> Embeddings:
         rows = np.atleast_1d(np.arange(len(self))[index])
-        return Embeddings(self.vectors[rows], self.space, tuple(self.items[i] for i in rows if self.items), self.modality)
+        return Embeddings(
+            self.vectors[rows], self.space, tuple(self.items[i] for i in rows if self.items), self.modality
+        )
 
     def __iter__(self) -> Iterator[Embeddings]:
         return (self[i] for i in range(len(self)))
@@ -103,7 +105,12 @@ class Binder:
     """
 
     def __init__(
-        self, anchor: str | anchors.Anchor = "mini", *, device: str = "auto", workers: int = 0, batch_size: int = 64
+        self,
+        anchor: str | anchors.Anchor = "mini",
+        *,
+        device: str = "auto",
+        workers: int = 0,
+        batch_size: int = 64,
     ) -> None:
         where = pick_device(device)
         self.anchor = anchors.load(anchor, where) if isinstance(anchor, str) else anchor.to(where)
@@ -116,7 +123,12 @@ class Binder:
 
     @classmethod
     def of(
-        cls, encoders: str | Path | Sequence[str | Path], *, anchor: str | None = None, device: str = "auto", workers: int = 0
+        cls,
+        encoders: str | Path | Sequence[str | Path],
+        *,
+        anchor: str | None = None,
+        device: str = "auto",
+        workers: int = 0,
     ) -> Binder:
         """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini."""
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
@@ -152,13 +164,10 @@ class Binder:
         progress: Progress = silent,
     ) -> encode.Encoded:
         """Items of one modality -> their unit vectors and the unreadable ones. Raises PluginError: not loaded."""
-        cache = f"vectors-{modality}-{self.space}" if registry().get(modality).frozen else None
-        encoder = self._encoder(modality)
         return encode.encode(
-            encoder,
+            self._encoder(modality),
             items,
             keys=keys,
-            cache=cache,
             batch_size=self.batch_size,
             workers=self.workers,
             strict=strict,
@@ -201,14 +210,14 @@ class Binder:
     ) -> list[Classification]:
         """The same for vectors that are there already."""
         templates = [template] if isinstance(template, str) else list(template)
-        classes_CD = evaluate.class_vectors(labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors)
+        classes_CD = evaluate.class_vectors(
+            labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors
+        )
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
         probabilities = evaluate.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
         return [
-            Classification(
-                name, labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True))
-            )
+            Classification(name, labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True)))
             for name, p in zip(names, probabilities, strict=True)
         ]
 
@@ -228,6 +237,7 @@ class Binder:
             raise ConfigError(f"{pairs if isinstance(pairs, str | Path) else 'rows'}: fewer than two modalities{hint}")
         sides, problems = {}, []
         for name in usable:
+
             def embed(items: Sequence[Item], keys: Sequence[bytes], name: str = name) -> encode.Encoded:
                 return self.encode(name, items, keys=keys, strict=strict, progress=progress)
 

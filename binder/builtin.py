@@ -40,7 +40,14 @@ def read_image(item: Item) -> Image:
         raise ItemError(name, "no such file") from None
     except UnidentifiedImageError:
         raise ItemError(name, "not a picture that can be decoded") from None
-    except (OSError, ValueError, TypeError, SyntaxError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
         raise ItemError(name, f"cannot be decoded as a picture: {error}") from None
 
 

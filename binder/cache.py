@@ -109,7 +109,10 @@ class Collection:
         beside = self.folder / f".{uuid.uuid4().hex}"
         try:
             beside.mkdir(parents=True)
-            np.save(beside / "keys.npy", np.frombuffer(b"".join(k for k, _ in self._new), np.uint8).reshape(-1, 16))
+            np.save(
+                beside / "keys.npy",
+                np.frombuffer(b"".join(k for k, _ in self._new), np.uint8).reshape(-1, 16),
+            )
             np.save(beside / "counts.npy", np.array([len(rows) for _, rows in self._new], np.int64))
             np.save(beside / "rows.npy", np.concatenate([rows for _, rows in self._new]))
             beside.rename(self.folder / beside.name[1:])
@@ -154,7 +157,11 @@ class Collection:
         except (OSError, ValueError, EOFError):
             return  # pruned or damaged meanwhile: computed again
         self._known.add(shard.name)
-        if len(keys) != len(counts) or len(rows) != counts.sum() or (self._shards and rows.shape[1:] != self._shards[0].shape[1:]):
+        if (
+            len(keys) != len(counts)
+            or len(rows) != counts.sum()
+            or (self._shards and rows.shape[1:] != self._shards[0].shape[1:])
+        ):
             return
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         for key, start, count in zip(keys, starts, counts, strict=True):

@@ -116,9 +116,7 @@ def _keyed(
     return found, bad
 
 
-def _missing(
-    keys: dict[int, bytes], items: Sequence[Item], collection: Collection | None
-) -> list[tuple[bytes, Item]]:
+def _missing(keys: dict[int, bytes], items: Sequence[Item], collection: Collection | None) -> list[tuple[bytes, Item]]:
     """Each different content that is not in the collection yet, once."""
     todo: dict[bytes, Item] = {}
     for position, key in keys.items():
@@ -159,10 +157,14 @@ class _Preprocess(torch.utils.data.Dataset[Tensor | ItemError]):
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor | ItemError:
+        item = self.items[index]
         try:
-            return self.encoder.preprocess(self.items[index])
+            windows = self.encoder.preprocess(item)
         except ItemError as error:
             return error
+        if windows.is_floating_point() and not torch.isfinite(windows).all():  # it would spoil its whole batch
+            return ItemError(item, "holds numbers that are not finite")
+        return windows
 
 
 def _rows(

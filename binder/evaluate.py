@@ -77,7 +77,7 @@ def side(
 
 
 def retrieval_rows(sides: Mapping[str, Side], trained: Callable[[str, str], bool]) -> list[dict[str, Any]]:
-    """One row per ordered pair of modalities that share rows: R@k, median rank, mAP, chance, and whether it was trained.
+    """One row per ordered pair of modalities that share rows: R@k, median rank, mAP, chance, whether it was trained.
 
     A query's matches are the targets of all rows it stands in, so that one sound may have several pictures.
     """
@@ -122,7 +122,7 @@ def class_vectors(
     return vectors.normalize(z.mean(1))
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N, C) -> (N, C) rows that sum to 1."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     return shifted / shifted.sum(1, keepdims=True)

@@ -48,7 +48,7 @@ def logit_scale_parameter(temperature: float) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.tensor(1.0 / temperature).log())
 
 
-def clamp_logit_scale(parameter: torch.nn.Parameter) -> None:
+def clamp_logit_scale(parameter: Tensor) -> None:
     """Keep the scale in 1..100, as CLIP does (Radford et al. 2021)."""
     with torch.no_grad():
         parameter.clamp_(0.0, 4.6052)

@@ -95,7 +95,9 @@ def _row(source: str, base: Path, line: int, cells: Mapping[str, Any], modalitie
 
 def _empty(value: Any) -> bool:
     """None, a blank text, or the NaN that pandas puts where a table has nothing."""
-    return value is None or (isinstance(value, str) and not value.strip()) or (isinstance(value, float) and value != value)
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or (isinstance(value, float) and value != value)
 
 
 def _unique(rows: Iterable[Row]) -> list[Row]:
@@ -103,7 +105,11 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
     kept: list[Row] = []
     repeats: list[Row] = []
     for row in rows:
-        cells = [*sorted(row.items.items(), key=lambda kv: kv[0]), None, *sorted(row.meta.items(), key=lambda kv: kv[0])]
+        cells = [
+            *sorted(row.items.items(), key=lambda kv: kv[0]),
+            None,
+            *sorted(row.meta.items(), key=lambda kv: kv[0]),
+        ]
         # a long array's repr leaves the middle out: arrays count as the same only where they are one object
         key = repr([(kv[0], id(kv[1])) if kv and hasattr(kv[1], "__array__") else kv for kv in cells])
         if key in seen:
@@ -135,8 +141,7 @@ def _class_folder(folder: Path, modalities: Sequence[Modality]) -> Iterator[Row]
 def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     suffix = path.suffix.lower()
     if suffix == ".parquet":
-        for i, cells in enumerate(_parquet(path).read().to_pylist(), start=1):
-            yield i, cells
+        yield from enumerate(_parquet(path).read().to_pylist(), start=1)
     elif suffix == ".jsonl":
         yield from _json_lines(path)
     elif suffix in SUFFIXES:
@@ -148,7 +153,7 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
     reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
     header: list[str] | None = None
-    line, end = 1, 0  # where this row begins, and where the one before it ended: a quoted text may hold line breaks
+    line, end = 1, 0  # where this row begins and where the one before it ended: a text may hold line breaks
     try:
         for cells in reader:
             line, end = end + 1, reader.line_num

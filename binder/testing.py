@@ -1,11 +1,11 @@
 """For authors of plugins: a tiny random anchor, and the contract every encoder is held to.
 
-    class TestMine(EncoderContract):
-        modality = MINE
-        config = {"width": 32}
+class TestMine(EncoderContract):
+    modality = MINE
+    config = {"width": 32}
 
-        def items(self, tmp_path): ...   # at least two readable items that differ
-        def broken(self, tmp_path): ...  # unreadable ones: empty, truncated, of another kind
+    def items(self, tmp_path): ...   # at least two readable items that differ
+    def broken(self, tmp_path): ...  # unreadable ones: empty, truncated, of another kind
 """
 
 from __future__ import annotations

@@ -63,10 +63,11 @@ class Run:
     encoder: Encoder
     optimizer: torch.optim.Optimizer
     averaged: Encoder  # the averaged weights that are kept in the end
-    log_scale: nn.Parameter
+    log_scale: Tensor
     step: int = 0
     seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)  # the lines of log.jsonl
+    window: list[float] = field(default_factory=list)  # the losses since the last of them
 
     def state(self) -> dict[str, Any]:
         return {
@@ -77,6 +78,7 @@ class Run:
             "step": self.step,
             "seconds": self.seconds,
             "history": self.history,
+            "window": self.window,
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -85,7 +87,7 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
         self.log_scale.data.copy_(state["log_scale"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
-        self.history = list(state["history"])
+        self.history, self.window = list(state["history"]), list(state["window"])
 
 
 def start(encoder: Encoder, config: AlignConfig) -> Run:
@@ -134,12 +136,11 @@ def train(
     check_every = per_epoch * max(1, total // per_epoch // 10)
     device = run.log_scale.device
     began, saved = time.monotonic() - run.seconds, time.monotonic()
-    window: list[float] = []
     seen, since = 0, time.monotonic()
     while run.step < total and _progress(run, total, config) < 1:
         rows = _rows_of_step(run.step, len(data), config)
         loss = _step(run, data, rows, config, total, device)
-        window.append(loss)
+        run.window.append(loss)
         seen += len(rows)
         run.step += 1
         run.seconds = time.monotonic() - began
@@ -148,14 +149,15 @@ def train(
             line = {
                 "step": run.step,
                 "epoch": round(run.step / per_epoch, 3),
-                "loss": float(np.mean(window)),
+                "loss": float(np.mean(run.window)),
                 "seconds": round(run.seconds, 2),
                 "rows_per_second": round(seen / (time.monotonic() - since), 1),
             }
+            run.window = []
             run.history.append({**line, **validate(run.averaged)})
             save(run.state())
             saved = time.monotonic()
-            window, seen, since = [], 0, saved
+            seen, since = 0, saved
         elif time.monotonic() - saved > config.train.checkpoint_seconds:
             save(run.state())
             saved = time.monotonic()
@@ -234,7 +236,8 @@ def _schedule(progress: float, warmup: float) -> float:
 def _average(run: Run, decay: float) -> None:
     """Polyak averaging of the weights, with a shorter memory in the first steps; buffers are copied."""
     decay = min(decay, (1 + run.step) / (10 + run.step)) if decay else 0.0
-    averaged, own = list(run.averaged.parameters()), list(run.encoder.parameters())
+    averaged: list[Tensor] = list(run.averaged.parameters())
+    own: list[Tensor] = list(run.encoder.parameters())
     torch._foreach_lerp_(averaged, own, 1 - decay)
     for mine, theirs in zip(run.averaged.buffers(), run.encoder.buffers(), strict=True):
         mine.copy_(theirs)

@@ -26,7 +26,7 @@ def compose(parts: Sequence[tuple[float, ArrayLike]]) -> Vectors:
     if not parts:
         raise SpaceError("nothing to compose: give at least one (weight, vector)")
     total = sum(np.float32(weight) * normalize(x) for weight, x in parts)
-    return normalize(total)  # type: ignore[arg-type]
+    return normalize(total)
 
 
 def slerp(a: ArrayLike, b: ArrayLike, t: float) -> Vectors:

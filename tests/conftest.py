@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -77,3 +78,11 @@ def run(tmp_path_factory, toy_site, toys, anchor_folder) -> Path:
     with installed(toy_site, only="toy"):
         binder.align("toy", toys / "pairs.csv", anchor=str(anchor_folder), to="text", out=out, **FAST)
     return out
+
+
+@pytest.fixture(scope="session")
+def fast_processes():
+    """Processes that start fast: their server has imported what is slow, and nothing else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["binder.alignment", "open_clip"])
+    return context

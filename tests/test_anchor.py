@@ -58,13 +58,11 @@ def test_its_vectors_are_those_of_open_clip_itself(anchor, anchor_folder, pictur
 def test_model_slash_file_loads_the_same_weights(anchor, anchor_folder, monkeypatch):
     import open_clip
 
-    open_clip.add_model_config(anchor_folder.parent)  # scans *.json: none there
     config = json.loads((anchor_folder / CONFIG).read_text())["model_cfg"]
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny-for-tests", config)
     loaded = anchors.load(f"tiny-for-tests/{anchor_folder / WEIGHTS}")
     assert loaded.checksum() == anchor.checksum()
     assert loaded.name == f"tiny-for-tests/{anchor_folder / WEIGHTS}"
-    assert "size mismatch" not in loaded.name
     broken = anchor_folder.parent / "broken.safetensors"
     broken.write_bytes((anchor_folder / WEIGHTS).read_bytes()[:1000])
     fails(f"tiny-for-tests/{broken}")
@@ -181,7 +179,7 @@ def test_the_fingerprint_changes_with_the_vocabulary():
 def test_pickled_it_leaves_the_weights_behind_and_still_preprocesses(anchor, picture):
     towers = anchors.ImageTower(anchor), anchors.TextTower(anchor)
     packed = pickle.dumps(towers)
-    assert len(packed) < sum(p.numel() for p in anchor.model.parameters())
+    assert not any(p.view(-1)[:8].numpy().tobytes() in packed for p in anchor.model.parameters() if p.ndim > 1)
     image, text = pickle.loads(packed)
     assert torch.equal(image.preprocess(picture), towers[0].preprocess(picture))
     assert torch.equal(text.preprocess("a cat"), towers[1].preprocess("a cat"))

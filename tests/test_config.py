@@ -26,7 +26,11 @@ def test_the_defaults_are_valid_and_frozen():
 
 @pytest.mark.parametrize(
     ("values", "near"),
-    [({"ancor": "mini"}, "'anchor'"), ({"train": {"epoch": 3}}, "'epochs'"), ({"loss": {"temprature": 1}}, "'temperature'")],
+    [
+        ({"ancor": "mini"}, "'anchor'"),
+        ({"train": {"epoch": 3}}, "'epochs'"),
+        ({"loss": {"temprature": 1}}, "'temperature'"),
+    ],
 )
 def test_a_misspelt_key_is_told_its_nearest(values, near):
     assert f"did you mean {near}" in refused(values, "unknown key")
@@ -94,12 +98,12 @@ def test_a_broken_file_is_named_with_its_line(tmp_path):
 
 
 def test_a_missing_file_a_folder_and_a_foreign_encoding_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="none.toml: no such configuration file"):
+    with pytest.raises(ConfigError, match=r"none\.toml: no such configuration file"):
         read_toml(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match=str(tmp_path)):
         read_toml(tmp_path)
     (tmp_path / "latin.toml").write_bytes('anchor = "é"'.encode("latin-1"))
-    with pytest.raises(ConfigError, match="latin.toml"):
+    with pytest.raises(ConfigError, match=r"latin\.toml"):
         read_toml(tmp_path / "latin.toml")
 
 

@@ -138,9 +138,7 @@ def test_encoding_is_in_eval_mode_and_leaves_no_gradients(anchor, items):
 
 def test_progress_counts_up_to_the_whole(encoder, items, tmp_path):
     seen = []
-    encode.encode(
-        encoder, [tmp_path / "no.npy", np.zeros(3), *items], stage="toys", progress=lambda *a: seen.append(a)
-    )
+    encode.encode(encoder, [tmp_path / "no.npy", np.zeros(3), *items], stage="toys", progress=lambda *a: seen.append(a))
     assert seen[-1] == ("toys", 24, 24)  # the missing file is known to be missing before
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
@@ -157,3 +155,18 @@ def test_preprocessed_keeps_what_preprocess_made_and_the_reasons_of_the_rest(enc
     encoder.preprocess = None  # the second time it is not called
     assert encode.preprocessed(encoder, items, keys[:-1], "items")[1] == {}
     assert len(Collection("items").get(keys[3])) == 4
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_an_item_with_numbers_that_are_not_finite_is_skipped_and_spoils_no_other(encoder, items, tmp_path, number):
+    np.save(tmp_path / "bad.npy", np.full(8, number))
+    got = encode.encode(encoder, [items[0], tmp_path / "bad.npy", items[1]])
+    assert got.good == [0, 2]
+    assert str(got.bad[0][1]) == f"{tmp_path / 'bad.npy'}: holds numbers that are not finite"
+    np.testing.assert_allclose(got.vectors, [twin(encoder, item) for item in items[:2]], atol=1e-5)
+
+
+def test_keys_that_are_known_name_the_items_and_one_without_is_left_out(encoder, items):
+    got = encode.encode(encoder, items[:3], keys=[b"a" * 16, None, b"b" * 16], cache="c")
+    assert (got.good, got.bad, got.computed) == ([0, 2], [], 2)
+    assert b"b" * 16 in Collection("c")

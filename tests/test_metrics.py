@@ -36,7 +36,7 @@ def test_retrieval_equals_its_twin_with_ties_and_several_matches(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n_queries, n_targets = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 30))
     # few different directions, so that ties abound
-    directions = normalize(rng.choice([-1.0, 0.0, 1.0, 2.0], size=(5, 3)) + [0.01, 0.02, 0.03])
+    directions = normalize(rng.choice([-1.0, 0.0, 1.0, 2.0], size=(5, 3)) + np.array([0.01, 0.02, 0.03]))
     queries, targets = directions[rng.integers(0, 5, n_queries)], directions[rng.integers(0, 5, n_targets)]
     relevant = [
         rng.choice(n_targets, size=int(rng.integers(1, n_targets + 1)), replace=False) for _ in range(n_queries)

@@ -101,7 +101,9 @@ def test_held_out_rows_that_leak_are_left_out_with_a_warning(caplog):
     rows = make_rows(4, split=["train", "val", "val", "train"])
     train, val = split(rows, [["a"], ["a", "b"], ["c"], ["d"]], column="split")
     assert (train, val) == ([0, 3], [2])
-    assert caplog.messages[0].startswith("1 held-out rows share a recording or picture with training, the first at pairs.csv:3")
+    assert caplog.messages[0].startswith(
+        "1 held-out rows share a recording or picture with training, the first at pairs.csv:3"
+    )
 
 
 @pytest.mark.parametrize("option", ["column", "group"])

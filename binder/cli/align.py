@@ -41,7 +41,12 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     given["out"] = given["out"] or Path("runs") / modality
     with output.ProgressBar() as progress:
         result = align(
-            modality, pairs, config=config_file, workers=options.worker_count(workers), progress=progress, **given
+            modality,
+            pairs,
+            config=config_file,
+            workers=options.worker_count(workers),
+            progress=progress,
+            **given,
         )
     output.skipped(result.skipped)
     counts = result.counts

@@ -13,7 +13,10 @@ from binder.cli import options, output
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--labels", required=True, help='The classes, comma-separated: "zero,one,two".')
 @click.option(
-    "--template", "templates", multiple=True, help='Prompt with {} for the label: "the digit {}"; several are averaged.'
+    "--template",
+    "templates",
+    multiple=True,
+    help='Prompt with {} for the label: "the digit {}"; several are averaged.',
 )
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @options.encoders
@@ -41,11 +44,11 @@ def classify_command(
     from binder.cli.items import collect
 
     items = collect(files, modality)
-    from binder.api import Binder
+    from binder.api import Binder, Classification
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
     names = [label.strip() for label in labels.split(",") if label.strip()]
-    found = {}
+    found: dict[int, Classification] = {}
     problems: list[tuple[str, str]] = []
     with output.ProgressBar() as progress:
         for kind in dict.fromkeys(kind for kind, _ in items):

@@ -28,7 +28,8 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
     with output.ProgressBar() as progress:
         result = run(out, seed=seed, reference=reference, device=device, progress=progress)
     zero_shot = result["anchor"]["zero_shot"]
-    click.echo(f"\nthe frozen anchor: {zero_shot['accuracy']:.1%} of new pictures found among {zero_shot['n_classes']} captions\n")
+    found = f"{zero_shot['accuracy']:.1%} of new pictures find their caption among {zero_shot['n_classes']}"
+    click.echo(f"\nthe frozen anchor by itself: {found}\n")
     unheard = {(r["query"], r["target"]): r["r1"] for r in result["retrieval_unheard"]}
     columns = ["query", "target", "", "queries", "targets", "R@1", "R@5", "R@10", "unheard R@1", "chance"]
     rows = [
@@ -42,4 +43,6 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
         for r in result["retrieval"]
     ]
     output.table([*columns, *(["trained directly"] if reference else [])], rows)
-    click.echo(f"\n{result['seconds']['total']:.0f} s; look at {out / 'report.html'}, numbers in {out / 'metrics.json'}")
+    click.echo(
+        f"\n{result['seconds']['total']:.0f} s; look at {out / 'report.html'}, numbers in {out / 'metrics.json'}"
+    )

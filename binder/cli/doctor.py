@@ -11,7 +11,16 @@ import click
 from binder.cli import options, output
 from binder.plugins import registry
 
-PACKAGES = ("modality-binder", "torch", "torchvision", "open_clip_torch", "pluggy", "pydantic", "numpy", "pyarrow")
+PACKAGES = (
+    "modality-binder",
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "pluggy",
+    "pydantic",
+    "numpy",
+    "pyarrow",
+)
 
 
 @click.command("doctor")
@@ -57,7 +66,10 @@ def _cache() -> dict[str, str]:
 
     folder = cache.root()
     size = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.is_dir() else 0
-    return {"folder": str(folder), "size": f"{size / 2**20:.0f} MiB of at most {cache.cap_bytes() / 2**30:.0f} GiB"}
+    return {
+        "folder": str(folder),
+        "size": f"{size / 2**20:.0f} MiB of at most {cache.cap_bytes() / 2**30:.0f} GiB",
+    }
 
 
 def _mini() -> str:

@@ -53,5 +53,11 @@ def embed_command(
     if not rows:
         raise click.ClickException("no item could be read")
     kept = sorted(rows)
-    write_vectors(out, [str(items[i][1]) for i in kept], [items[i][0] for i in kept], np.stack([rows[i] for i in kept]), space.anchor)
+    write_vectors(
+        out,
+        [str(items[i][1]) for i in kept],
+        [items[i][0] for i in kept],
+        np.stack([rows[i] for i in kept]),
+        space.anchor,
+    )
     click.echo(f"{len(kept)} vectors of {space.anchor.embed_dim} dimensions in {out}", err=True)

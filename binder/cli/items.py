@@ -58,4 +58,6 @@ def _by_suffix(path: Path) -> Modality:
     if claims:
         names = " or ".join(m.name for m in claims)
         raise ItemError(path, f"{path.suffix} may be {names}; say which with --as")
-    raise ItemError(path, f"no installed modality reads {path.suffix or 'files without a suffix'!r}; say which with --as")
+    raise ItemError(
+        path, f"no installed modality reads {path.suffix or 'files without a suffix'!r}; say which with --as"
+    )

@@ -77,7 +77,19 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = 
 
 def retrieval_table(rows: Sequence[dict[str, Any]], *, err: bool = False) -> None:
     """The rows of `binder eval` for people."""
-    columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]
+    columns = [
+        "query",
+        "target",
+        "",
+        "n",
+        "targets",
+        "R@1",
+        "R@5",
+        "R@10",
+        "median rank",
+        "mAP",
+        "chance R@1",
+    ]
     table(
         columns,
         [

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from binder.cli import options, output
 from binder.errors import PluginError, nearest
-from binder.plugins import known_plugins, registry
+from binder.plugins import Plugin, known_plugins, registry
 
 
 @click.group("plugins")
@@ -24,24 +25,14 @@ def plugins_command() -> None:
 @options.as_json
 def list_plugins(as_json: bool) -> None:
     """Installed plugins: version, modalities, suffixes, and the error of those that do not work."""
-    rows = [
-        {
-            "plugin": plugin.name,
-            "version": plugin.version,
-            "modalities": [m.name for m in plugin.modalities],
-            "suffixes": sorted({s for m in plugin.modalities for s in m.suffixes}),
-            "error": plugin.error,
-        }
-        for plugin in registry().plugins
-    ]
     if as_json:
-        output.json_line(rows)
+        output.json_line([_as_dict(plugin) for plugin in registry().plugins])
         return
-    for row in rows:  # plain text: this answers in a moment, before a table library is imported
-        names = ", ".join(row["modalities"]) or "-"
-        click.echo(f"{row['plugin']} {row['version']}: {names}  {' '.join(row['suffixes'])}".rstrip())
-        if row["error"]:
-            click.echo(f"  broken: {row['error']}")
+    for plugin in registry().plugins:  # plain text: this answers before a table library is imported
+        names = ", ".join(m.name for m in plugin.modalities) or "-"
+        click.echo(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
+        if plugin.error:
+            click.echo(f"  broken: {plugin.error}")
     missing = [f"{n} ({k.summary})" for n, k in known_plugins().items() if n not in registry().names()]
     if missing:
         click.echo(f"not installed: {'; '.join(missing)}")
@@ -72,6 +63,20 @@ def uninstall(name: str, anywhere: bool) -> None:
     _run([*installer, "uninstall", *yes, known.distribution if known else name])
 
 
+def _as_dict(plugin: Plugin) -> dict[str, Any]:
+    return {
+        "plugin": plugin.name,
+        "version": plugin.version,
+        "modalities": [m.name for m in plugin.modalities],
+        "suffixes": _suffixes(plugin),
+        "error": plugin.error,
+    }
+
+
+def _suffixes(plugin: Plugin) -> list[str]:
+    return sorted({suffix for modality in plugin.modalities for suffix in modality.suffixes})
+
+
 def _target(what: str) -> str:
     """What pip is given. Raises PluginError for a name that the project's list does not know."""
     known = known_plugins()
@@ -94,7 +99,9 @@ def _target(what: str) -> str:
 
 def _installer(anywhere: bool) -> list[str]:
     if sys.prefix == sys.base_prefix and not anywhere:
-        raise PluginError("this Python is not a virtual environment; make one (python -m venv .venv), or add --anywhere")
+        raise PluginError(
+            "this Python is not a virtual environment; make one (python -m venv .venv), or add --anywhere"
+        )
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
     if shutil.which("uv"):

@@ -9,10 +9,49 @@ from binder.playground.shapes import Floats
 from binder.playground.world import Concept
 
 SCALE = 3  # drawn this many times larger, then averaged
-LENGTHS = {"line": (4, 30), "bar": (4, 11), "pie": (4, 7), "scatter": (14, 45), "area": (4, 30)}  # values in a table
-TABLEAU = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf")
-PASTEL = ("#8dd3c7", "#ffffb3", "#bebada", "#fb8072", "#80b1d3", "#fdb462", "#b3de69", "#fccde5", "#d9d9d9", "#bc80bd")
-VIVID = ("#e41a1c", "#377eb8", "#4daf4a", "#984ea3", "#ff7f00", "#f4e842", "#a65628", "#f781bf", "#999999", "#111111")
+LENGTHS = {
+    "line": (4, 30),
+    "bar": (4, 11),
+    "pie": (4, 7),
+    "scatter": (14, 45),
+    "area": (4, 30),
+}  # values in a table
+TABLEAU = (
+    "#1f77b4",
+    "#ff7f0e",
+    "#2ca02c",
+    "#d62728",
+    "#9467bd",
+    "#8c564b",
+    "#e377c2",
+    "#7f7f7f",
+    "#bcbd22",
+    "#17becf",
+)
+PASTEL = (
+    "#8dd3c7",
+    "#ffffb3",
+    "#bebada",
+    "#fb8072",
+    "#80b1d3",
+    "#fdb462",
+    "#b3de69",
+    "#fccde5",
+    "#d9d9d9",
+    "#bc80bd",
+)
+VIVID = (
+    "#e41a1c",
+    "#377eb8",
+    "#4daf4a",
+    "#984ea3",
+    "#ff7f00",
+    "#f4e842",
+    "#a65628",
+    "#f781bf",
+    "#999999",
+    "#111111",
+)
 PALETTES = (TABLEAU, PASTEL, VIVID)
 
 
@@ -64,7 +103,9 @@ def draw_chart(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
     values = table(concept, rng)
     side = size * SCALE
     dark = rng.random() < 0.15
-    paper = tuple(int(v) for v in (rng.integers(10, 50, 3) if dark else 255 - rng.integers(0, 30, 3) * (rng.random() < 0.5)))
+    paper = tuple(
+        int(v) for v in (rng.integers(10, 50, 3) if dark else 255 - rng.integers(0, 30, 3) * (rng.random() < 0.5))
+    )
     image = Image.new("RGB", (side, side), paper)
     pen = ImageDraw.Draw(image)
     ink = (225, 225, 225) if dark else tuple(int(v) for v in np.full(3, rng.integers(0, 110)))
@@ -82,7 +123,10 @@ def draw_chart(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
 
 def _axes(pen: ImageDraw.ImageDraw, ink: tuple[int, ...], rng: np.random.Generator, side: int) -> Floats:
     """Draw frame, ticks, grid and labels; the plotting box x0, y0, x1, y1 in pixels."""
-    box = np.array([rng.uniform(0.03, 0.2), rng.uniform(0.03, 0.16), rng.uniform(0.88, 0.98), rng.uniform(0.8, 0.97)]) * side
+    box = (
+        np.array([rng.uniform(0.03, 0.2), rng.uniform(0.03, 0.16), rng.uniform(0.88, 0.98), rng.uniform(0.8, 0.97)])
+        * side
+    )
     x0, y0, x1, y1 = box.tolist()
     if rng.random() < 0.2:
         shade = tuple(int(0.88 * 255 + 0.12 * v) if max(ink) < 130 else 55 for v in ink)
@@ -155,12 +199,15 @@ def _marks(
 
 
 def _pie(
-    pen: ImageDraw.ImageDraw, values: Floats, palette: tuple[str, ...], paper: tuple[int, ...], rng: np.random.Generator,
-    side: int,
+    pen: ImageDraw.ImageDraw, values: Floats, palette: tuple[str, ...], paper: tuple[int, ...],
+    rng: np.random.Generator, side: int,
 ) -> None:  # fmt: skip
     """Draw slices clockwise from twelve o'clock, sometimes with a hole or rims."""
     tall, wide = rng.uniform(0.3, 0.47) * side, rng.uniform(0.85, 1.0)
-    x, y = side / 2 + rng.uniform(-1, 1) * (side / 2 - tall) * 0.6, side / 2 + rng.uniform(0, 1) * (side / 2 - tall) * 0.6
+    x, y = (
+        side / 2 + rng.uniform(-1, 1) * (side / 2 - tall) * 0.6,
+        side / 2 + rng.uniform(0, 1) * (side / 2 - tall) * 0.6,
+    )
     bounds = (x - tall * wide, y - tall, x + tall * wide, y + tall)
     edges = np.append(0, np.cumsum(values / values.sum())) * 360 - 90
     first = int(rng.integers(len(palette))) if rng.random() < 0.5 else 0

@@ -9,8 +9,10 @@ from binder.playground.charts import PALETTES, limits, table
 from binder.playground.shapes import Floats
 from binder.playground.world import Concept
 
-STYLES = ("default", "default", "default", "classic", "ggplot", "bmh", "fast", "grayscale", "dark_background",
-          "seaborn-v0_8", "seaborn-v0_8-whitegrid", "seaborn-v0_8-pastel", "tableau-colorblind10", "fivethirtyeight")  # fmt: skip
+STYLES = (
+    "default", "default", "default", "classic", "ggplot", "bmh", "fast", "grayscale", "dark_background", "seaborn-v0_8",
+    "seaborn-v0_8-whitegrid", "seaborn-v0_8-pastel", "tableau-colorblind10", "fivethirtyeight",
+)  # fmt: skip
 
 
 def draw_chart_matplotlib(

@@ -150,7 +150,11 @@ def _galleries(space: Binder, folder: Path, seed: int, progress: Progress) -> di
     }
     return {
         name: Gallery(
-            name, things, keys, space.encode(name, things, strict=True, progress=progress).vectors, [k in heard for k in keys]
+            name,
+            things,
+            keys,
+            space.encode(name, things, strict=True, progress=progress).vectors,
+            [k in heard for k in keys],
         )
         for name, (things, keys) in items.items()
     }
@@ -191,10 +195,14 @@ def _cells(
 def _cell(galleries: dict[str, Gallery], query: str, target: str, *, only_unheard: bool = False) -> dict[str, Any]:
     """R@k of one ordered pair; a match is an item that shows the same concept."""
     asked, searched = galleries[query], galleries[target]
-    used = [i for i, heard in enumerate(asked.heard) if not (only_unheard and heard)]
     keys = np.array(searched.concepts)
-    relevant = [np.flatnonzero(keys == asked.concepts[i]) for i in used]
-    return asdict(metrics.retrieval(asked.vectors[used], searched.vectors, relevant))
+    relevant = {
+        i: np.flatnonzero(keys == concept)
+        for i, concept in enumerate(asked.concepts)
+        if not (only_unheard and asked.heard[i])
+    }
+    relevant = {i: matches for i, matches in relevant.items() if len(matches)}
+    return asdict(metrics.retrieval(asked.vectors[list(relevant)], searched.vectors, list(relevant.values())))
 
 
 def _examples(galleries: dict[str, Gallery], seed: int, n: int = 12) -> list[Example]:
@@ -213,5 +221,7 @@ def _examples(galleries: dict[str, Gallery], seed: int, n: int = 12) -> list[Exa
                 for j in np.argsort(-scores)[:5]
             ]
         clip = clips[asked.items[i]]
-        examples.append(Example(asked.items[i], clip.text, clip.voice, asked.heard[i], nearest["image"], nearest["text"]))
+        examples.append(
+            Example(asked.items[i], clip.text, clip.voice, asked.heard[i], nearest["image"], nearest["text"])
+        )
     return examples

@@ -16,11 +16,19 @@ from binder.playground.world import Concept
 
 TRAIN_SCANS = 1437  # of 1797; the last 360 are the test part
 GLYPH = 96  # pixels along a side of a glyph before it is placed
-FONTS = ("DejaVu", "STIXGeneral", "cmr10", "cmss10", "cmtt10", "cmb10")  # file names in matplotlib's folder begin so
+FONTS = (
+    "DejaVu",
+    "STIXGeneral",
+    "cmr10",
+    "cmss10",
+    "cmtt10",
+    "cmb10",
+)  # file names in matplotlib's folder begin so
 
 # Each digit is one of several ways to write it; a way is a list of strokes; points are (x, y) in the unit square, y
 # down. A point given twice stays a sharp corner.
 _TWO = [(0.1, 0.25), (0.3, 0), (0.8, 0.05), (0.85, 0.35), (0.4, 0.7), (0.05, 1), (0.05, 1), (0.95, 1)]
+_THREE = [(0.82, 0.53), (0.95, 0.8), (0.5, 1), (0.05, 0.88)]
 _NINE = [(0.9, 0.2), (0.5, 0), (0.1, 0.2), (0.2, 0.48), (0.6, 0.5), (0.9, 0.2), (0.9, 0.2)]
 _FIVE = [(0.2, 0), (0.15, 0.42), (0.15, 0.42), (0.6, 0.36), (0.95, 0.65), (0.6, 1), (0.05, 0.9)]
 STROKES: dict[int, list[list[list[tuple[float, float]]]]] = {
@@ -32,8 +40,8 @@ STROKES: dict[int, list[list[list[tuple[float, float]]]]] = {
     ],
     2: [[_TWO], [[*_TWO[:5], (0.15, 0.95), (0.0, 0.85), (0.3, 0.85), (0.6, 1), (0.95, 0.95)]]],
     3: [
-        [[(0.1, 0.1), (0.5, 0), (0.9, 0.2), (0.75, 0.42), (0.4, 0.48), (0.8, 0.55), (0.95, 0.8), (0.5, 1), (0.05, 0.88)]],
-        [[(0.1, 0), (0.85, 0), (0.85, 0), (0.4, 0.4), (0.4, 0.4), (0.9, 0.5), (0.95, 0.8), (0.5, 1), (0.05, 0.88)]],
+        [[(0.1, 0.1), (0.5, 0), (0.9, 0.2), (0.75, 0.42), (0.4, 0.48), *_THREE]],
+        [[(0.1, 0), (0.85, 0), (0.85, 0), (0.4, 0.4), (0.4, 0.4), *_THREE]],
     ],
     4: [
         [[(0.5, 0), (0.05, 0.65), (0.05, 0.65), (0.95, 0.65)], [(0.72, 0.3), (0.7, 1)]],
@@ -68,8 +76,8 @@ def handwritten_split() -> tuple[Scans, Scans]:
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    scans = Scans(images.reshape(-1, 8, 8) / 16.0, labels.astype(np.int64))
-    return Scans(*(part[:TRAIN_SCANS] for part in scans)), Scans(*(part[TRAIN_SCANS:] for part in scans))
+    ink, labels = images.reshape(-1, 8, 8) / 16.0, labels.astype(np.int64)
+    return Scans(ink[:TRAIN_SCANS], labels[:TRAIN_SCANS]), Scans(ink[TRAIN_SCANS:], labels[TRAIN_SCANS:])
 
 
 def draw_digit(concept: Concept, rng: np.random.Generator, size: int) -> Image.Image:
@@ -83,9 +91,7 @@ def draw_digit(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
     return draw_scan(scan, rng, size, plain=rng.random() < 0.3)
 
 
-def draw_scan(
-    scan: Floats, rng: np.random.Generator, size: int, plain: bool = False
-) -> Image.Image:
+def draw_scan(scan: Floats, rng: np.random.Generator, size: int, plain: bool = False) -> Image.Image:
     """A scan (8, 8) in 0..1 as a picture: plainly enlarged to fill it, or rewritten as a pen would."""
     small = Image.fromarray(scan.astype(np.float32))
     if plain:

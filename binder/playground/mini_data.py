@@ -104,14 +104,15 @@ def drawn(kind: str, n: int, rng: np.random.Generator, size: int) -> Pool:
 
 
 def batches(
-    pool: Pool, shares: dict[str, float], n: int, rng: np.random.Generator
+    pool: Pool, amounts: dict[str, int], shares: dict[str, float], n: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int16]]]:
-    """Endless augmented batches of `n` pictures, kinds drawn by their shares."""
-    rows = [np.flatnonzero(pool.shown[:, 0] == k) for k in range(len(world.KINDS))]
-    chances = np.array([shares[kind] for kind in world.KINDS])
+    """Endless augmented batches of `n` pictures of a pool of these amounts, parts drawn by their shares."""
+    ends = np.cumsum([-(-amount // CHUNK) * CHUNK for amount in amounts.values()])
+    starts = np.concatenate([[0], ends[:-1]])
+    chances = np.array([shares[part] for part in amounts])
     while True:
-        kinds = rng.choice(len(rows), size=n, p=chances / chances.sum())
-        picked = np.sort([rows[k][rng.integers(len(rows[k]))] for k in kinds])
+        parts = rng.choice(len(ends), size=n, p=chances / chances.sum())
+        picked = np.sort(rng.integers(starts[parts], ends[parts]))
         pictures, shown = pool.pictures[picked], pool.shown[picked].copy()
         _mirror(pictures, shown, rng)
         yield _shifted(pictures, rng), shown

@@ -21,9 +21,13 @@ WAYS = ("{}", "a picture of {}", "this is {}")
 
 def held_out(seed: int, size: int) -> dict[str, Pool]:
     """Fresh pictures of every kind, and the scans no training picture was made from: enlarged, and rewritten."""
-    pools = {k: drawn(k, n, np.random.default_rng((seed, HELD_OUT, i)), size) for i, (k, n) in enumerate(AMOUNTS.items())}
+    pools = {
+        k: drawn(k, n, np.random.default_rng((seed, HELD_OUT, i)), size) for i, (k, n) in enumerate(AMOUNTS.items())
+    }
     test = handwritten_split()[1]
-    shown = np.array([numbered(world.Concept("digit", digit=int(d), style="handwritten")) for d in test.labels], np.int16)
+    shown = np.array(
+        [numbered(world.Concept("digit", digit=int(d), style="handwritten")) for d in test.labels], np.int16
+    )
     for name, plain in (("scans enlarged", True), ("scans rewritten", False)):
         rng = np.random.default_rng((seed, HELD_OUT, 100 + plain))
         pictures = np.stack([np.asarray(draw_scan(scan, rng, size, plain=plain)) for scan in test.ink])

@@ -6,7 +6,6 @@ Shape suffixes: B pictures, M captions, D embed_dim, F fields of a concept, T to
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ FULL = {
     "solid": ("solid",),
 }  # the fields that make up a class of each kind
 MEAN = STD = 0.5  # of pixels in 0..1
+SPREAD_SCALE = 10.0  # low, so that cosines of 0.8 still repel
 NOTHING = -2  # in a claim (F,): true of no picture
 
 
@@ -38,10 +38,12 @@ def make_tokenizer(path: Path, context_length: int, merges: int, words: int) -> 
     if path.exists():
         return SimpleTokenizer(bpe_path=str(path), context_length=context_length)
     rng = np.random.default_rng(0)
-    counts = Counter({word: 1 for word in mini_tokenizer.ordinary_words(words)})
+    counts = Counter(mini_tokenizer.ordinary_words(words))
     for kind in world.KINDS:
         for concept in world.concepts(kind):
-            counts.update({word: 20 for word in world.wording(world.detailed(concept, rng), rng).split() if word.isalpha()})
+            counts.update(
+                {word: 20 for word in world.wording(world.detailed(concept, rng), rng).split() if word.isalpha()}
+            )
     mini_tokenizer.write_merges(path, mini_tokenizer.learn_merges(counts, merges))
     return SimpleTokenizer(bpe_path=str(path), context_length=context_length)
 
@@ -53,12 +55,17 @@ def make_model(config: dict[str, Any], vocab_size: int) -> tuple[CLIP, dict[str,
 
 
 def encode_text(model: CLIP, tokens_MT: Tensor) -> Tensor:
-    """Tokens (M, T) -> (M, D) as `CLIP.encode_text` does, but on the columns in use only, which is much cheaper."""
-    used = int((tokens_MT != 0).sum(dim=1).max())
-    tokens = tokens_MT[:, :used]
-    x = model.token_embedding(tokens) + model.positional_embedding[:used]
-    x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:used, :used]))
-    return x[torch.arange(len(x), device=x.device), tokens.argmax(dim=1)] @ model.text_projection
+    """Tokens (M, T) -> (M, D) as `CLIP.encode_text` does, but short texts apart and no empty columns: much cheaper."""
+    lengths = (tokens_MT != 0).sum(dim=1)
+    order = lengths.argsort()
+    parts = []
+    for rows in order.chunk(3):
+        used = int(lengths[rows].max())
+        tokens = tokens_MT[rows, :used]
+        x = model.token_embedding(tokens) + model.positional_embedding[:used]
+        x = model.ln_final(model.transformer(x, attn_mask=model.attn_mask[:used, :used]))
+        parts.append(x[torch.arange(len(x), device=x.device), tokens.argmax(dim=1)] @ model.text_projection)
+    return torch.cat(parts)[order.argsort()]
 
 
 def pixels(pictures: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -80,7 +87,9 @@ class FieldHeads(nn.Module):
         for i, head in enumerate(self.heads):
             filled = shown_BF[:, i] >= 0
             if bool(filled.any()):
-                losses.append(F.cross_entropy(head(image_BD[filled]).float(), shown_BF[filled, i]) * filled.float().mean())
+                losses.append(
+                    F.cross_entropy(head(image_BD[filled]).float(), shown_BF[filled, i]) * filled.float().mean()
+                )
         return torch.stack(losses).sum()
 
 
@@ -122,9 +131,9 @@ def _mean_where(values: Tensor, chosen: Tensor, dim: int) -> Tensor:
     return line[count > 0].mean()
 
 
-def spreading_loss(first_WD: Tensor, second_WD: Tensor, others_MD: Tensor, scale: Tensor) -> Tensor:
-    """Two wordings of each ordinary word find each other among all other texts."""
-    logits = first_WD @ torch.cat([second_WD, others_MD]).T * scale
+def spreading_loss(first_WD: Tensor, second_WD: Tensor, others_MD: Tensor) -> Tensor:
+    """Two wordings of each ordinary word find each other among all other texts, by a clear margin."""
+    logits = first_WD @ torch.cat([second_WD, others_MD]).T * SPREAD_SCALE
     return F.cross_entropy(logits, torch.arange(len(first_WD), device=logits.device))
 
 
@@ -152,7 +161,7 @@ def write_folder(folder: Path, model: CLIP, model_cfg: dict[str, Any], merges: P
     for name, content in files.items():
         (folder / f".{name}.part").write_bytes(content)
     for name in files:
-        os.replace(folder / f".{name}.part", folder / name)
+        (folder / f".{name}.part").replace(folder / name)
 
 
 def _json(value: object) -> bytes:

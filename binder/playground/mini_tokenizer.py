@@ -1,4 +1,4 @@
-"""The mini anchor's tokenizer: a small byte-level BPE in OpenCLIP's own file format, and the ordinary words it learns from."""
+"""The mini anchor's tokenizer: a small byte-level BPE in OpenCLIP's format, and the words it learns from."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def ordinary_words(limit: int) -> list[str]:
         merges = file.read().split("\n")[1 : 49152 - 256 - 2 + 1]
     words = ("".join(merge.split()) for merge in merges)
     whole = (word.removesuffix(END) for word in words if word.endswith(END))
-    return [word for word in whole if word.isascii() and word.isalpha() and len(word) > 2 and word not in UNSEEN][:limit]
+    return [word for word in whole if word.isascii() and word.isalpha() and len(word) > 2 and word not in UNSEEN][
+        :limit
+    ]
 
 
 def learn_merges(counts: Counter[str], n: int) -> list[tuple[str, str]]:
@@ -40,7 +42,7 @@ def learn_merges(counts: Counter[str], n: int) -> list[tuple[str, str]]:
         for pair in pairwise(word):
             totals[pair] += weights[i]
             where[pair].add(i)
-    merges = []
+    merges: list[tuple[str, str]] = []
     while len(merges) < n and totals:
         best = min(totals, key=lambda pair: (-totals[pair], pair))
         merges.append(best)

@@ -1,4 +1,4 @@
-"""The demo's report: one self-contained page. Play the sound, see its spectrogram, its nearest pictures and captions."""
+"""The demo's report: one self-contained page with sounds, spectrograms, nearest pictures and captions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Example:
 def write_report(path: Path, metrics: dict[str, Any], examples: list[Example]) -> None:
     """Render the page to `path`, everything embedded, nothing fetched."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     cells = {(row["query"], row["target"]): row for row in metrics["retrieval"]}
     page = environment.get_template("report.html").render(

@@ -14,7 +14,9 @@ from binder.playground import shapes
 from binder.playground.shapes import Floats
 from binder.playground.world import Concept
 
-Mesh = tuple[Floats, NDArray[np.int64]]  # vertices (V, 3), z up, about the origin; faces (F, 4), a triangle repeats its last
+Mesh = tuple[
+    Floats, NDArray[np.int64]
+]  # vertices (V, 3), z up, about the origin; faces (F, 4), a triangle repeats its last
 SCALE = 2  # drawn this many times larger, then averaged
 
 
@@ -121,7 +123,9 @@ def _box(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float])
     sides = []
     spans = (x, y, z)
     for axis in range(3):
-        u, v = (np.linspace(*spans[k], max(2, round((spans[k][1] - spans[k][0]) / 0.25) + 1)) for k in range(3) if k != axis)
+        u, v = (
+            np.linspace(*spans[k], max(2, round((spans[k][1] - spans[k][0]) / 0.25) + 1)) for k in range(3) if k != axis
+        )
         for level in spans[axis]:
             uu, vv = np.meshgrid(u, v, indexing="ij")
             sides.append(_grid(np.insert(np.stack([uu, vv], axis=-1), axis, level, axis=2)))
@@ -148,7 +152,7 @@ def _round(start: float, stop: float, squeeze: float = 1.0, lift: float = 0.0) -
 def _dodecahedron() -> Mesh:
     """Twelve pentagons, each as three triangles that lie in one plane."""
     g = (1 + 5**0.5) / 2
-    corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
+    corners: list[tuple[float, float, float]] = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
     for s in (-1, 1):
         for t in (-1, 1):
             corners += [(0, s / g, t * g), (s / g, t * g, 0), (t * g, 0, s / g)]
@@ -157,7 +161,10 @@ def _dodecahedron() -> Mesh:
 
 def _knot() -> Mesh:
     t = np.linspace(0, 2 * np.pi, 110)
-    return _pipe(np.stack([np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -np.sin(3 * t)], axis=1) / 2, 0.24)
+    return _pipe(
+        np.stack([np.sin(t) + 2 * np.sin(2 * t), np.cos(t) - 2 * np.cos(2 * t), -np.sin(3 * t)], axis=1) / 2,
+        0.24,
+    )
 
 
 def _spring() -> Mesh:
@@ -203,7 +210,9 @@ _MESHES: dict[str, Callable[[], Mesh]] = {
     "cone": lambda: _lathe([(0, -1), (1, -1), (0, 1.2)]),
     "torus": lambda: _lathe([(1 + 0.4 * np.cos(t), 0.4 * np.sin(t)) for t in np.linspace(0, 2 * np.pi, 15)]),
     "pyramid": lambda: _hull(np.array([*_SQUARE, (0.0, 0.0, 1.0)])),
-    "prism": lambda: _hull(np.array([(x, y, z) for x in (-1.3, 1.3) for y, z in ((-0.8, -0.7), (0.8, -0.7), (0.0, 0.8))])),
+    "prism": lambda: _hull(
+        np.array([(x, y, z) for x in (-1.3, 1.3) for y, z in ((-0.8, -0.7), (0.8, -0.7), (0.0, 0.8))])
+    ),
     "octahedron": lambda: _hull(np.concatenate([np.eye(3), -np.eye(3)])),
     "dodecahedron": _dodecahedron,
     "capsule": lambda: _lathe([*_round(-np.pi / 2, 0, lift=-1.0), *_round(0, np.pi / 2, lift=1.0)]),

@@ -193,9 +193,7 @@ def record(voice: str, takes: Sequence[Take], path: Path) -> list[tuple[float, f
         spans.append((at / RATE, (at + len(x)) / RATE))
         at += len(x) + GAP
     whole = np.concatenate(pieces)
-    with SoundFile(
-        path, "w", RATE, 1, format="OGG", subtype="OPUS", compression_level=OPUS_COMPRESSION
-    ) as file:
+    with SoundFile(path, "w", RATE, 1, format="OGG", subtype="OPUS", compression_level=OPUS_COMPRESSION) as file:
         for start in range(0, len(whole), RATE):  # libsndfile can crash on one long write
             file.write(whole[start : start + RATE])
     return spans

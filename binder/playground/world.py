@@ -94,7 +94,9 @@ def _scene_caption(c: Concept) -> str:
 
 def _motion_caption(c: Concept) -> str:
     thing = f"{c.colour} {c.shape}"
-    return article(f"{c.motion} {thing}") if c.motion in ("growing", "spinning") else f"{article(thing)} moving {c.motion}"
+    return (
+        article(f"{c.motion} {thing}") if c.motion in ("growing", "spinning") else f"{article(thing)} moving {c.motion}"
+    )
 
 
 def _digit_caption(c: Concept) -> str:
@@ -186,17 +188,23 @@ def _phrase_scene(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
     rest = " ".join(word for word in (said.size, c.colour, noun) if word)
     words = article(rest) if number == "a" else f"{number} {rest}"
     if said.position:
-        where = {"left": "on the left", "right": "on the right", "top": "at the top", "bottom": "at the bottom"}
+        where = {
+            "left": "on the left",
+            "right": "on the right",
+            "top": "at the top",
+            "bottom": "at the bottom",
+        }
         words += " " + where.get(said.position, "in the centre" if rng.random() < 0.5 else "in the middle")
     return _framed(words, rng, plural=many), said
-
 
 
 def _phrase_motion(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
     said = Concept("motion", colour=c.colour, shape=c.shape, motion=c.motion)
     part = rng.random()
     if part < 0.05:
-        return c.motion if c.motion in ("growing", "spinning") else f"moving {c.motion}", Concept("motion", motion=c.motion)
+        return c.motion if c.motion in ("growing", "spinning") else f"moving {c.motion}", Concept(
+            "motion", motion=c.motion
+        )
     if part < 0.15:
         said = replace(said, colour="")
     elif part < 0.20:
@@ -208,7 +216,13 @@ def _phrase_motion(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
         words = _pick(rng, (article(f"spinning {thing}"), f"{article(thing)} spinning", f"{article(thing)} that spins"))
     else:
         way = {"left": "to the left", "right": "to the right", "up": "upwards", "down": "downwards"}[c.motion]
-        ends = (f"moving {c.motion}", f"moving {c.motion}", f"moving {way}", f"that moves {c.motion}", f"going {c.motion}")
+        ends = (
+            f"moving {c.motion}",
+            f"moving {c.motion}",
+            f"moving {way}",
+            f"that moves {c.motion}",
+            f"going {c.motion}",
+        )
         words = f"{article(thing)} {_pick(rng, ends)}"
     return _framed(words, rng), said
 
@@ -217,7 +231,9 @@ def _phrase_digit(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
     word, said = NUMBERS[c.digit], Concept("digit", digit=c.digit)
     if c.style and rng.random() < 0.3:
         style = _pick(rng, (c.style, "hand-written" if c.style == "handwritten" else "typed"))
-        words = _pick(rng, (article(f"{style} {word}"), article(f"{style} digit {word}"), article(f"{style} {c.digit}")))
+        words = _pick(
+            rng, (article(f"{style} {word}"), article(f"{style} digit {word}"), article(f"{style} {c.digit}"))
+        )
         return _framed(words, rng), replace(said, style=c.style)
     ways = (
         f"the digit {word}", f"the digit {word}", f"the number {word}", f"the digit {c.digit}", f"the number {c.digit}",
@@ -226,15 +242,24 @@ def _phrase_digit(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
     return _framed(_pick(rng, ways), rng), said
 
 
-_TREND_VERBS = {"rising": ("rises", "goes up"), "falling": ("falls", "goes down"), "flat": ("stays flat", "is flat")}
-_TREND_ADJECTIVES = {"rising": ("rising", "increasing", "growing"), "falling": ("falling", "decreasing"), "flat": ("flat", "constant")}
+_TREND_VERBS = {
+    "rising": ("rises", "goes up"),
+    "falling": ("falls", "goes down"),
+    "flat": ("stays flat", "is flat"),
+}
+_TREND_ADJECTIVES = {
+    "rising": ("rising", "increasing", "growing"),
+    "falling": ("falling", "decreasing"),
+    "flat": ("flat", "constant"),
+}
 
 
 def _phrase_chart(c: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
     said = Concept("chart", chart=c.chart, trend=c.trend)
-    name = {"line": ("line chart", "line graph", "line plot"), "bar": ("bar chart", "bar graph", "bar plot")}.get(
-        c.chart, (f"{c.chart} chart", f"{c.chart} plot" if c.chart != "pie" else "pie chart")
-    )
+    name = {
+        "line": ("line chart", "line graph", "line plot"),
+        "bar": ("bar chart", "bar graph", "bar plot"),
+    }.get(c.chart, (f"{c.chart} chart", f"{c.chart} plot" if c.chart != "pie" else "pie chart"))
     part, noun = rng.random(), _pick(rng, name)
     if part < 0.08:
         return _framed(article(noun), rng), replace(said, trend="")

@@ -1,4 +1,4 @@
-"""A plugin for tests: items are .npy files of shape (8,), or (W, 8) for W windows. Imports no torch, as plugins must."""
+"""A plugin for tests: items are .npy files of shape (8,), or (W, 8) for W windows. Imports no torch."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ class ToyConfig(EncoderConfig):
     dropout: float = 0.0  # share of hidden units
     nan_after: int = 0  # training steps after which the output is NaN; 0: never
     sqrt_zero: bool = False  # a finite output whose gradient is not
+    anchored: bool = False  # preprocessing that depends on the anchor
     tied: bool = False  # two names for one weight, as language models have
 
 

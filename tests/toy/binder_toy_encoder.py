@@ -13,6 +13,7 @@ class ToyEncoder(Encoder):
     def __init__(self, config, anchor) -> None:
         super().__init__()
         self.config = config
+        self.shift = int(anchor.fingerprint[:4], 16) / 2**16 if config.anchored else 0.0
         self.hidden = nn.Linear(8, config.width)
         self.drop = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.width, anchor.embed_dim)
@@ -27,7 +28,7 @@ class ToyEncoder(Encoder):
             raise ItemError(item, f"not a NumPy file: {error}") from None
         if x.ndim not in (1, 2) or x.shape[-1] != 8:
             raise ItemError(item, f"expected 8 numbers, got shape {x.shape}")
-        return torch.from_numpy(x.astype(np.float32).reshape(-1, 8))
+        return torch.from_numpy(x.astype(np.float32).reshape(-1, 8)) + self.shift
 
     def augment(self, batch, generator):
         return batch + self.config.noise * torch.randn(batch.shape, generator=generator)

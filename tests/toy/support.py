@@ -60,9 +60,8 @@ def write_toys(folder: Path, n: int = 120, classes: int = 10, images: bool = Tru
         np.save(folder / f"{i}.npy", middle[label] + 0.1 * rng.normal(size=8).astype(np.float32))
         rows.append({"toy": f"{i}.npy", "text": NAMES[label]})
         if images:
-            pixels = np.zeros((4, 4, 3), np.uint8)
-            pixels[...] = 25 * label, 250 - 25 * label, i  # the class, and something of its own
-            pixels[label % 4, label // 4] = 255
+            pixels = np.random.default_rng(label).integers(0, 255, (4, 4, 3), dtype=np.uint8)
+            pixels[0, 0] = i  # something of its own
             Image.fromarray(pixels).save(folder / f"{i}.png")
             rows[-1]["image"] = f"{i}.png"
     return rows

@@ -1,4 +1,4 @@
-"""`binder.align` in a process of its own, which a test may kill."""
+"""What tests run in processes of their own: runs that may be killed, and writes to a full disk."""
 
 from __future__ import annotations
 
@@ -13,3 +13,26 @@ def align(environment, out, pairs, anchor, arguments) -> None:
 
     torch.set_num_threads(1)
     binder.align("toy", pairs, anchor=anchor, out=out, **arguments)
+
+
+def write_with_a_full_disk(folder, what) -> None:
+    import resource
+    import signal
+
+    import torch
+    from safetensors.torch import save_file
+
+    from binder import RunError, checkpoint
+
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    tensors = {"a": torch.zeros(5000)}
+    try:
+        if what == "text":
+            checkpoint.write_text(folder / "config.toml", "a" * 5000)
+        elif what == "state":
+            checkpoint.write_state(folder, tensors)
+        else:
+            checkpoint.write(folder / "encoder.safetensors", lambda path: save_file(tensors, path))
+    except RunError as error:
+        (folder / "said").write_text(str(error))

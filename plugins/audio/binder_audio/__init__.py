@@ -24,9 +24,7 @@ def build(config: AudioConfig, anchor: Anchor) -> Encoder:
 
 AUDIO = Modality(
     name="audio",
-    suffixes=frozenset(
-        {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".aac"}
-    ),
+    suffixes=frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".aac"}),
     config=AudioConfig,
     build=build,
     adapt=adapt,

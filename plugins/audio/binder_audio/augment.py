@@ -126,9 +126,7 @@ def _room(power_BMN: Tensor, hop_s: float, strength: float, amounts: Amounts, di
     """Echoes: every frame lasts on and decays exponentially, in some of the clips."""
     frames = power_BMN.shape[2]
     decay_B11 = dice.uniform(*amounts.decay_s, 1, 1)
-    amount_B11 = torch.pow(10.0, dice.uniform(-25, -8, 1, 1) / 10) * dice.chance(
-        amounts.room * strength, 1, 1
-    )
+    amount_B11 = torch.pow(10.0, dice.uniform(-25, -8, 1, 1) / 10) * dice.chance(amounts.room * strength, 1, 1)
     frame_N = torch.arange(frames, device=power_BMN.device)
     later_NN = frame_N[None, :] - frame_N[:, None]
     echo_BNN = amount_B11 * torch.pow(10.0, -6 * later_NN.clamp(min=0) * hop_s / decay_B11)
@@ -150,9 +148,7 @@ def _response(hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice) -> Te
     return (curve_BM * strength).masked_fill(missing_BM, -80.0)[:, :, None]
 
 
-def _noise(
-    power_BMN: Tensor, valid_BN: Tensor, hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice
-) -> Tensor:
+def _noise(power_BMN: Tensor, valid_BN: Tensor, hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice) -> Tensor:
     """Steady noise, from white to brown, at a random distance below the clip, in some of the clips."""
     bands, frames = power_BMN.shape[1:]
     octave_M = torch.log2(hz_M / hz_M[0])

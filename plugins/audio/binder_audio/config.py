@@ -50,9 +50,7 @@ def complete(config: AudioConfig) -> AudioConfig:
         "mean_db": DEFAULT_MEAN_DB,
         "std_db": DEFAULT_STD_DB,
     }
-    return config.model_copy(
-        update={key: value for key, value in values.items() if getattr(config, key) is None}
-    )
+    return config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
 
 
 def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:

@@ -76,9 +76,7 @@ class Trunk(nn.Module):
             self.stem = PatchStem(config.mels, config.width)
         else:
             self.stem = ConvStem(config.mels, config.width)
-        self.blocks = nn.ModuleList(
-            Block(config.width, config.heads, config.dropout) for _ in range(config.layers)
-        )
+        self.blocks = nn.ModuleList(Block(config.width, config.heads, config.dropout) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.pool = nn.Linear(config.width, config.heads)
         self.dropout = nn.Dropout(config.dropout)
@@ -175,9 +173,7 @@ def statistics(config: AudioConfig, clips: Sequence[Samples]) -> tuple[float, fl
     probe = config.model_copy(update={"mean_db": 0.0, "std_db": 1.0})
     spectrogram = Spectrogram(probe)
     assert config.window_s
-    cut = np.concatenate(
-        [windows(clip, round(config.window_s * config.sample_rate))[0][:4] for clip in clips]
-    )
+    cut = np.concatenate([windows(clip, round(config.window_s * config.sample_rate))[0][:4] for clip in clips])
     values = []
     with torch.inference_mode():
         for rows in torch.from_numpy(cut).split(32):

@@ -29,7 +29,7 @@ from torch.nn import functional
 
 from binder_audio.config import AudioConfig, adapt
 from binder_audio.encoder import AudioEncoder
-from binder_audio.reading import Samples
+from binder_audio.reading import Samples, read
 from binder_audio.spectrogram import trailing_zeros_removed, valid_frames
 
 WORDS = Path(__file__).with_name("words.txt")  # common English words that cover the language's sounds
@@ -38,6 +38,7 @@ TAKES = 12  # of each word of the list
 NUMBER_TAKES = 48  # of the first eleven, zero to ten, which people say more than others
 PITCH = (5, 95)  # espeak-ng's scale, 0..99
 WPM = (110, 280)  # words per minute
+LONGEST_S = 2.0  # s, of a clip; batches are cut to their longest
 TEMPERATURE = 0.1  # of the cosine between clip and word
 # what must agree for the weights to fit
 SHAPE = ("preset", "sample_rate", "mels", "width", "layers", "heads")
@@ -84,7 +85,9 @@ def speak(seed: int) -> Spoken:
 
     clips = speech.clips("train")
     texts = [clip.text for clip in clips]
-    sounds = [speech.audio(clip)[0] for clip in clips]
+    voices = sorted({clip.voice for clip in clips})  # whole files: seeking in Opus is slow
+    whole = {voice: read(speech.FOLDER / f"{voice}.ogg", speech.RATE) for voice in voices}
+    sounds = [whole[clip.voice][round(clip.start_s * speech.RATE) : round(clip.end_s * speech.RATE)] for clip in clips]
     dice = random.Random(seed)
     jobs = []
     for place, word in enumerate(WORDS.read_text(encoding="utf-8").split()):
@@ -94,7 +97,7 @@ def speak(seed: int) -> Spoken:
         sounds += pool.starmap(_say, jobs, chunksize=50)
     texts += [job[1] for job in jobs]
     items = [(sound, speech.RATE) for sound in sounds]
-    config = adapt(AudioConfig(trunk="none"), random.Random(seed).sample(items, 512))
+    config = adapt(AudioConfig(trunk="none", window_s=LONGEST_S), random.Random(seed).sample(items, 512))
     encoder = AudioEncoder(config, 1)
     return Spoken(torch.cat([encoder.preprocess(item)[:1] for item in items]), texts, config)
 
@@ -120,9 +123,7 @@ class Task(nn.Module):
         self.said_NV = torch.zeros(len(texts), len(self.words))
         for row, text in zip(self.said_NV, self.texts, strict=True):
             row[[place[word] for word in text.split()]] = 1.0
-        self.letters = [
-            torch.tensor([LETTERS.index(c) + 1 for c in text if c in LETTERS]) for text in self.texts
-        ]
+        self.letters = [torch.tensor([LETTERS.index(c) + 1 for c in text if c in LETTERS]) for text in self.texts]
 
     def loss(self, x_B2MN: Tensor, rows_B: Tensor) -> tuple[Tensor, Tensor]:
         """Augmented spectrograms of the clips `rows_B` -> the losses of spelling and of naming the words."""
@@ -144,9 +145,7 @@ class Task(nn.Module):
         return spelled, named
 
 
-def train(
-    task: Task, windows_NT: Tensor, minutes: float, batch_size: int, seed: int, out: Path
-) -> AudioEncoder:
+def train(task: Task, windows_NT: Tensor, minutes: float, batch_size: int, seed: int, out: Path) -> AudioEncoder:
     """Train for so many minutes; the encoder with averaged weights."""
     generator = torch.Generator().manual_seed(seed)
     groups = [

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from binder_audio import AUDIO, AudioConfig
+from binder_audio import AUDIO, AudioConfig, pretrain
 from binder_audio.config import adapt, complete
 from binder_audio.encoder import AudioEncoder, Trunk
+from binder_audio.pretrained import SPEECH, load
 from binder_audio.reading import read, windows
 from binder_audio.spectrogram import valid_frames
 
-from binder import ItemError
+from binder import ConfigError, ItemError
 from binder.testing import EncoderContract
 
 RATE = 16_000  # Hz
@@ -254,6 +255,29 @@ def test_the_vit_b_preset_has_imagebinds_shape() -> None:
     assert 80e6 < sum(p.numel() for p in trunk.parameters()) < 95e6
     small = encoder(preset="vit-b", mels=128)
     assert vector(small, (tone(), RATE)).shape == (16,)
+
+
+def test_the_speech_trunk_is_loaded_and_only_into_its_own_shape() -> None:
+    torch.manual_seed(0)
+    config = complete(AudioConfig(trunk="speech"))
+    one = AudioEncoder(config, 8).trunk.state_dict()
+    two = AudioEncoder(config, 16).trunk.state_dict()
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert SPEECH.stat().st_size < 5_000_000
+    with pytest.raises(ConfigError, match=r"needs .*width = .*trunk = \"none\""):
+        AudioEncoder(AudioConfig(trunk="speech", width=64), 8)
+
+
+def test_the_recipe_of_the_trunk_learns(tmp_path: Path) -> None:
+    model = AudioEncoder(AudioConfig.model_validate({**SMALL, "window_s": 1.0}), 1)
+    task = pretrain.Task(model, ["one cat", "two"])
+    rows = torch.cat([model.preprocess((tone(0.9, hz), RATE)) for hz in (300, 900)])
+    trained = pretrain.train(task, rows, minutes=0.01, batch_size=2, seed=0, out=tmp_path / "a.safetensors")
+    pretrain.save(trained, tmp_path / "a.safetensors", clips=2)
+    other = AudioEncoder(model.config, 1)
+    load(other.trunk, model.config, tmp_path / "a.safetensors")
+    for mine, theirs in zip(other.trunk.parameters(), trained.trunk.parameters(), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=1e-3, rtol=1e-2)
 
 
 def test_the_preview_shows_low_tones_below_high_ones() -> None:
