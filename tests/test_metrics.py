@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from binder import metrics
@@ -12,15 +12,15 @@ from binder.vectors import normalize
 
 
 def twin(queries, targets, relevant):
-    """Sort the targets of each query by score, wrong before right where they tie, and read the ranks off."""
+    """Count, for each right target of each query, what stands before it: wrong ones also where they tie."""
     ranks, precisions = [], []
     for query, right in zip(queries, relevant, strict=True):
-        right = set(map(int, right))
-        scores = [round(float(query @ t), 4) for t in targets]
-        order = sorted(range(len(targets)), key=lambda j: (-scores[j], j in right))
-        places = [place for place, j in enumerate(order, start=1) if j in right]
+        scores = [float(query @ t) for t in targets]
+        wrong = [score for j, score in enumerate(scores) if j not in set(map(int, right))]
+        hits = sorted((scores[int(j)] for j in right), reverse=True)
+        places = [n + sum(score > hit - 1e-6 for score in wrong) for n, hit in enumerate(hits, start=1)]
         ranks.append(places[0])
-        precisions.append(np.mean([found / place for found, place in enumerate(places, start=1)]))
+        precisions.append(np.mean([n / place for n, place in enumerate(places, start=1)]))
     return {
         "r1": np.mean([r <= 1 for r in ranks]),
         "r5": np.mean([r <= 5 for r in ranks]),
@@ -30,13 +30,15 @@ def twin(queries, targets, relevant):
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_retrieval_equals_its_twin_with_ties_and_several_matches(data):
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     n_queries, n_targets = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 30))
     # few different directions, so that ties abound
     directions = normalize(rng.choice([-1.0, 0.0, 1.0, 2.0], size=(5, 3)) + np.array([0.01, 0.02, 0.03]))
+    cosines = np.sort(np.unique(directions @ directions.T))
+    assume(not ((np.diff(cosines) > 1e-7) & (np.diff(cosines) < 1e-5)).any())  # equal or clearly not
     queries, targets = directions[rng.integers(0, 5, n_queries)], directions[rng.integers(0, 5, n_targets)]
     relevant = [
         rng.choice(n_targets, size=int(rng.integers(1, n_targets + 1)), replace=False) for _ in range(n_queries)
