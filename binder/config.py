@@ -22,14 +22,17 @@ class TrainConfig(Config):
     """How long and how fast to train. The defaults need no tuning on small data (hundreds to thousands of pairs)."""
 
     epochs: int | None = Field(None, ge=1)  # passes over the pairs; None: as many as make `steps` steps
-    steps: int = Field(1500, ge=1)  # optimiser steps when `epochs` is not given (at least 10 epochs)
+    steps: int = Field(1000, ge=1)  # optimiser steps when `epochs` is not given (at least 10 epochs)
     minutes: float | None = Field(None, gt=0)  # stop (and cool down the learning rate) by then
-    batch_size: int = Field(128, ge=2)  # pairs
+    batch_size: int = Field(
+        48, ge=2
+    )  # pairs; small ones learn more from each pair, large ones use an accelerator better
     lr: float = Field(1e-3, gt=0)  # peak learning rate of AdamW
     weight_decay: float = Field(0.05, ge=0)
     warmup: float = Field(0.05, ge=0, lt=1)  # share of the run in which the learning rate rises
     clip_grad: float = Field(1.0, gt=0)  # largest gradient norm
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights that are kept; 0 keeps the last ones
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the encoder's forward pass; auto: bf16 where it is native
     val_fraction: float = Field(0.1, ge=0, lt=1)  # share of the rows held out where no column says which
     checkpoint_seconds: float = Field(30.0, ge=0)  # at most this much work is lost to a killed process
 

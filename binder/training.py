@@ -172,7 +172,7 @@ def _step(
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     run.encoder.train()
     batch = run.encoder.augment(data.batch(rows, rng).to(device), generator)
-    with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=_bf16(device, config.train.precision)):
         z = run.encoder(batch)
     z_BD = F.normalize(z.float(), dim=-1)
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
@@ -223,6 +223,16 @@ def _progress(run: Run, total: int, config: AlignConfig) -> float:
     """How far the run is, 0..1: by steps, or by time where that comes first."""
     by_time = run.seconds / (config.train.minutes * 60) if config.train.minutes else 0.0
     return max(run.step / total, by_time)
+
+
+def _bf16(device: torch.device, precision: str) -> bool:
+    """Whether the forward pass runs in bf16: as asked, and by default where the processor has it natively."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+    return device.type == "cuda"
 
 
 def _schedule(progress: float, warmup: float) -> float:

@@ -32,6 +32,7 @@ class Amounts:
     snr_db: tuple[float, float] = (0.0, 40.0)  # dB below the clip's mean
     room: float = 0.3  # share of the clips
     decay_s: tuple[float, float] = (0.1, 0.8)  # s until an echo has fallen by 60 dB
+    floor_db: tuple[float, float] = (25.0, 55.0)  # dB below the loudest point under which nothing is heard
     mask_bands: float = 0.2  # largest share of the bands in one of two masks
     mask_time: float = 0.2  # largest share of the time in one of two masks
 
@@ -51,6 +52,10 @@ class Dice:
         """(B, *shape), standard normal."""
         return torch.randn(self.count, *shape, generator=self.generator).to(self.device)
 
+    def some(self, share: float) -> Tensor:
+        """Numbers of the clips, about `share` of them, that are drawn."""
+        return (torch.rand(self.count, generator=self.generator) < share).nonzero()[:, 0].to(self.device)
+
     def chance(self, share: float, *shape: int) -> Tensor:
         """(B, *shape) bool, true for about `share`."""
         return self.uniform(0, 1, *shape) < share
@@ -66,7 +71,10 @@ def distort(
     power = _room(power, hop_s, strength, amounts, dice)
     power = power * torch.pow(10.0, _response(hz_M, strength, amounts, dice) / 10)
     power = _noise(power, valid, hz_M, strength, amounts, dice)
-    return decibels(power), valid
+    db = decibels(power)
+    # recordings differ in nothing so much as in how silent their pauses are
+    loudest_B11 = db.masked_fill(~valid[:, None], -torch.inf).amax((1, 2), keepdim=True)
+    return torch.maximum(db, loudest_B11 - dice.uniform(*amounts.floor_db, 1, 1)), valid
 
 
 def mask(x_B2MN: Tensor, valid_BN: Tensor, strength: float, generator: torch.Generator) -> Tensor:
@@ -125,13 +133,17 @@ def _resample(
 def _room(power_BMN: Tensor, hop_s: float, strength: float, amounts: Amounts, dice: Dice) -> Tensor:
     """Echoes: every frame lasts on and decays exponentially, in some of the clips."""
     frames = power_BMN.shape[2]
-    decay_B11 = dice.uniform(*amounts.decay_s, 1, 1)
-    amount_B11 = torch.pow(10.0, dice.uniform(-25, -8, 1, 1) / 10) * dice.chance(amounts.room * strength, 1, 1)
-    frame_N = torch.arange(frames, device=power_BMN.device)
-    later_NN = frame_N[None, :] - frame_N[:, None]
-    echo_BNN = amount_B11 * torch.pow(10.0, -6 * later_NN.clamp(min=0) * hop_s / decay_B11)
-    echo_BNN = torch.where(later_NN > 0, echo_BNN, (later_NN == 0).float())
-    return power_BMN @ echo_BNN
+    decay_B1 = dice.uniform(*amounts.decay_s, 1)
+    share_B1 = torch.pow(10.0, dice.uniform(-25, -8, 1) / 10)  # of a frame's power, in the frame after it
+    inside = dice.some(amounts.room * strength)
+    if not len(inside):
+        return power_BMN
+    later_N = torch.arange(frames, device=power_BMN.device)
+    kernel_bN = share_B1[inside] * torch.pow(10.0, -6 * later_N * hop_s / decay_B1[inside])
+    kernel_bN[:, 0] = 1.0  # the sound itself
+    padded = functional.pad(kernel_bN, (frames - 1, 0))
+    echo_bNN = padded.unfold(1, frames, 1).flip(1)  # row i, column j: what of frame i is left in frame j
+    return power_BMN.index_copy(0, inside, power_BMN[inside] @ echo_bNN)
 
 
 def _response(hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice) -> Tensor:
@@ -151,6 +163,7 @@ def _response(hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice) -> Te
 def _noise(power_BMN: Tensor, valid_BN: Tensor, hz_M: Tensor, strength: float, amounts: Amounts, dice: Dice) -> Tensor:
     """Steady noise, from white to brown, at a random distance below the clip, in some of the clips."""
     bands, frames = power_BMN.shape[1:]
+    inside = dice.some(min(1.0, amounts.noise * strength))
     octave_M = torch.log2(hz_M / hz_M[0])
     slope_B1 = dice.uniform(-6, 3, 1)  # dB per octave; white noise rises, as bands grow wider
     colour_BM = torch.pow(10.0, slope_B1 * (octave_M - octave_M.mean()) / 10)
@@ -160,6 +173,6 @@ def _noise(power_BMN: Tensor, valid_BN: Tensor, hz_M: Tensor, strength: float, a
     )
     low, high = amounts.snr_db
     level_B11 = mean_B11 * torch.pow(10.0, -dice.uniform(low, high, 1, 1) / 10)
-    level_B11 = level_B11 * dice.chance(min(1.0, amounts.noise * strength), 1, 1)
-    grain = -torch.log(dice.uniform(1e-4, 1, bands, frames))  # power of one Fourier bin of noise
-    return power_BMN + level_B11 * colour_BM[:, :, None] * grain
+    grain = torch.rand(len(inside), bands, frames, generator=dice.generator).clamp(min=1e-4)
+    noise = -torch.log(grain).to(power_BMN.device)  # as the power of one Fourier bin of noise is distributed
+    return power_BMN.index_add(0, inside, noise * (level_B11 * colour_BM[:, :, None])[inside])

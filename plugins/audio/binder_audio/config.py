@@ -19,7 +19,7 @@ class AudioConfig(EncoderConfig):
     window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged
     hop_ms: float | None = Field(None, ge=2, le=50)  # ms between two frames of the spectrogram
     mels: int | None = Field(None, ge=16, le=256)  # bands of the mel scale
-    range_db: float = Field(80.0, ge=20, le=160)  # dB below a clip's loudest point that are still told apart
+    range_db: float = Field(40.0, ge=20, le=160)  # dB below a clip's loudest point that are still told apart
     mean_db: float | None = None  # dB below the clip's loudest point, average over the training clips
     std_db: float | None = Field(None, gt=0)  # dB, its standard deviation
     width: int | None = Field(None, ge=16, le=2048)  # channels of the transformer
@@ -35,7 +35,7 @@ PRESETS: dict[str, dict[str, int]] = {
 }
 
 DEFAULT_WINDOW_S = 2.0  # s, where nothing is known of the data; ImageBind's choice
-DEFAULT_MEAN_DB, DEFAULT_STD_DB = -40.0, 20.0  # dB, about what speech and everyday sounds have
+DEFAULT_MEAN_DB, DEFAULT_STD_DB = -30.0, 11.0  # dB, about what speech and everyday sounds have
 FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that its cost does not grow with it
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 5.0  # s
 

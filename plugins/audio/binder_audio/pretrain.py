@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from binder_audio.config import AudioConfig, adapt
 from binder_audio.encoder import AudioEncoder
+from binder_audio.pretrained import load
 from binder_audio.reading import Samples, read
 from binder_audio.spectrogram import trailing_zeros_removed, valid_frames
 
@@ -49,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
     parser.add_argument("--cache", type=Path, help="keep the spoken clips here (.pt) between runs")
+    parser.add_argument("--start", type=Path, help="go on from the weights in this file")
     parser.add_argument("--minutes", type=float, default=20.0, help="time to train (default 20)")
     parser.add_argument("--batch-size", type=int, default=64, help="clips (default 64)")
     parser.add_argument("--seed", type=int, default=0)
@@ -63,10 +65,13 @@ def main() -> None:
             held = {"windows": spoken.windows_NT, "texts": spoken.texts, "config": spoken.config.model_dump()}
             torch.save(held, options.cache)
     torch.manual_seed(options.seed)
-    task = Task(AudioEncoder(spoken.config, 1), spoken.texts)
+    encoder = AudioEncoder(spoken.config, 1)
+    if options.start:
+        load(encoder.trunk, encoder.config, options.start)
+    task = Task(encoder, spoken.texts)
     log.info("%d clips, %d different words", len(spoken.texts), len(task.words))
-    encoder = train(task, spoken.windows_NT, options.minutes, options.batch_size, options.seed, options.out)
-    save(encoder, options.out, clips=len(spoken.texts), minutes=options.minutes, seed=options.seed)
+    averaged = train(task, spoken.windows_NT, options.minutes, options.batch_size, options.seed, options.out)
+    save(averaged, options.out, clips=len(spoken.texts), minutes=options.minutes, seed=options.seed)
 
 
 @dataclass(frozen=True)
@@ -116,9 +121,8 @@ class Task(nn.Module):
         self.encoder = encoder
         self.texts = [text.lower() for text in texts]
         self.words = sorted({word for text in self.texts for word in text.split()})
-        width = encoder.trunk.out_features
-        self.spell = nn.Linear(width, len(LETTERS) + 1)
-        self.say = nn.Linear(width, len(self.words))
+        self.spell = nn.Linear(encoder.trunk.norm.normalized_shape[0], len(LETTERS) + 1)
+        self.say = nn.Linear(encoder.trunk.out_features, len(self.words), bias=False)
         place = {word: i for i, word in enumerate(self.words)}
         self.said_NV = torch.zeros(len(texts), len(self.words))
         for row, text in zip(self.said_NV, self.texts, strict=True):
