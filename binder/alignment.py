@@ -45,7 +45,7 @@ def align(
     modality: str,
     pairs: str | Path | Iterable[Mapping[str, Any]],
     *,
-    anchor: str | None = None,
+    anchor: str | anchors.Anchor | None = None,
     to: str | None = None,
     out: str | Path | None = None,
     config: str | Path | Mapping[str, Any] | None = None,
@@ -71,12 +71,14 @@ def align(
     kind = registry().get(modality)
     if kind.frozen:
         raise PluginError(f"modality {modality!r} is the anchor's own: there is nothing to align")
-    settings = _settings(config, sets, anchor=anchor, to=to, seed=seed, epochs=epochs, minutes=minutes)
+    anchor_name = anchor.name if isinstance(anchor, anchors.Anchor) else anchor
+    settings = _settings(config, sets, anchor=anchor_name, to=to, seed=seed, epochs=epochs, minutes=minutes)
     encoder_config = _encoder_config(kind.config, settings)
     folder = Path(out) if out is not None else Path("runs") / modality
     _claim(folder, resume)
     rows, wanted = _read(modality, pairs, settings)
-    frozen = anchors.load(settings.anchor, pick_device(device))
+    where = pick_device(device)
+    frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
     task = Task(kind, encoder_config, frozen, wanted, settings, split, group, strict, workers, progress)
     warn_unknown_words(frozen, rows)
     ready = prepare(task, rows)

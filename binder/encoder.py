@@ -43,6 +43,10 @@ class Encoder(nn.Module):
         """(B, ...) as `preprocess` made it -> (B, ...) altered at random. Training only; `generator` is on CPU."""
         return batch
 
+    def lr_scales(self) -> dict[str, float]:
+        """Prefixes of parameter names -> factor on their learning rate; below 1 where weights were trained before."""
+        return {}
+
     def features(self, batch: Tensor) -> Tensor:
         """(B, ...) as `preprocess` made it -> (B, F): the trunk, which may be frozen."""
         raise NotImplementedError

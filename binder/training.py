@@ -96,15 +96,23 @@ def start(encoder: Encoder, config: AlignConfig) -> Run:
     if not trainable:
         raise TrainingError("the encoder has no trainable parameter")
     log_scale = losses.logit_scale_parameter(config.loss.temperature).requires_grad_(config.loss.learn_temperature)
-    groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.train.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
-    ]
+    groups = _parameter_groups(encoder, config.train.weight_decay)
     if config.loss.learn_temperature:
-        groups[1]["params"].append(log_scale)  # type: ignore[attr-defined]
+        groups.append({"params": [log_scale], "weight_decay": 0.0, "lr_scale": 1.0})
     optimizer = torch.optim.AdamW(groups, lr=config.train.lr, betas=(0.9, 0.98))
     averaged = copy.deepcopy(encoder).requires_grad_(False).eval()
     return Run(encoder, optimizer, averaged, log_scale.to(next(iter(trainable)).device))
+
+
+def _parameter_groups(encoder: Encoder, weight_decay: float) -> list[dict[str, Any]]:
+    """The trainable parameters by weight decay (none on biases and gains) and by the encoder's own `lr_scales`."""
+    scales = encoder.lr_scales()
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in encoder.named_parameters():
+        if parameter.requires_grad:
+            scale = math.prod(factor for prefix, factor in scales.items() if name.startswith(prefix))
+            groups.setdefault((weight_decay if parameter.ndim > 1 else 0.0, scale), []).append(parameter)
+    return [{"params": own, "weight_decay": decay, "lr_scale": scale} for (decay, scale), own in groups.items()]
 
 
 def total_steps(n: int, config: AlignConfig) -> int:
@@ -187,7 +195,7 @@ def _step(
             "Try a smaller learning rate: --set train.lr=..."
         )
     for group in run.optimizer.param_groups:
-        group["lr"] = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
+        group["lr"] = group["lr_scale"] * config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
     run.optimizer.step()
     losses.clamp_logit_scale(run.log_scale)
     _average(run, config.train.ema)

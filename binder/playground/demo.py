@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ from binder.vectors import Vectors
 PICTURES_PER_CLASS = 2  # held-out drawings of each of the 500 classes
 # From random weights, so that no caption was ever near it; synthetic voices need less augmentation than real ones.
 ENCODER = {"trunk": "none", "strength": 0.5}
-SHORT = {"train": {"steps": 900}, "encoder": ENCODER}
+SHORT = {"train": {"steps": 700}, "encoder": ENCODER}
 FULL = {"train": {"steps": 3000}, "encoder": ENCODER}
 
 
@@ -70,22 +70,24 @@ def run(
     registry().get("audio")  # where its plugin is missing, this says how to install it
     clock = Clock()
     settings = FULL if reference else SHORT
-    options: dict[str, Any] = {"anchor": "mini", "seed": seed, "device": device, "progress": progress}
+    with clock("anchor"):
+        space = Binder("mini", device=device)
+    options: dict[str, Any] = {"anchor": space.anchor, "seed": seed, "device": device, "progress": progress}
     with clock("data"):
         pairs = _write_pairs(out / "data", seed)
     with clock("align"):
         align("audio", pairs["image"], to="image", config=settings, out=out / "runs" / "image", **options)
     with clock("evaluate"):
-        space = Binder("mini", device=device).load(out / "runs" / "image")
+        space.load(out / "runs" / "image")
         galleries = _galleries(space, out / "data", seed, progress)
         zero_shot = _zero_shot(galleries)
     supervised: dict[tuple[str, str], float] = {}
     if reference:
         with clock("reference"):
             align("audio", pairs["text"], to="text", config=settings, out=out / "runs" / "text", **options)
-            direct = Binder("mini", device=device).load(out / "runs" / "text")
-            own = [direct.encode("audio", galleries["audio"].items).vectors]
-            both = {**galleries, "audio": _with_vectors(galleries["audio"], own[0])}
+            direct = Binder(space.anchor, device=device).load(out / "runs" / "text")
+            own = direct.encode("audio", galleries["audio"].items).vectors
+            both = {**galleries, "audio": replace(galleries["audio"], vectors=own)}
             supervised = {pair: _cell(both, *pair)["r1"] for pair in (("audio", "text"), ("text", "audio"))}
     with clock("evaluate"):
         cells = _cells(galleries, space.trained_together, supervised)
@@ -160,10 +162,6 @@ def _galleries(space: Binder, folder: Path, seed: int, progress: Progress) -> di
         )
         for name, (things, keys) in items.items()
     }
-
-
-def _with_vectors(gallery: Gallery, vectors: Vectors) -> Gallery:
-    return Gallery(gallery.modality, gallery.items, gallery.concepts, vectors, gallery.heard)
 
 
 def _zero_shot(galleries: dict[str, Gallery]) -> dict[str, Any]:

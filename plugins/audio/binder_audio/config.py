@@ -13,8 +13,10 @@ from binder import EncoderConfig, Item
 class AudioConfig(EncoderConfig):
     """Fields left at None are filled from a sample of the training items, or by the preset."""
 
-    preset: Literal["small", "vit-b"] = "small"  # small: 2 M parameters; vit-b: ImageBind's shape, 86 M
-    trunk: Literal["speech", "none"] = "none"  # speech: start from weights trained on synthetic English words
+    preset: Literal["small", "vit-b"] = "small"  # small: 1.5 M parameters; vit-b: ImageBind's shape, 86 M
+    # speech: start from weights trained on synthetic English words (the default where the shape allows it)
+    trunk: Literal["speech", "none"] | None = None
+    trunk_lr: float = Field(0.1, gt=0, le=1)  # learning rate of a trunk that was trained before, relative to the rest
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz; every file is resampled to it
     window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged
     hop_ms: float | None = Field(None, ge=2, le=50)  # ms between two frames of the spectrogram
@@ -34,6 +36,9 @@ PRESETS: dict[str, dict[str, int]] = {
     "vit-b": {"width": 768, "layers": 12, "heads": 12, "mels": 128},
 }
 
+# the shape of the weights in speech.safetensors
+SPEECH_SHAPE = {"preset": "small", "sample_rate": 16_000, **PRESETS["small"]}
+
 DEFAULT_WINDOW_S = 2.0  # s, where nothing is known of the data; ImageBind's choice
 DEFAULT_MEAN_DB, DEFAULT_STD_DB = -30.0, 11.0  # dB, about what speech and everyday sounds have
 FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that its cost does not grow with it
@@ -50,7 +55,11 @@ def complete(config: AudioConfig) -> AudioConfig:
         "mean_db": DEFAULT_MEAN_DB,
         "std_db": DEFAULT_STD_DB,
     }
-    return config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
+    full = config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
+    if full.trunk is None:
+        fits = {key: getattr(full, key) for key in SPEECH_SHAPE} == SPEECH_SHAPE
+        full = full.model_copy(update={"trunk": "speech" if fits else "none"})
+    return full
 
 
 def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:

@@ -56,6 +56,9 @@ class AudioEncoder(Encoder):
             db_BMN, valid_BN = distort(db_BMN, valid_BN, hz_M, hop_s, strength, generator)
             return mask(self.spectrogram.normalise(db_BMN, valid_BN), valid_BN, strength, generator)
 
+    def lr_scales(self) -> dict[str, float]:
+        return {"trunk.": self.config.trunk_lr} if self.config.trunk == "speech" else {}
+
     def features(self, batch: Tensor) -> Tensor:
         """(B, T) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
         x_B2MN = batch if batch.ndim == 4 else self.spectrogram(batch)

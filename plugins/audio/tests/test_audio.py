@@ -268,6 +268,13 @@ def test_the_speech_trunk_is_loaded_and_only_into_its_own_shape() -> None:
         AudioEncoder(AudioConfig(trunk="speech", width=64), 8)
 
 
+def test_the_speech_trunk_is_the_default_where_it_fits() -> None:
+    assert complete(AudioConfig()).trunk == "speech"
+    assert complete(AudioConfig(trunk="none")).trunk == "none"
+    assert complete(AudioConfig(width=64)).trunk == "none"
+    assert complete(AudioConfig(preset="vit-b")).trunk == "none"
+
+
 def test_the_recipe_of_the_trunk_learns(tmp_path: Path) -> None:
     model = AudioEncoder(AudioConfig.model_validate({**SMALL, "window_s": 1.0}), 1)
     task = pretrain.Task(model, ["one cat", "two"])
