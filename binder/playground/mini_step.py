@@ -113,12 +113,6 @@ def update(
 ) -> dict[str, float]:  # fmt: skip
     """One update of the weights and of their average; the rate follows a cosine over the budget of seconds."""
     run.model.train()
-    warm, along = (
-        min(1.0, (run.step + 1) / 300),
-        0.5 + 0.5 * math.cos(math.pi * min(1.0, run.seconds / budget)),
-    )
-    for group in run.optimizer.param_groups:
-        group["lr"] = config["rate"] * max(warm * along, 1e-3)
     pictures, shown = batch
     texts, claims = captions(shown, words, config["spread"], rng)
     images = pixels(pictures, run.model.logit_scale.device)
@@ -126,6 +120,12 @@ def update(
     run.optimizer.zero_grad(set_to_none=True)
     total.backward()
     share_gradients(run)
+    warm, along = (
+        min(1.0, (run.step + 1) / 300),
+        0.5 + 0.5 * math.cos(math.pi * min(1.0, run.seconds / budget)),
+    )
+    for group in run.optimizer.param_groups:
+        group["lr"] = config["rate"] * max(warm * along, 1e-3)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 2.0)
     run.optimizer.step()
     run.step += 1

@@ -77,11 +77,11 @@ def train_process(
     rng = np.random.default_rng((seed, 7, run.step, rank))
     source = batches(pool, config["pool"], config["shares"], config["batch"], rng)
     budget, last = minutes * 60, time.monotonic()
-    while run.seconds < budget:
-        before = run.seconds
+    before = run.seconds  # the first process's clock as all of them know it, so that all stop after the same step
+    while before < budget:
         losses = update(run, tokenizer, next(source), words, rng, config, budget)
-        now = time.monotonic()
-        run.seconds, last = run.seconds + now - last, now
+        now, before = time.monotonic(), run.seconds
+        run.seconds, last = before + now - last, now
         if not lead:
             continue
         if run.step % 100 == 0:
