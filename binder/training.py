@@ -194,8 +194,9 @@ def _step(
             f"the {what} is {value} at step {run.step + 1}; the state of the last checkpoint is kept. "
             "Try a smaller learning rate: --set train.lr=..."
         )
+    rate = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
     for group in run.optimizer.param_groups:
-        group["lr"] = group["lr_scale"] * config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
+        group["lr"] = group["lr_scale"] * rate
     run.optimizer.step()
     losses.clamp_logit_scale(run.log_scale)
     _average(run, config.train.ema)
