@@ -16,7 +16,7 @@ class AudioConfig(EncoderConfig):
     preset: Literal["small", "vit-b"] = "small"  # small: 1.5 M parameters; vit-b: ImageBind's shape, 86 M
     # speech: start from weights trained on synthetic English words (the default where the shape allows it)
     trunk: Literal["speech", "none"] | None = None
-    trunk_lr: float = Field(0.1, gt=0, le=1)  # learning rate of a trunk that was trained before, relative to the rest
+    trunk_lr: float = Field(0.4, gt=0, le=1)  # learning rate of a trunk that was trained before, relative to the rest
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz; every file is resampled to it
     window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged
     hop_ms: float | None = Field(None, ge=2, le=50)  # ms between two frames of the spectrogram
