@@ -41,28 +41,22 @@ def classify_command(
 
     FILE is an item, a folder of items, or a manifest (then --as names the column).
     """
-    from binder.cli.items import collect
+    from binder.cli.items import collect, encode
 
     items = collect(files, modality)
+    import numpy as np
+
     from binder.api import Binder, Classification
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
     names = [label.strip() for label in labels.split(",") if label.strip()]
+    rows = encode(items, space, strict=strict)
     found: dict[int, Classification] = {}
-    problems: list[tuple[str, str]] = []
-    with output.ProgressBar() as progress:
-        for kind in dict.fromkeys(kind for kind, _ in items):
-            positions = [i for i, (k, _) in enumerate(items) if k == kind]
-            encoded = space.encode(kind, [items[i][1] for i in positions], strict=strict, progress=progress)
-            good = [positions[p] for p in encoded.good]
-            results = space.classify_vectors(
-                encoded.vectors, [str(items[i][1]) for i in good], kind, names, templates or ("{}",)
-            )
-            found |= dict(zip(good, results, strict=True))
-            problems += [("", str(error)) for _, error in encoded.bad]
-    output.skipped(problems)
-    if not found:
-        raise click.ClickException("no item could be read")
+    for kind in dict.fromkeys(items[i][0] for i in rows):
+        own = [i for i in rows if items[i][0] == kind]
+        z_ND, said = np.stack([rows[i] for i in own]), [str(items[i][1]) for i in own]
+        results = space.classify_vectors(z_ND, said, kind, names, templates or ("{}",))
+        found |= dict(zip(own, results, strict=True))
     ordered = [found[i] for i in sorted(found)]
     if as_json:
         for result in ordered:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from binder.cli import options, output
+from binder.cli import options
 
 
 @click.command("embed")
@@ -32,7 +32,7 @@ def embed_command(
 
     FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
     """
-    from binder.cli.items import collect
+    from binder.cli.items import collect, encode
 
     items = collect(files, modality)
     import numpy as np
@@ -41,17 +41,7 @@ def embed_command(
     from binder.vectors_file import write_vectors
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
-    rows: dict[int, np.ndarray] = {}
-    problems: list[tuple[str, str]] = []
-    with output.ProgressBar() as progress:
-        for name in dict.fromkeys(kind for kind, _ in items):
-            positions = [i for i, (kind, _) in enumerate(items) if kind == name]
-            encoded = space.encode(name, [items[i][1] for i in positions], strict=strict, progress=progress)
-            rows |= {positions[p]: z for p, z in zip(encoded.good, encoded.vectors, strict=True)}
-            problems += [("", str(error)) for _, error in encoded.bad]
-    output.skipped(problems)
-    if not rows:
-        raise click.ClickException("no item could be read")
+    rows = encode(items, space, strict=strict)
     kept = sorted(rows)
     write_vectors(
         out,

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
 
 from binder import manifest
+from binder.cli import output
 from binder.errors import ItemError, ManifestError
 from binder.modality import Item, Modality
 from binder.plugins import registry
+
+if TYPE_CHECKING:
+    from binder.api import Binder
+    from binder.vectors import Vectors
 
 
 def collect(arguments: Sequence[str], modality: str | None) -> list[tuple[str, Item]]:
@@ -20,6 +28,22 @@ def collect(arguments: Sequence[str], modality: str | None) -> list[tuple[str, I
     found = [pair for argument in arguments for pair in _one(argument, kind)]
     if not found:
         raise ManifestError(f"{arguments[0]}: nothing in it that {modality or 'an installed modality'} can read")
+    return found
+
+
+def encode(items: Sequence[tuple[str, Item]], space: Binder, *, strict: bool) -> dict[int, Vectors]:
+    """Position -> (D,) unit vector of every item that can be read; the others are listed on stderr."""
+    found: dict[int, Vectors] = {}
+    problems: list[tuple[str, str]] = []
+    with output.ProgressBar() as progress:
+        for name in dict.fromkeys(kind for kind, _ in items):
+            positions = [i for i, (kind, _) in enumerate(items) if kind == name]
+            encoded = space.encode(name, [items[i][1] for i in positions], strict=strict, progress=progress)
+            found |= {positions[p]: z for p, z in zip(encoded.good, encoded.vectors, strict=True)}
+            problems += [("", str(error)) for _, error in encoded.bad]
+    output.skipped(problems)
+    if not found:
+        raise click.ClickException("no item could be read")
     return found
 
 
