@@ -21,21 +21,24 @@ from binder.errors import (
     TrainingError,
 )
 from binder.hookspecs import hookimpl
-from binder.modality import EncoderConfig, Item, Modality
+from binder.modality import EncoderConfig, Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
     from binder.alignment import Result, align
     from binder.anchor import Anchor
     from binder.api import Binder, Embeddings
     from binder.encoder import Encoder, Span
+    from binder.tower import PictureEncoder, Tower
 
 _LAZY = {
     "Anchor": "binder.anchor",
     "Binder": "binder.api",
     "Embeddings": "binder.api",
     "Encoder": "binder.encoder",
+    "PictureEncoder": "binder.tower",
     "Result": "binder.alignment",
     "Span": "binder.encoder",
+    "Tower": "binder.tower",
     "align": "binder.alignment",
 }
 
@@ -53,11 +56,14 @@ __all__ = [
     "ItemError",
     "ManifestError",
     "Modality",
+    "PictureConfig",
+    "PictureEncoder",
     "PluginError",
     "Result",
     "RunError",
     "SpaceError",
     "Span",
+    "Tower",
     "TrainingError",
     "align",
     "hookimpl",

@@ -84,12 +84,15 @@ def align(
     ready = prepare(task, rows)
     settings = settings.model_copy(update={"encoder": ready.config.model_dump(mode="json")})
     _write_or_compare(folder, settings, ready.fingerprint, resume)
+    metrics: dict[str, Any] = {}
+    if ready.encoder.untrained:
+        metrics["untrained"] = {"what": ready.encoder.untrained, "retrieval": _held_out(ready.encoder, ready, task)}
     run = _train(folder, settings, ready, task, resume)
-    table = _held_out(run.averaged, ready, task)
-    card = _card(task, settings, ready, table, run)
+    metrics["retrieval"] = _held_out(run.averaged, ready, task)
+    card = _card(task, settings, ready, metrics, run)
     checkpoint.write_aligned(folder, card, run.averaged.state_dict())
     cache.prune(keep=[ready.data.items.folder])
-    return Result(folder, card, table, task.skipped, ready.counts, time.monotonic() - began)
+    return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
 
 
 def pick_device(name: str) -> torch.device:
@@ -173,7 +176,7 @@ def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bo
 def _train(folder: Path, settings: AlignConfig, ready: Prepared, task: Task, resume: bool) -> training.Run:
     """The training itself, its state kept in `folder`; the anchor is shown to be unchanged by it."""
     before = task.anchor.checksum()
-    run = training.start(ready.encoder.to(task.anchor.device), settings)
+    run = training.start(ready.encoder, settings)
     state = checkpoint.read_state(folder) if resume else None
     if state is not None:
         run.load(state)
@@ -221,10 +224,11 @@ def _own_side(encoder: Encoder, ready: Prepared) -> evaluate.Side:
     """The held-out items encoded from their cached windows, all windows of an item averaged."""
     keys = list(dict.fromkeys(ready.val_items))
     items, device = ready.data.items, device_of(encoder)
+    forward = encoder.eval().head if ready.data.features else encoder.eval()
     rows = []
     for start in range(0, len(keys), 64):
         windows = [torch.from_numpy(items.get(key)) for key in keys[start : start + 64]]
-        z = vectors.normalize(torch.cat([encoder(w.to(device)).float().cpu() for w in torch.cat(windows).split(64)]))
+        z = vectors.normalize(torch.cat([forward(w.to(device)).float().cpu() for w in torch.cat(windows).split(64)]))
         ends = np.cumsum([len(w) for w in windows])[:-1]
         rows += [part.mean(0) for part in np.split(z, ends)]
     place = {key: i for i, key in enumerate(keys)}
@@ -232,7 +236,7 @@ def _own_side(encoder: Encoder, ready: Prepared) -> evaluate.Side:
 
 
 def _card(
-    task: Task, settings: AlignConfig, ready: Prepared, table: list[dict[str, Any]], run: training.Run
+    task: Task, settings: AlignConfig, ready: Prepared, metrics: dict[str, Any], run: training.Run
 ) -> checkpoint.Card:
     owner = registry().owner(task.kind.name)
     return checkpoint.Card(
@@ -248,7 +252,7 @@ def _card(
         data=ready.fingerprint,
         n_train=ready.counts["train"],
         n_val=ready.counts["val"],
-        metrics={"retrieval": table},
+        metrics=metrics,
         binder_version=importlib.metadata.version("modality-binder"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )

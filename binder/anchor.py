@@ -13,12 +13,13 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from binder.builtin import read_image
 from binder.encoder import Encoder
@@ -82,9 +83,15 @@ class Anchor:
         self.model.to(device)
         return self
 
-    def encode_image(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D), not normalised."""
-        return self.model.encode_image(batch)  # type: ignore[operator]
+    def encode_image(self, batch: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
+        """(B, 3, H, W) -> (B, D), not normalised; with `weights`, as if they stood in place of the anchor's own."""
+        if not weights:
+            return self.model.encode_image(batch)  # type: ignore[operator]
+        return functional_call(_ImageSide(self.model), {f"model.{n}": w for n, w in weights.items()}, (batch,))
+
+    def image_parameters(self) -> dict[str, Tensor]:
+        """The frozen weights of the image tower by their names in the model."""
+        return {name: p for name, p in self.model.named_parameters() if name.startswith("visual.")}
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), not normalised."""
@@ -99,10 +106,24 @@ class Anchor:
 
     def checksum(self) -> str:
         """Hash of the weights as they are now, to show that nothing trained them."""
-        return _hash_weights(self.model)
+        return hash_weights(self.model.state_dict())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
+
+    def __deepcopy__(self, memo: object) -> Anchor:
+        return self  # frozen: a copied encoder shares it
+
+
+class _ImageSide(torch.nn.Module):
+    """The model with `encode_image` as its forward pass, which is what `functional_call` calls."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.model.encode_image(batch)  # type: ignore[operator]
 
 
 class ImageTower(Encoder):
@@ -241,7 +262,7 @@ def _reason(error: Exception) -> str:
 
 
 def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:
-    digest = hashlib.sha256(_hash_weights(model).encode())
+    digest = hashlib.sha256(hash_weights(model.state_dict()).encode())
     digest.update(json.dumps(_functions(model)).encode())
     digest.update(json.dumps(preprocess, sort_keys=True, default=list).encode())
     probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # tells vocabularies apart
@@ -259,9 +280,10 @@ def _functions(model: torch.nn.Module) -> list[list[str]]:
     return found
 
 
-def _hash_weights(model: torch.nn.Module) -> str:
+def hash_weights(weights: Mapping[str, Tensor]) -> str:
+    """A name for weights by their content."""
     digest = hashlib.sha256()
-    for key, tensor in sorted(model.state_dict().items()):
+    for key, tensor in sorted(weights.items()):
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()

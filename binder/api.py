@@ -16,7 +16,7 @@ from binder import anchor as anchors
 from binder import checkpoint, encode, evaluate, manifest, vectors
 from binder.alignment import pick_device
 from binder.encode import Progress, silent
-from binder.encoder import Encoder
+from binder.encoder import Encoder, Span
 from binder.errors import ConfigError, ItemError, PluginError, SpaceError
 from binder.manifest import Row
 from binder.modality import Item
@@ -160,10 +160,24 @@ class Binder:
         items: Sequence[Item],
         *,
         keys: Sequence[bytes] | None = None,
+        every_s: float | None = None,
         strict: bool = False,
         progress: Progress = silent,
     ) -> encode.Encoded:
-        """Items of one modality -> their unit vectors and the unreadable ones. Raises PluginError: not loaded."""
+        """Items of one modality -> their unit vectors and the unreadable ones. Raises PluginError: not loaded.
+
+        With `every_s` an item that has a time axis gives a vector, with its span, for each piece so long.
+        """
+        if every_s is not None:
+            return encode.encode_moments(
+                self._encoder(modality),
+                items,
+                every_s,
+                batch_size=self.batch_size,
+                strict=strict,
+                stage=f"encoding {modality}",
+                progress=progress,
+            )
         return encode.encode(
             self._encoder(modality),
             items,
@@ -175,19 +189,22 @@ class Binder:
             progress=progress,
         )
 
-    def embed(self, **items: Item | Sequence[Item]) -> Embeddings:
+    def embed(self, *, every_s: float | None = None, **items: Item | Sequence[Item]) -> Embeddings:
         """One keyword named after a modality, one item or a list -> Embeddings (N, D) in that order.
 
+        With `every_s`, one row for each piece of so many seconds, named FILE#t=START,END (a media fragment, W3C).
         Raises ItemError for the first item that cannot be read.
         """
         modality, values = _one(items)
-        encoded = self.encode(modality, values, strict=True)
-        return Embeddings(encoded.vectors, self.space, tuple(_name(v) for v in values), modality)
+        encoded = self.encode(modality, values, every_s=every_s, strict=True)
+        spans = encoded.spans or [None] * len(encoded.good)
+        names = (_name(values[p]) + _fragment(span) for p, span in zip(encoded.good, spans, strict=True))
+        return Embeddings(encoded.vectors, self.space, tuple(names), modality)
 
     def __getattr__(self, name: str) -> Callable[[Item | Sequence[Item]], Embeddings]:
         if name.startswith("_") or name not in registry().names():
             raise AttributeError(f"Binder has no attribute {name!r}, and no installed modality is called so")
-        return lambda items: self.embed(**{name: items})
+        return lambda items: self.embed(**{name: items})  # type: ignore[arg-type]
 
     def classify(
         self, labels: Sequence[str], template: str | Sequence[str] = "{}", **items: Item | Sequence[Item]
@@ -269,6 +286,10 @@ def _one(items: dict[str, Any]) -> tuple[str, list[Item]]:
         raise ItemError(modality, "an empty list of items")
     inline = registry().get(modality).inline
     return modality, [Path(v) if isinstance(v, str) and not inline else v for v in as_list]
+
+
+def _fragment(span: Span | None) -> str:
+    return f"#t={span.start_s:g},{span.end_s:g}" if span else ""
 
 
 def _name(item: Item) -> str:

@@ -5,8 +5,9 @@ Shapes: N items, W windows of one item, D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+import hashlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,8 +15,8 @@ from torch import Tensor
 
 from binder import vectors
 from binder.cache import Collection, content_key
-from binder.encoder import Encoder
-from binder.errors import ItemError
+from binder.encoder import Encoder, Span
+from binder.errors import ConfigError, ItemError
 from binder.modality import Item
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -29,10 +30,11 @@ def silent(stage: str, done: int, total: int) -> None:
 class Encoded:
     """What became of N items."""
 
-    good: list[int]  # positions of the items that could be encoded, in order
+    good: list[int]  # position of each vector's item, in order
     vectors: vectors.Vectors  # (len(good), D), unit length
     bad: list[tuple[int, ItemError]] = field(default_factory=list)  # position and reason of the others
     computed: int = 0  # how many went through the encoder; the others came from the cache
+    spans: list[Span | None] = field(default_factory=list)  # of each vector, where items were cut into pieces
 
 
 def encode(
@@ -73,29 +75,88 @@ def encode(
     return Encoded(good, matrix, sorted(bad, key=lambda b: b[0]), len(computed))
 
 
-def preprocessed(
+def encode_moments(
     encoder: Encoder,
     items: Sequence[Item],
-    keys: Sequence[bytes],
-    name: str,
+    every_s: float,
+    *,
+    batch_size: int = 64,
+    strict: bool = False,
+    stage: str = "encoding",
+    progress: Progress = silent,
+) -> Encoded:
+    """(N) items -> unit vectors, one for each piece of `every_s` seconds, in bounded memory however long an item is.
+
+    `good` names the item of each vector and `spans` its place in it. Raises the first ItemError if `strict`, and
+    ConfigError for a length that is not positive.
+    """
+    if not every_s > 0:
+        raise ConfigError(f"pieces of {every_s:g} s: expected more than 0")
+    result = Encoded([], np.empty((0, 0), np.float32))
+    rows: list[np.ndarray] = []
+    for position, item in enumerate(items):
+        own: list[Span | None] = []
+
+        def pieces(item: Item = item, own: list[Span | None] = own) -> Iterator[tuple[bytes, Tensor]]:
+            for span, windows in encoder.moments(item, every_s):
+                own.append(span)
+                yield b"", windows
+
+        try:
+            found = [row for _, row in _rows(encoder, pieces(), batch_size)]
+        except ItemError as error:
+            if strict:
+                raise
+            result.bad.append((position, error))
+            continue
+        rows += found
+        result.good += [position] * len(found)
+        result.spans += own
+        result.computed += 1
+        progress(stage, position + 1, len(items))
+    return replace(result, vectors=np.stack(rows).astype(np.float32)) if rows else result
+
+
+def for_training(
+    encoder: Encoder,
+    train: Mapping[bytes, Item],
+    val: Mapping[bytes, Item],
+    stamp: str,
     *,
     workers: int = 0,
     strict: bool = False,
     stage: str = "reading",
     progress: Progress = silent,
 ) -> tuple[Collection, dict[bytes, ItemError]]:
-    """Fill the collection `name` with what `preprocess` makes of the items, for training from memory maps.
+    """What a run reads from memory maps: the views of `train` under their `view_key`, the windows of `val`.
 
-    Returns the collection and the reason of every item (by its content key) that is not in it.
+    Items come by their content key. Where the trunk is frozen, what is kept is what the trunk makes of them. `stamp`
+    names the preprocessing in the cache. Returns the collection and the reason of every item that is not in it.
     """
-    collection = Collection(name)
-    todo = _missing(dict(enumerate(keys)), items, collection)
+    collection = Collection(f"{'features' if encoder.frozen_trunk else 'items'}-{stamp}")
+    wanted = [(view_key(encoder, key), item) for key, item in train.items()]
+    views = {key for key, _ in wanted} if has_views(encoder) else set()
+    plain = {key: key for key in val} | {view_key(encoder, key): key for key in train}
+    todo = [(key, item) for key, item in [*wanted, *val.items()] if key not in collection]
     failed: dict[bytes, ItemError] = {}
-    for done, (key, windows) in enumerate(_windows(encoder, todo, workers, strict, failed), start=1):
-        collection.add(key, windows.numpy())
+    found = _windows(encoder, todo, workers, strict, failed, views)
+    if encoder.frozen_trunk:
+        found = _through(encoder, encoder.features, found, batch_size=64)
+    for done, (key, rows) in enumerate(found, start=1):
+        collection.add(key, rows.numpy())
         progress(stage, done + len(failed), len(todo))
     collection.flush()
-    return collection, failed
+    return collection, {plain[key]: error for key, error in failed.items()}
+
+
+def has_views(encoder: Encoder) -> bool:
+    """Whether training sees something else of an item than its windows."""
+    return type(encoder).views is not Encoder.views
+
+
+def view_key(encoder: Encoder, key: bytes) -> bytes:
+    """Content key of an item -> under which its views are kept."""
+    return hashlib.blake2b(key + b"views", digest_size=16).digest() if has_views(encoder) else key
 
 
 def _keyed(
@@ -131,9 +192,10 @@ def _windows(
     workers: int,
     strict: bool,
     failed: dict[bytes, ItemError],
+    views: Container[bytes] = (),
 ) -> Iterator[tuple[bytes, Tensor]]:
-    """(key, (W, ...)) of every item that can be read; the others go to `failed`."""
-    dataset = _Preprocess(encoder, [item for _, item in items])
+    """(key, (W, ...)) of every item that can be read, of those in `views` their views; the others go to `failed`."""
+    dataset = _Preprocess(encoder, items, views)
     outcomes: Iterable[Tensor | ItemError] = (dataset[i] for i in range(len(dataset)))
     if workers and len(items) > 4 * workers:
         # spawn: a forked torchaudio can hang. Each worker imports torch anew, which pays from some hundred items on.
@@ -150,16 +212,19 @@ def _windows(
 
 
 class _Preprocess(torch.utils.data.Dataset[Tensor | ItemError]):
-    def __init__(self, encoder: Encoder, items: Sequence[Item]) -> None:
-        self.encoder, self.items = encoder, items
+    def __init__(self, encoder: Encoder, items: Sequence[tuple[bytes, Item]], views: Container[bytes]) -> None:
+        self.encoder, self.items, self.views = encoder, items, views
 
     def __len__(self) -> int:
         return len(self.items)
 
     def __getitem__(self, index: int) -> Tensor | ItemError:
-        item = self.items[index]
+        key, item = self.items[index]
         try:
-            windows = self.encoder.preprocess(item)
+            if key in self.views:
+                windows = self.encoder.views(item, np.random.default_rng(list(key)))  # the same ones in every run
+            else:
+                windows = self.encoder.preprocess(item)
         except ItemError as error:
             return error
         if windows.is_floating_point() and not torch.isfinite(windows).all():  # it would spoil its whole batch
@@ -168,34 +233,34 @@ class _Preprocess(torch.utils.data.Dataset[Tensor | ItemError]):
 
 
 def _rows(
-    encoder: Encoder, found: Iterator[tuple[bytes, Tensor]], batch_size: int
+    encoder: Encoder, found: Iterable[tuple[bytes, Tensor]], batch_size: int
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     """(key, (W, ...)) -> (key, (D,) unit vector), `batch_size` windows at a time."""
+    for key, z_WD in _through(encoder, encoder, found, batch_size):
+        yield key, vectors.normalize(vectors.normalize(z_WD.numpy()).mean(0))
+
+
+def _through(
+    encoder: Encoder, forward: Callable[[Tensor], Tensor], found: Iterable[tuple[bytes, Tensor]], batch_size: int
+) -> Iterator[tuple[bytes, Tensor]]:
+    """(key, (W, ...)) -> (key, what `forward` makes of it) in float32, `batch_size` windows at a time."""
     encoder.eval()
-    waiting: list[tuple[bytes, Tensor]] = []
-    size = 0
-    for key, windows in found:
-        waiting.append((key, windows))
-        size += len(windows)
-        if size >= batch_size:
-            yield from _forward(encoder, waiting, batch_size)
-            waiting, size = [], 0
-    if waiting:
-        yield from _forward(encoder, waiting, batch_size)
-
-
-def _forward(
-    encoder: Encoder, items: Sequence[tuple[bytes, Tensor]], batch_size: int
-) -> Iterator[tuple[bytes, np.ndarray]]:
     device = device_of(encoder)
-    with torch.inference_mode():
-        windows = torch.cat([w for _, w in items])
-        parts = [encoder(part.to(device)).float().cpu() for part in windows.split(batch_size)]
-    z = vectors.normalize(torch.cat(parts).numpy())
-    start = 0
-    for key, own in items:
-        yield key, vectors.normalize(z[start : start + len(own)].mean(0))
-        start += len(own)
+    waiting: list[tuple[bytes, Tensor]] = []
+
+    def run() -> Iterator[tuple[bytes, Tensor]]:
+        with torch.inference_mode():
+            windows = torch.cat([w for _, w in waiting])
+            made = torch.cat([forward(part.to(device)).float().cpu() for part in windows.split(batch_size)])
+        yield from zip([key for key, _ in waiting], made.split([len(w) for _, w in waiting]), strict=True)
+
+    for entry in found:
+        waiting.append(entry)
+        if sum(len(windows) for _, windows in waiting) >= batch_size:
+            yield from run()
+            waiting.clear()
+    if waiting:
+        yield from run()
 
 
 def device_of(encoder: Encoder) -> torch.device:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
 
 from binder.config import Config
 
@@ -19,6 +21,15 @@ Item = Any  # a path, bytes, text or an in-memory array: whatever the modality's
 
 class EncoderConfig(Config):
     """Base of a modality's encoder configuration. Give every field its unit in a comment."""
+
+
+class PictureConfig(EncoderConfig):
+    """Base for encoders that see through the anchor's image tower."""
+
+    tune: Literal["frozen", "lora", "full"] = "frozen"  # the tower: as it is, with low-rank additions, or all of it
+    rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
+    views: int = Field(8, ge=1, le=64)  # pictures of each training item, where the plugin can vary them
+    hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; the anchor's by default
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from binder import encode, evaluate, training
-from binder.anchor import Anchor
+from binder.anchor import Anchor, hash_weights
 from binder.config import AlignConfig
 from binder.encode import Progress
 from binder.encoder import Encoder
@@ -70,11 +70,11 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     train, val = _split(task, rows, usable, items, columns.get("image"))
 
     config, encoder = _build(task, [rows[i].items[name] for i in train])
-    collection, failed = encode.preprocessed(
-        encoder,
-        [rows[i].items[name] for i in train + val],
-        [items.keys[i] or b"" for i in train + val],
-        f"items-{name}-{_stamp(task, config)}",
+    collection, failed = encode.for_training(
+        encoder.to(task.anchor.device),
+        {items.keys[i] or b"": rows[i].items[name] for i in train},
+        {items.keys[i] or b"": rows[i].items[name] for i in val},
+        f"{name}-{_stamp(task, config, encoder)}",
         workers=task.workers,
         strict=task.strict,
         stage=f"reading {name}",
@@ -88,12 +88,14 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
 
     keys = [items.keys[i] or b"" for i in train]
+    stored = [encode.view_key(encoder, key) for key in keys]
     number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
     device = task.anchor.device
     data = training.Data(
         items=collection,
-        first=collection.first(keys),
-        counts=np.array([collection.count(key) for key in keys]),
+        features=encoder.frozen_trunk,
+        first=collection.first(stored),
+        counts=np.array([collection.count(key) for key in stored]),
         item_of_row=torch.tensor([number[key] for key in keys], device=device),
         targets={t: _targets(side.restrict(train), device) for t, side in sides.items()},
     )
@@ -111,7 +113,8 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     }
     present = {t: side for t, side in val_sides.items() if (side.of_row >= 0).any()}
     fingerprint = _fingerprint(keys, [columns[t].keys[i] for t in task.to for i in train])
-    return Prepared(encoder, config, data, [items.keys[i] or b"" for i in val], present, counts, fingerprint)
+    val_items = [items.keys[i] or b"" for i in val]
+    return Prepared(encoder, config, data, val_items, present, counts, fingerprint)
 
 
 def _encode(task: Task, modality: str, column: Column) -> Side:
@@ -170,10 +173,17 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
     return config, task.kind.build(config, task.anchor)
 
 
-def _stamp(task: Task, config: EncoderConfig) -> str:
-    """Names the preprocessing: the plugin, its version, the configuration, and the anchor, whose own may be used."""
+def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:
+    """Names the preprocessing: the plugin, its version, the configuration, the anchor, whose own may be used.
+
+    Where a frozen trunk is a part of it, its weights too: they may depend on the seed or on a file.
+    """
     owner = registry().owner(task.kind.name)
-    parts = f"{owner.name} {owner.version} {config.model_dump_json()} {task.anchor.fingerprint}"
+    weights = ""
+    if encoder.frozen_trunk:
+        trained = {n for n, p in encoder.named_parameters() if p.requires_grad}
+        weights = hash_weights({n: t for n, t in encoder.state_dict().items() if n not in trained})
+    parts = f"{owner.name} {owner.version} {config.model_dump_json()} {task.anchor.fingerprint} {weights}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 

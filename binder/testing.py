@@ -11,6 +11,7 @@ class TestMine(EncoderContract):
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 import subprocess
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -90,13 +92,31 @@ class EncoderContract:
             torch.manual_seed(0)
             return self.modality.build(config, anchor).eval()
 
-    def test_windows_have_one_shape_and_match_their_spans(self, encoder: Encoder, tmp_path: Path) -> None:
-        windows = [(item, encoder.preprocess(item)) for item in self.items(tmp_path)]
-        assert len({(x.shape[1:], x.dtype) for _, x in windows}) == 1
-        for item, x in windows:
-            spans = encoder.spans(item)
-            assert x.shape[0] >= 1
-            assert spans is None or len(spans) == x.shape[0]
+    def test_windows_have_one_shape(self, encoder: Encoder, tmp_path: Path) -> None:
+        windows = [encoder.preprocess(item) for item in self.items(tmp_path)]
+        assert len({(x.shape[1:], x.dtype) for x in windows}) == 1
+        assert all(len(x) >= 1 for x in windows)
+
+    def test_moments_follow_each_other_in_the_shape_of_windows(self, encoder: Encoder, tmp_path: Path) -> None:
+        for item in self.items(tmp_path):
+            whole, moments = encoder.preprocess(item), list(encoder.moments(item, 0.5))
+            assert moments
+            assert {(x.shape[1:], x.dtype) for _, x in moments} == {(whole.shape[1:], whole.dtype)}
+            spans = [span for span, _ in moments if span is not None]
+            assert len(spans) == (0 if moments[0][0] is None else len(moments))
+            assert all(0 <= s.start_s < s.end_s <= s.start_s + 0.5 + 1e-6 for s in spans)
+            assert all(a.end_s <= b.start_s + 1e-6 for a, b in itertools.pairwise(spans))
+
+    def test_views_have_the_shape_of_windows_and_follow_their_generator(self, encoder: Encoder, tmp_path: Path) -> None:
+        for item in self.items(tmp_path):
+            whole = encoder.preprocess(item)
+            first, second = (encoder.views(item, np.random.default_rng(1)) for _ in range(2))
+            assert (first.shape[1:], first.dtype) == (whole.shape[1:], whole.dtype)
+            assert torch.equal(first, second)
+
+    def test_a_frozen_trunk_has_nothing_to_train(self, encoder: Encoder, tmp_path: Path) -> None:
+        if encoder.frozen_trunk:
+            assert not encoder.features(self._batch(encoder, tmp_path)).requires_grad
 
     def test_forward_gives_a_finite_row_of_the_anchors_width(
         self, encoder: Encoder, anchor: Anchor, tmp_path: Path

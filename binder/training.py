@@ -38,11 +38,12 @@ class Targets:
 
 @dataclass(frozen=True)
 class Data:
-    """What there is to train on: row i is an item (its windows in `items`) and its targets."""
+    """What there is to train on: row i is an item (its views in `items`) and its targets."""
 
     items: Collection
+    features: bool  # whether `items` holds what a frozen trunk made of them
     first: NDArray[np.int64]  # (N, 2) place of each row's first window
-    counts: NDArray[np.int64]  # (N,) number of windows
+    counts: NDArray[np.int64]  # (N,) number of views
     item_of_row: Tensor  # (N,) int64, equal where two rows hold the same item
     targets: Mapping[str, Targets]
 
@@ -50,7 +51,7 @@ class Data:
         return len(self.first)
 
     def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-        """(B,) rows -> (B, ...) one window of each, drawn at random."""
+        """(B,) rows -> (B, ...) one view of each, drawn at random."""
         places = self.first[rows].copy()
         places[:, 1] += rng.integers(0, self.counts[rows])
         return torch.from_numpy(self.items.take(places))
@@ -179,9 +180,11 @@ def _step(
     torch.manual_seed(int(rng.integers(2**62)))  # dropout and masks of this step
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
     run.encoder.train()
-    batch = run.encoder.augment(data.batch(rows, rng).to(device), generator)
+    batch = data.batch(rows, rng).to(device)
+    if not data.features:
+        batch = run.encoder.augment(batch, generator)
     with torch.autocast(device.type, torch.bfloat16, enabled=_bf16(device, config.train.precision)):
-        z = run.encoder(batch)
+        z = run.encoder.head(batch) if data.features else run.encoder(batch)
     z_BD = F.normalize(z.float(), dim=-1)
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
     run.optimizer.zero_grad(set_to_none=True)

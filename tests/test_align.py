@@ -22,6 +22,7 @@ from binder import (
     RunError,
     SpaceError,
     TrainingError,
+    cache,
     checkpoint,
     config,
     training,
@@ -514,3 +515,31 @@ def test_a_full_disk_is_one_clear_line_and_what_was_there_stays(fast_processes, 
     assert "cannot be written" in (tmp_path / "said").read_text()
     assert (tmp_path / "config.toml").read_text() == "before"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["config.toml", "said"]
+
+
+def test_of_a_frozen_trunk_only_the_head_is_trained_and_the_result_stands_beside_the_untrained_one(align, tmp_path):
+    result = align(**{**FAST, "sets": [*FAST["sets"], "encoder.frozen=true", "encoder.width=256"]})
+    before = result.card.metrics["untrained"]
+    assert before["what"] == "a random projection"
+    untrained = next(r for r in before["retrieval"] if (r["query"], r["target"]) == ("toy", "text"))
+    assert untrained["r1"] < score(result)["r1"] == 1.0
+    assert untrained["n"] == score(result)["n"]
+    assert sorted(p.name for p in (cache.root()).iterdir() if "toy" in p.name)[0].startswith("features-toy-")
+
+
+def test_a_frozen_trunk_and_views_do_not_change_how_a_run_is_resumed(align, tmp_path, monkeypatch):
+    options = {"sets": ["encoder.frozen=true", "train.checkpoint_seconds=0.0"], "epochs": 4}
+    align(out=tmp_path / "whole", **options)
+    real = training._step
+
+    def stop_at_five(run, *args):
+        if run.step == 5:
+            raise KeyboardInterrupt
+        return real(run, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "_step", stop_at_five)
+        align(out=tmp_path / "cut", **options)
+    result = align(out=tmp_path / "cut", resume=True, **options)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    assert result.card.metrics == checkpoint.read_card(tmp_path / "whole").metrics

@@ -14,6 +14,7 @@ from support import write_csv
 
 from binder.cli import main as cli_main
 from binder.cli import plugins as cli_plugins
+from binder.cli.options import Seconds
 
 
 @pytest.fixture
@@ -229,3 +230,46 @@ def test_a_short_name_is_installed_from_the_projects_own_folder(binder, monkeypa
     monkeypatch.setattr(cli_plugins.sys, "base_prefix", "/elsewhere")
     assert binder("plugins", "install", "audio")[0] == 0
     assert calls[0][-1].replace("\\", "/").endswith("plugins/audio")
+
+
+def test_embed_every_gives_a_vector_for_each_piece_with_its_span(binder, toy, run, tmp_path):
+    long, short, out = tmp_path / "long.npy", tmp_path / "short.npy", tmp_path / "v.parquet"
+    np.save(long, np.random.default_rng(0).normal(size=(5, 8)))
+    np.save(short, np.zeros(8))
+    command = ("embed", "--encoder", run, "--out", out, long, short, "--every")
+    status, _, err = binder(*command, "2s")
+    assert status == 0, err
+    rows = pq.read_table(out).to_pylist()
+    assert [(row["item"], row["start_s"], row["end_s"]) for row in rows] == [
+        (str(long), 0, 2), (str(long), 2, 4), (str(long), 4, 5), (str(short), None, None),
+    ]  # fmt: skip
+    np.save(tmp_path / "piece.npy", np.load(long)[2:4])
+    assert binder("embed", "--encoder", run, "--out", out, tmp_path / "piece.npy", "--workers", 0)[0] == 0
+    alone = pq.read_table(out)["vector"].to_pylist()[0]
+    np.testing.assert_allclose(alone, rows[1]["vector"], atol=1e-6)
+    for wrong in ("0s", "-1s", "soon", "nans"):
+        status, _, err = binder(*command, wrong)
+        assert status == 2
+        assert "2s, 500ms or 1min" in err or "more than 0 seconds" in err
+
+
+def test_pieces_are_named_by_media_fragments(toy, run):
+    import binder
+
+    z = binder.Binder.of(run).embed(every_s=2, toy=np.ones((5, 8)))
+    assert z.items == ("<ndarray>#t=0,2", "<ndarray>#t=2,4", "<ndarray>#t=4,5")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2s", 2.0), ("500ms", 0.5), ("1.5min", 90.0), ("3", 3.0)])
+def test_lengths_of_time(text, seconds):
+    assert Seconds().convert(text, None, None) == seconds
+
+
+def test_align_shows_the_untrained_result_beside_the_trained_one(binder, toy, toys, anchor_folder, tmp_path):
+    status, text, err = binder(
+        "align", "toy", toys / "pairs.csv", "--anchor", anchor_folder, "--to", "text", "--out", tmp_path / "run",
+        "--epochs", 1, "--set", "encoder.frozen=true", "--workers", 0,
+    )  # fmt: skip
+    assert status == 0, err
+    assert "untrained R@1" in text
+    assert "untrained: a random projection" in text

@@ -143,18 +143,51 @@ def test_progress_counts_up_to_the_whole(encoder, items, tmp_path):
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
 
-def test_preprocessed_keeps_what_preprocess_made_and_the_reasons_of_the_rest(encoder, items, tmp_path):
+def keyed(items):
+    return {content_key(item): item for item in items}
+
+
+def test_training_reads_what_preprocess_made_and_is_told_the_reasons_of_the_rest(encoder, items, tmp_path):
     broken = tmp_path / "x.npy"
     broken.write_bytes(b"x")
-    all_items = [*items, broken]
-    keys = [content_key(item) for item in all_items]
-    collection, failed = encode.preprocessed(encoder, all_items, keys, "items")
-    for item, key in zip(items, keys, strict=False):
-        np.testing.assert_array_equal(collection.get(key), encoder.preprocess(item).numpy())
-    assert list(failed) == [keys[-1]]
+    train, val = keyed([*items[:10], broken]), keyed(items[10:])
+    collection, failed = encode.for_training(encoder, train, val, "toy")
+    for item in items:
+        np.testing.assert_array_equal(collection.get(content_key(item)), encoder.preprocess(item).numpy())
+    assert list(failed) == [content_key(broken)]
     encoder.preprocess = None  # the second time it is not called
-    assert encode.preprocessed(encoder, items, keys[:-1], "items")[1] == {}
-    assert len(Collection("items").get(keys[3])) == 4
+    assert encode.for_training(encoder, keyed(items), {}, "toy")[1] == {}
+    assert len(Collection("items-toy").get(content_key(items[3]))) == 4
+
+
+class Noisy(ToyEncoder):
+    def views(self, item, rng):
+        whole = self.preprocess(item)[:1]
+        return torch.cat([whole, whole + torch.from_numpy(rng.normal(size=(2, 1)).astype(np.float32))])
+
+
+def test_views_are_for_training_only_and_the_same_in_every_run(anchor, items, tmp_path, monkeypatch):
+    encoder = Noisy(ToyConfig(), anchor)
+    train, val = keyed(items[:5]), keyed(items[5:8])
+    collection, _ = encode.for_training(encoder, train, val, "toy")
+    seen = [collection.get(encode.view_key(encoder, key)) for key in train]
+    assert [len(x) for x in seen] == [3] * 5
+    assert not np.array_equal(seen[0][1], seen[0][2])
+    for key, item in val.items():
+        np.testing.assert_array_equal(collection.get(key), encoder.preprocess(item).numpy())
+    assert not any(key in collection for key in train)
+    monkeypatch.setenv("BINDER_CACHE", str(tmp_path / "another"))
+    again, _ = encode.for_training(encoder, train, val, "toy")
+    np.testing.assert_array_equal(seen, [again.get(encode.view_key(encoder, key)) for key in train])
+
+
+def test_of_a_frozen_trunk_its_features_are_kept(encoder, items):
+    encoder.frozen_trunk = True
+    collection, _ = encode.for_training(encoder, keyed(items), {}, "toy")
+    for item in items:
+        with torch.inference_mode():
+            expected = encoder.eval().features(encoder.preprocess(item))
+        np.testing.assert_allclose(collection.get(content_key(item)), expected.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf])

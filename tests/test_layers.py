@@ -26,7 +26,7 @@ LAYERS = [
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics"},
     {"builtin"},
     {"plugins", "anchor"},
-    {"encode", "split"},
+    {"encode", "split", "tower"},
     {"evaluate", "training", "checkpoint"},
     {"prepare", "vectors_file"},
     {"alignment"},

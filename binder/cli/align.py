@@ -54,6 +54,9 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
         f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
         f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
     )
+    untrained = result.card.metrics.get("untrained", {})
     if result.retrieval:
-        output.retrieval_table(result.retrieval)
+        output.retrieval_table(result.retrieval, untrained=untrained.get("retrieval", ()))
+    if untrained:
+        click.echo(f"untrained: {untrained['what']}")
     click.echo(f"the encoder is in {result.out}")

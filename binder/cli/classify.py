@@ -52,9 +52,10 @@ def classify_command(
     names = [label.strip() for label in labels.split(",") if label.strip()]
     rows = encode(items, space, strict=strict)
     found: dict[int, Classification] = {}
-    for kind in dict.fromkeys(items[i][0] for i in rows):
-        own = [i for i in rows if items[i][0] == kind]
-        z_ND, said = np.stack([rows[i] for i in own]), [str(items[i][1]) for i in own]
+    for kind in dict.fromkeys(items[row.position][0] for row in rows):
+        of_kind = [row for row in rows if items[row.position][0] == kind]
+        own = [row.position for row in of_kind]
+        z_ND, said = np.stack([row.vector for row in of_kind]), [str(items[i][1]) for i in own]
         results = space.classify_vectors(z_ND, said, kind, names, templates or ("{}",))
         found |= dict(zip(own, results, strict=True))
     ordered = [found[i] for i in sorted(found)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from binder.plugins import registry
 
 if TYPE_CHECKING:
     from binder.api import Binder
+    from binder.encoder import Span
     from binder.vectors import Vectors
 
 
@@ -31,20 +33,35 @@ def collect(arguments: Sequence[str], modality: str | None) -> list[tuple[str, I
     return found
 
 
-def encode(items: Sequence[tuple[str, Item]], space: Binder, *, strict: bool) -> dict[int, Vectors]:
-    """Position -> (D,) unit vector of every item that can be read; the others are listed on stderr."""
-    found: dict[int, Vectors] = {}
+@dataclass(frozen=True)
+class Row:
+    """One vector and what it is of."""
+
+    position: int  # of its item
+    vector: Vectors  # (D,) unit length
+    span: Span | None = None  # the piece of the item, where items were cut
+
+
+def encode(
+    items: Sequence[tuple[str, Item]], space: Binder, *, strict: bool, every_s: float | None = None
+) -> list[Row]:
+    """The vectors of every item that can be read, in order; the others are listed on stderr."""
+    found: list[Row] = []
     problems: list[tuple[str, str]] = []
     with output.ProgressBar() as progress:
         for name in dict.fromkeys(kind for kind, _ in items):
             positions = [i for i, (kind, _) in enumerate(items) if kind == name]
-            encoded = space.encode(name, [items[i][1] for i in positions], strict=strict, progress=progress)
-            found |= {positions[p]: z for p, z in zip(encoded.good, encoded.vectors, strict=True)}
+            own = [items[i][1] for i in positions]
+            encoded = space.encode(name, own, every_s=every_s, strict=strict, progress=progress)
+            spans = encoded.spans or [None] * len(encoded.good)
+            found += [
+                Row(positions[p], z, span) for p, z, span in zip(encoded.good, encoded.vectors, spans, strict=True)
+            ]
             problems += [("", str(error)) for _, error in encoded.bad]
     output.skipped(problems)
     if not found:
         raise click.ClickException("no item could be read")
-    return found
+    return sorted(found, key=lambda row: row.position)
 
 
 def _one(argument: str, kind: Modality | None) -> Iterator[tuple[str, Item]]:

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
+
+
+class Seconds(click.ParamType[float]):
+    """A length of time: 2s, 0.5s, 500ms, 1min, or a number of seconds."""
+
+    name = "seconds"
+    UNITS = {"ms": 0.001, "min": 60.0, "s": 1.0, "": 1.0}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, float):
+            return value
+        text = str(value).strip()
+        unit = next(u for u in self.UNITS if text.endswith(u))
+        try:
+            seconds = float(text.removesuffix(unit)) * self.UNITS[unit]
+        except ValueError:
+            self.fail(f"{value!r} is no length of time; expected for instance 2s, 500ms or 1min", param, ctx)
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r}: expected more than 0 seconds", param, ctx)
+        return seconds
+
 
 encoders = click.option(
     "--encoder",

@@ -75,8 +75,11 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = 
     console.print(drawn)
 
 
-def retrieval_table(rows: Sequence[dict[str, Any]], *, err: bool = False) -> None:
-    """The rows of `binder eval` for people."""
+def retrieval_table(
+    rows: Sequence[dict[str, Any]], *, untrained: Sequence[dict[str, Any]] = (), err: bool = False
+) -> None:
+    """The rows of `binder eval` for people; with `untrained`, the same cells before training beside them."""
+    before = {(row["query"], row["target"]): float(row["r1"]) for row in untrained}
     columns = [
         "query",
         "target",
@@ -89,6 +92,7 @@ def retrieval_table(rows: Sequence[dict[str, Any]], *, err: bool = False) -> Non
         "median rank",
         "mAP",
         "chance R@1",
+        *(["untrained R@1"] if before else []),
     ]
     table(
         columns,
@@ -103,6 +107,7 @@ def retrieval_table(rows: Sequence[dict[str, Any]], *, err: bool = False) -> Non
                 f"{row['median_rank']:g}",
                 float(row["map"]),
                 float(row["chance_r1"]),
+                *([before.get((row["query"], row["target"]), "")] if before else []),
             ]
             for row in rows
         ],

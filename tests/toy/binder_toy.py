@@ -12,6 +12,7 @@ class ToyConfig(EncoderConfig):
     nan_after: int = 0  # training steps after which the output is NaN; 0: never
     sqrt_zero: bool = False  # a finite output whose gradient is not
     anchored: bool = False  # preprocessing that depends on the anchor
+    frozen: bool = False  # only the head is trained
     tied: bool = False  # two names for one weight, as language models have
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from binder import Encoder, ItemError
+from binder import Encoder, ItemError, Span
 
 
 class ToyEncoder(Encoder):
@@ -14,7 +14,9 @@ class ToyEncoder(Encoder):
         super().__init__()
         self.config = config
         self.shift = int(anchor.fingerprint[:4], 16) / 2**16 if config.anchored else 0.0
-        self.hidden = nn.Linear(8, config.width)
+        self.hidden = nn.Linear(8, config.width).requires_grad_(not config.frozen)
+        if config.frozen:
+            self.frozen_trunk, self.untrained = True, "a random projection"
         self.drop = nn.Dropout(config.dropout)
         self.out = nn.Linear(config.width, anchor.embed_dim)
         if config.tied:
@@ -29,6 +31,15 @@ class ToyEncoder(Encoder):
         if x.ndim not in (1, 2) or x.shape[-1] != 8:
             raise ItemError(item, f"expected 8 numbers, got shape {x.shape}")
         return torch.from_numpy(x.astype(np.float32).reshape(-1, 8)) + self.shift
+
+    def moments(self, item, every_s):
+        rows = self.preprocess(item)  # one a second
+        if len(rows) == 1:
+            yield None, rows
+            return
+        for start in range(0, len(rows), int(every_s)):
+            piece = rows[start : start + int(every_s)]
+            yield Span(float(start), float(start + len(piece))), piece
 
     def augment(self, batch, generator):
         return batch + self.config.noise * torch.randn(batch.shape, generator=generator)

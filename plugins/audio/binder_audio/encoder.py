@@ -5,7 +5,7 @@ Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L toke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from binder import Encoder, Item, Span
 from binder_audio.augment import distort, mask
 from binder_audio.config import AudioConfig, complete
 from binder_audio.pretrained import load
-from binder_audio.reading import Samples, read, windows
+from binder_audio.reading import Samples, pieces, read, windows
 from binder_audio.spectrogram import Spectrogram, valid_frames
 
 
@@ -39,10 +39,15 @@ class AudioEncoder(Encoder):
         cut, _ = windows(read(item, self.config.sample_rate), self.window)
         return torch.from_numpy(cut)
 
-    def spans(self, item: Item) -> list[Span]:
-        rate = self.config.sample_rate
-        _, spans = windows(read(item, rate), self.window)
-        return [Span(first / rate, last / rate) for first, last in spans]
+    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
+        """Pieces without any sound have no moment. Raises ItemError where there is none at all."""
+        heard = False
+        for start_s, end_s, samples in pieces(item, self.config.sample_rate, every_s):
+            cut, _ = windows(samples, self.window)
+            heard = True
+            yield Span(start_s, end_s), torch.from_numpy(cut)
+        if not heard:
+            read(item, self.config.sample_rate)  # says why
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, T) -> (B, 2, M, N): the spectrogram, altered; `features` takes either."""

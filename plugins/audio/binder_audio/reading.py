@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,55 @@ def read(item: Item, rate: int) -> Samples:
     samples, own_rate = _decode(item, name)
     if samples.size == 0:
         raise ItemError(name, "empty: no samples")
+    return _usable(samples, own_rate, rate, name)
+
+
+def pieces(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
+    """Path, bytes or (samples, rate) -> start and end in s and (S,) float32 at `rate` of each piece of `every_s` s.
+
+    Sound files are read piece by piece, so that hours fit in memory. Pieces that are silent, and a rest too short
+    for one frame, are left out. Raises ItemError where the item is no sound at all, or one that ends too early.
+    """
+    at = 0.0
+    for samples, own_rate in _blocks(item, every_s):
+        start_s, at = at, at + samples.size / own_rate
+        if samples.size >= SHORTEST_S * own_rate and samples.max() > samples.min():
+            yield start_s, at, _usable(samples, own_rate, rate, _name(item))
+
+
+def _blocks(item: Item, every_s: float) -> Iterator[tuple[Samples, int]]:
+    """The item's samples (S,) mono, `every_s` seconds at a time, with their rate."""
+    import soundfile
+
+    if isinstance(item, str | os.PathLike):
+        try:
+            file = soundfile.SoundFile(str(item))
+        except (RuntimeError, OSError):
+            file = None  # not by libsndfile: the whole of it below, or the reason why not
+        if file is not None:
+            with file:
+                yield from _file_blocks(file, every_s, _name(item))
+            return
+    samples, rate = _decode(item, _name(item))
+    size = max(1, round(every_s * rate))
+    for start in range(0, samples.size, size):
+        yield samples[start : start + size], rate
+
+
+def _file_blocks(file: Any, every_s: float, name: str) -> Iterator[tuple[Samples, int]]:
+    size, seen = max(1, round(every_s * file.samplerate)), 0
+    try:
+        while len(block := file.read(size, dtype="float32", always_2d=True)):
+            seen += len(block)
+            yield block.mean(axis=1, dtype=np.float32), file.samplerate
+    except (RuntimeError, OSError, ValueError) as error:
+        raise ItemError(name, f"damaged after {seen / file.samplerate:.3g} s: {error}") from None
+    if seen < 0.9 * file.frames:
+        raise ItemError(name, f"truncated: the data ends after {seen / file.samplerate:.3g} s")
+
+
+def _usable(samples: Samples, own_rate: int, rate: int, name: str) -> Samples:
+    """(S,) at its own rate -> (S,) at `rate`. Raises ItemError for what holds no sound."""
     if not np.isfinite(samples).all():
         raise ItemError(name, "holds samples that are NaN or infinite")
     if samples.max() == samples.min():

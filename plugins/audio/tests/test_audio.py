@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import os
 from pathlib import Path
 
@@ -157,12 +156,26 @@ def test_ten_minutes(tmp_path: Path) -> None:
     sound = np.tile(tone(2.0, rate=8_000), 300)
     path = write(tmp_path / "long.flac", sound, 8_000)
     model = encoder(window_s=5.0)
-    cut, spans = model.preprocess(path), model.spans(path)
-    assert cut.shape == (120, 5 * RATE)
-    assert spans is not None
-    assert spans[0].start_s == 0
+    assert model.preprocess(path).shape == (120, 5 * RATE)
+    spans = [span for span, _ in model.moments(path, 7.0)]
+    assert [span.start_s for span in spans] == [7.0 * i for i in range(86)]
     assert abs(spans[-1].end_s - 600) < 0.01
-    assert all(later.start_s <= sooner.end_s for sooner, later in itertools.pairwise(spans))
+
+
+def test_a_moment_is_what_its_piece_alone_would_be_and_silent_ones_are_left_out(tmp_path: Path) -> None:
+    first, last = tone(1.0, rate=8_000), tone(1.0, rate=8_000) * np.linspace(0, 1, 8_000, dtype=np.float32)
+    sound = np.concatenate([first, np.zeros(8_000, np.float32), last, last[-100:]])
+    path = write(tmp_path / "three.wav", sound, 8_000)
+    model = encoder()
+    found = list(model.moments(path, 1.0))
+    assert [(span.start_s, span.end_s) for span, _ in found] == [(0, 1), (2, 3)], "the last 12 ms are too short"
+    for (_, windows_WT), piece in zip(found, (first, last), strict=True):
+        alone = model.preprocess(write(tmp_path / "piece.wav", piece, 8_000))
+        assert torch.equal(windows_WT, alone)
+    in_memory = list(model.moments((sound, 8_000), 1.0))
+    assert [span for span, _ in in_memory] == [span for span, _ in found]
+    with pytest.raises(ItemError, match="silent"):
+        list(model.moments((np.zeros(8_000, np.float32), 8_000), 0.5))
 
 
 @pytest.mark.parametrize(
