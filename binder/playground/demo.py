@@ -1,50 +1,46 @@
-"""The demo: speech is aligned to pictures, and only to pictures; then everything is searched for everything.
+"""The demo: speech, video and charts are each aligned to pictures, and only to pictures; then all is searched for all.
 
-The encoder starts from random weights and never sees a caption, so whatever it finds among captions it learnt through
-the frozen anchor. Queries are spoken by voices that were not heard in training.
+No encoder ever sees a written caption or another bound modality, so whatever it finds there it found through the
+frozen anchor. Queries are takes, drawings and voices that were not trained on.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from binder import metrics
+from binder import encode
 from binder.alignment import align
 from binder.api import Binder
 from binder.checkpoint import write_text
 from binder.encode import Progress, silent
-from binder.playground import speech, world
-from binder.playground.draw import draw
-from binder.playground.report import Example, write_report
-from binder.playground.speech import Clip
+from binder.playground import arithmetic, demo_cells, demo_data, speech, world
+from binder.playground.demo_cells import Pair
+from binder.playground.demo_data import BOUND, MODALITIES, Gallery
+from binder.playground.space_map import space_map
 from binder.plugins import registry
 from binder.vectors import Vectors
 
-PICTURES_PER_CLASS = 2  # held-out drawings of each of the 500 classes
-# From random weights, so that no caption was ever near it; synthetic voices need less augmentation than real ones.
-ENCODER = {"trunk": "none", "strength": 0.5}
-SHORT = {"train": {"steps": 700}, "encoder": ENCODER}
-FULL = {"train": {"steps": 3000}, "encoder": ENCODER}
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Items of one modality with what each one shows."""
-
-    modality: str
-    items: list[Any]  # paths or captions
-    concepts: list[str]  # key of the concept of each
-    vectors: Vectors  # (N, D)
-    heard: list[bool]  # whether a training voice ever said what it shows
+# Speech from random weights, so that no caption was ever near it; synthetic voices need less augmentation than real
+# ones. The others train a head on the anchor's own tower, which is a matter of seconds.
+AUDIO = {"trunk": "none", "strength": 0.5}
+SHORT: dict[str, dict[str, Any]] = {
+    "audio": {"train": {"epochs": 8}, "encoder": AUDIO},
+    "video": {"train": {"steps": 500}, "encoder": {"views": 2}},
+    "chart": {"train": {"steps": 300}, "encoder": {"views": 4}},
+}
+FULL: dict[str, dict[str, Any]] = {
+    "audio": {"train": {"epochs": 10}, "encoder": AUDIO},
+    "video": {"train": {"steps": 1000}, "encoder": {"views": 4}},
+    "chart": {"train": {"steps": 600}, "encoder": {"views": 8}},
+}
 
 
 @dataclass
@@ -65,163 +61,150 @@ def run(
 ) -> dict[str, Any]:
     """Run the demo in the folder `out`; leaves metrics.json, report.html, the data and the runs. Returns the metrics.
 
-    With `reference` the full recipe runs, and encoders trained directly against the captions fill `supervised_r1`.
+    With `reference` the full recipe runs, and encoders trained directly against each target fill `supervised_r1`.
     """
-    registry().get("audio")  # where its plugin is missing, this says how to install it
+    for name in BOUND:
+        registry().get(name)  # where a plugin is missing, this says how to install it
+    from binder.playground.report import write_report
+
     clock = Clock()
     settings = FULL if reference else SHORT
     with clock("anchor"):
         space = Binder("mini", device=device)
-    options: dict[str, Any] = {"anchor": space.anchor, "seed": seed, "device": device, "progress": progress}
     with clock("data"):
-        pairs = _write_pairs(out / "data", seed)
-    with clock("align"):
-        align("audio", pairs["image"], to="image", config=settings, out=out / "runs" / "image", **options)
+        spoken = demo_data.SPOKEN_FULL if reference else demo_data.SPOKEN
+        pairs = demo_data.write_pairs(out / "data", seed, spoken)
+        galleries = demo_data.galleries(out / "held_out", seed)
+    for name in BOUND:
+        with clock(f"align {name}"):
+            folder = out / "runs" / name
+            align(name, pairs[name], anchor=space.anchor, to="image", config=settings[name], out=folder, seed=seed,
+                  device=device, progress=progress)  # fmt: skip
+            space.load(folder)
     with clock("evaluate"):
-        space.load(out / "runs" / "image")
-        galleries = _galleries(space, out / "data", seed, progress)
-        zero_shot = _zero_shot(galleries)
-    supervised: dict[tuple[str, str], float] = {}
+        galleries = embed(space, galleries, progress)
+        untrained = _untrained(space, galleries)
+        words = _words(space, out / "held_out")
+        sums = _arithmetic(galleries, operands(space, out / "held_out", seed, progress), words)
+    supervised: dict[Pair, float] = {}
     if reference:
+        from binder.playground.reference import references
+
         with clock("reference"):
-            align("audio", pairs["text"], to="text", config=settings, out=out / "runs" / "text", **options)
-            direct = Binder(space.anchor, device=device).load(out / "runs" / "text")
-            own = direct.encode("audio", galleries["audio"].items).vectors
-            both = {**galleries, "audio": replace(galleries["audio"], vectors=own)}
-            supervised = {pair: _cell(both, *pair)["r1"] for pair in (("audio", "text"), ("text", "audio"))}
-    with clock("evaluate"):
-        cells = _cells(galleries, space.trained_together, supervised)
-        unheard = _cells(galleries, space.trained_together, {}, only_unheard=True)
+            supervised = references(space, galleries, pairs, settings, out / "runs", seed, progress)
     result = {
-        "anchor": {"name": "mini", "zero_shot": zero_shot},
-        "retrieval": cells,
-        "retrieval_unheard": unheard,  # queries whose colour, shape and count were never heard together
+        "anchor": {"name": "mini", "zero_shot": _zero_shot(galleries)},
+        "retrieval": demo_cells.cells(galleries, space.trained_together, supervised=supervised, untrained=untrained),
+        "retrieval_unheard": _unheard(galleries),  # queries whose combination no training voice ever said
+        "arithmetic": sums,
         "seed": seed,
         "recipe": "full" if reference else "short",
         "seconds": clock.seconds,
     }
     with clock("report"):
-        write_report(out / "report.html", result, _examples(galleries, seed))
+        write_report(out / "report.html", result, galleries, space_map(galleries), seed)
     clock.seconds["total"] = round(sum(clock.seconds.values()), 1)
     write_text(out / "metrics.json", json.dumps(result, indent=2) + "\n")
     return result
 
 
-def _write_pairs(folder: Path, seed: int) -> dict[str, Path]:
-    """Spoken captions as wav files, a drawing for each, and the two manifests: with pictures, with captions."""
-    clips = speech.clips("train", "scene")
-    wavs = speech.write_wavs(clips, folder / "audio")
-    rng = np.random.default_rng([seed, 1])
-    by_key = {c.key: c for c in world.concepts("scene")}
-    pictures = []
-    (folder / "image").mkdir(parents=True, exist_ok=True)
-    for clip in clips:
-        pictures.append(folder / "image" / f"{clip.id}.png")
-        draw(by_key[clip.concept], rng).save(pictures[-1])
-    texts = [clip.text for clip in clips]
-    return {
-        "image": _manifest(folder / "speech_to_pictures.csv", "image", wavs, [f"image/{p.name}" for p in pictures]),
-        "text": _manifest(folder / "speech_to_captions.csv", "text", wavs, texts),
-    }
-
-
-def _manifest(path: Path, column: str, wavs: Sequence[Path], targets: Sequence[str]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["audio", column])
-        writer.writerows((f"audio/{wav.name}", target) for wav, target in zip(wavs, targets, strict=True))
-    return path
-
-
-def _galleries(space: Binder, folder: Path, seed: int, progress: Progress) -> dict[str, Gallery]:
-    """What is searched: new pictures, all captions, clips of voices not heard."""
-    scenes = world.concepts("scene")
-    spoken = speech.clips("test", "scene")
-    heard = {c.concept for c in speech.clips("train", "scene")}
-    rng = np.random.default_rng([seed, 2])
-    (folder / "held_out").mkdir(parents=True, exist_ok=True)
-    pictures, shown = [], []
-    for concept in scenes:
-        for n in range(PICTURES_PER_CLASS):
-            pictures.append(folder / "held_out" / f"{concept.key.replace('/', '-')}-{n}.png")
-            draw(concept, rng).save(pictures[-1])
-            shown.append(concept.key)
-    wavs = speech.write_wavs(spoken, folder / "held_out_audio")
-    items: dict[str, tuple[list[Any], list[str]]] = {
-        "image": (pictures, shown),
-        "text": ([world.caption(c) for c in scenes], [c.key for c in scenes]),
-        "audio": (list(wavs), [clip.concept for clip in spoken]),
-    }
-    return {
-        name: Gallery(
-            name,
-            things,
-            keys,
-            space.encode(name, things, strict=True, progress=progress).vectors,
-            [k in heard for k in keys],
-        )
-        for name, (things, keys) in items.items()
-    }
-
-
-def _zero_shot(galleries: dict[str, Gallery]) -> dict[str, Any]:
-    """The anchor alone: which of the 500 captions is nearest to each held-out picture."""
-    cell = _cell(galleries, "image", "text")
-    return {"n_classes": cell["n_targets"], "accuracy": cell["r1"], "n": cell["n"]}
-
-
-def _cells(
-    galleries: dict[str, Gallery],
-    trained: Callable[[str, str], bool],
-    supervised: dict[tuple[str, str], float],
-    *,
-    only_unheard: bool = False,
-) -> list[dict[str, Any]]:
-    """One row per ordered pair of modalities, in the schema of metrics.json."""
+def embed(space: Binder, galleries: Sequence[Gallery], progress: Progress = silent) -> list[Gallery]:
+    """The galleries with their vectors."""
     return [
-        {
-            "query": query,
-            "target": target,
-            "trained": trained(query, target),
-            **_cell(galleries, query, target, only_unheard=only_unheard),
-            "supervised_r1": supervised.get((query, target)),
-        }
-        for query in galleries
-        for target in galleries
-        if query != target
+        replace(g, vectors=space.encode(g.modality, g.items, strict=True, progress=progress).vectors) for g in galleries
     ]
 
 
-def _cell(galleries: dict[str, Gallery], query: str, target: str, *, only_unheard: bool = False) -> dict[str, Any]:
-    """R@k of one ordered pair; a match is an item that shows the same concept."""
-    asked, searched = galleries[query], galleries[target]
-    keys = np.array(searched.concepts)
-    relevant = {
-        i: np.flatnonzero(keys == concept)
-        for i, concept in enumerate(asked.concepts)
-        if not (only_unheard and asked.heard[i])
+def gallery(galleries: Sequence[Gallery], modality: str, kind: str) -> Gallery:
+    return next(g for g in galleries if (g.modality, g.kind) == (modality, kind))
+
+
+def _zero_shot(galleries: Sequence[Gallery]) -> dict[str, Any]:
+    """The anchor alone: which of the 500 captions is nearest to each held-out picture."""
+    pictures, captions = (gallery(galleries, name, "scene") for name in ("image", "text"))
+    cell = demo_cells.cell(pictures, captions, demo_cells.FACETS["scene"])
+    return {"n_classes": cell["n_targets"], "accuracy": cell["r1"], "n": cell["n"]}
+
+
+def _untrained(space: Binder, galleries: Sequence[Gallery]) -> dict[Pair, float]:
+    """R@1 of the cells of an encoder that means something before it is trained, as it was then."""
+    found: dict[Pair, float] = {}
+    for name in BOUND:
+        kind = registry().get(name)
+        before = kind.build(kind.config.model_validate(space.cards[name].config), space.anchor)
+        if before.untrained is None:
+            continue
+        before.to(space.anchor.device)
+        raw = [
+            replace(g, vectors=encode.encode(before, g.items, strict=True).vectors) if g.modality == name else g
+            for g in galleries
+        ]
+        rows = demo_cells.cells(raw, space.trained_together)
+        found |= {
+            (r["query"], r["target"]): r["r1"]
+            for r in rows
+            if name in (r["query"], r["target"]) and {r["query"], r["target"]} & {"image", "text"}
+        }
+    return found
+
+
+def _unheard(galleries: Sequence[Gallery]) -> list[dict[str, Any]]:
+    """The cells with speech, of combinations that no training voice ever said, where there are some."""
+    rows = []
+    for query, target in ((q, t) for q in MODALITIES for t in MODALITIES if q != t and "audio" in (q, t)):
+        found = demo_cells.shared(galleries, query, target)
+        if found and not all(found[0].heard):
+            rows.append({"query": query, "target": target, **demo_cells.cell(*found, only_unheard=True)})
+    return rows
+
+
+def operands(space: Binder, folder: Path, seed: int, progress: Progress = silent) -> list[Gallery]:
+    """A new picture of every scene and a new video of every motion, to be changed by sums."""
+    rng = np.random.default_rng([seed, 5])
+    scenes, motions = demo_data.some("scene"), demo_data.some("motion")
+    return embed(
+        space,
+        [
+            demo_data.pictures("scene", scenes, folder / "operands" / "image", rng),
+            demo_data.videos(motions, folder / "operands" / "video", rng),
+        ],
+        progress,
+    )
+
+
+def _words(space: Binder, folder: Path) -> dict[str, dict[str, Vectors]]:
+    """The names of colours, written and spoken (several takes of voices not heard)."""
+    spoken = [clip for clip in speech.clips("test", "word") if clip.text in world.COLOURS]
+    wavs = speech.write_wavs(spoken, folder / "audio")
+    z = space.encode("audio", wavs, strict=True).vectors
+    return {
+        "text": dict(zip(world.COLOURS, space.encode("text", world.COLOURS, strict=True).vectors, strict=True)),
+        "audio": {c: z[[i for i, clip in enumerate(spoken) if clip.text == c]] for c in world.COLOURS},
     }
-    relevant = {i: matches for i, matches in relevant.items() if len(matches)}
-    return asdict(metrics.retrieval(asked.vectors[list(relevant)], searched.vectors, list(relevant.values())))
 
 
-def _examples(galleries: dict[str, Gallery], seed: int, n: int = 12) -> list[Example]:
-    """Spoken queries drawn at random (not chosen), with their five nearest pictures and captions."""
-    asked = galleries["audio"]
-    chosen = np.random.default_rng([seed, 3]).choice(len(asked.items), n, replace=False)
-    clips: dict[Path, Clip] = dict(zip(asked.items, speech.clips("test", "scene"), strict=True))
-    examples = []
-    for i in chosen:
-        nearest = {}
-        for name in ("image", "text"):
-            target = galleries[name]
-            scores = target.vectors @ asked.vectors[i]
-            nearest[name] = [
-                (target.items[j], float(scores[j]), target.concepts[j] == asked.concepts[i])
-                for j in np.argsort(-scores)[:5]
-            ]
-        clip = clips[asked.items[i]]
-        examples.append(
-            Example(asked.items[i], clip.text, clip.voice, asked.heard[i], nearest["image"], nearest["text"])
-        )
-    return examples
+def _arithmetic(
+    galleries: Sequence[Gallery], changed: Sequence[Gallery], words: dict[str, dict[str, Vectors]]
+) -> list[dict[str, Any]]:
+    picture, video = changed
+    pictures = first_of_each(gallery(galleries, "image", "scene"))
+    videos = first_of_each(gallery(galleries, "video", "motion"))
+    return [
+        arithmetic.swaps("image - text + text", picture, pictures, words["text"], words["text"]),
+        arithmetic.swaps("image - audio + audio", picture, pictures, words["audio"], words["audio"], weight=0.5),
+        arithmetic.swaps("image + audio", picture, pictures, words["audio"]),
+        arithmetic.swaps("video + text", video, videos, words["text"], weight=2.0),
+    ]
+
+
+def first_of_each(whole: Gallery) -> Gallery:
+    """One item of each concept."""
+    places = sorted({concept.key: i for i, concept in reversed(list(enumerate(whole.concepts)))}.values())
+    assert whole.vectors is not None
+    return replace(
+        whole,
+        items=[whole.items[i] for i in places],
+        concepts=[whole.concepts[i] for i in places],
+        heard=[whole.heard[i] for i in places],
+        vectors=whole.vectors[places],
+    )

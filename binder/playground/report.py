@@ -1,33 +1,30 @@
-"""The demo's report: one self-contained page with sounds, spectrograms, nearest pictures and captions."""
+"""The demo's report: one self-contained page that shows what was bound, with players and previews."""
 
 from __future__ import annotations
 
 import base64
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from PIL import Image
 
 from binder.checkpoint import write_text
+from binder.playground import demo_cells, world
+from binder.playground.demo_data import Gallery
+from binder.playground.space_map import Points
 from binder.plugins import registry
 
-
-@dataclass(frozen=True)
-class Example:
-    """One spoken query and what it found: (item, cosine, whether it is right), best first."""
-
-    sound: Path
-    said: str
-    voice: str
-    heard: bool  # whether a training voice ever said this combination
-    pictures: list[tuple[Path, float, bool]]
-    captions: list[tuple[str, float, bool]]
+QUERIES = {"audio": ("scene", "motion", "chart"), "video": ("motion",), "chart": ("chart",)}  # kinds asked of each
+PER_KIND = 3  # queries drawn at random of each kind
+HITS = 4  # nearest items shown of each searched modality
+COLOURS = {"image": "#2b7bba", "text": "#7a7f8c", "audio": "#e07b28", "video": "#8b5fbf", "chart": "#2f9e63"}
 
 
-def write_report(path: Path, metrics: dict[str, Any], examples: list[Example]) -> None:
+def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Gallery], points: Points, seed: int) -> None:
     """Render the page to `path`, everything embedded, nothing fetched."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -35,34 +32,97 @@ def write_report(path: Path, metrics: dict[str, Any], examples: list[Example]) -
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    cells = {(row["query"], row["target"]): row for row in metrics["retrieval"]}
+    rows = metrics["retrieval"]
     page = environment.get_template("report.html").render(
         metrics=metrics,
-        names=list(dict.fromkeys(row["query"] for row in metrics["retrieval"])),
-        cells=cells,
+        names=list(dict.fromkeys(row["query"] for row in rows)),
+        cells={(row["query"], row["target"]): row for row in rows},
+        emergent=[row for row in rows if row["r1"] is not None and not row["trained"]],
         unheard={(row["query"], row["target"]): row for row in metrics["retrieval_unheard"]},
-        examples=[_shown(example) for example in examples],
+        examples=examples(galleries, seed),
+        colours=COLOURS,
+        maps=[("as they are", _dots(points, points.plain)), ("each modality centred", _dots(points, points.centred))],
     )
     write_text(path, page)
 
 
-def _shown(example: Example) -> dict[str, Any]:
-    preview = registry().get("audio").preview
-    assert preview is not None
+def examples(galleries: Sequence[Gallery], seed: int) -> list[dict[str, Any]]:
+    """Queries drawn at random (not chosen), each with what it finds nearest in every other modality."""
+    rng = np.random.default_rng([seed, 7])
+    found = []
+    for asked in galleries:
+        if asked.kind in QUERIES.get(asked.modality, ()):
+            for i in rng.choice(len(asked.items), min(PER_KIND, len(asked.items)), replace=False):
+                found.append(_example(galleries, asked, int(i)))
+    order = {name: n for n, name in enumerate(QUERIES)}
+    return sorted(found, key=lambda e: order[e["modality"]])
+
+
+def _example(galleries: Sequence[Gallery], asked: Gallery, i: int) -> dict[str, Any]:
+    assert asked.vectors is not None
+    answers = []
+    for searched in galleries:
+        own = demo_cells.FACETS[asked.kind]
+        facets = [f for f in own if f in demo_cells.FACETS[searched.kind]]
+        best = _kind_for(galleries, asked, searched.modality)
+        if searched.modality == asked.modality or searched is not best:
+            continue
+        assert searched.vectors is not None
+        scores = searched.vectors @ asked.vectors[i]
+        wanted = demo_cells.label(asked.concepts[i], facets)
+        hits = [
+            {
+                **_shown(searched.modality, searched.items[j]),
+                "score": float(scores[j]),
+                "right": demo_cells.label(searched.concepts[j], facets) == wanted,
+            }
+            for j in np.argsort(-scores)[:HITS]
+        ]
+        answers.append({"modality": searched.modality, "concept": " and ".join(facets), "hits": hits})
     return {
-        "said": example.said,
-        "voice": example.voice,
-        "heard": example.heard,
-        "sound": _data_url("audio/wav", example.sound.read_bytes()),
-        "spectrogram": _png(preview(example.sound)),
-        "pictures": [(_png(Image.open(p)), score, right) for p, score, right in example.pictures],
-        "captions": example.captions,
+        "modality": asked.modality,
+        "said": world.caption(asked.concepts[i]),
+        "heard": asked.heard[i],
+        **_shown(asked.modality, asked.items[i]),
+        "answers": answers,
     }
 
 
+def _kind_for(galleries: Sequence[Gallery], asked: Gallery, target: str) -> Gallery | None:
+    """The gallery of the target modality that shares most labels with what is asked; None where none shares any."""
+
+    def common(g: Gallery) -> int:
+        return len(set(demo_cells.FACETS[asked.kind]) & set(demo_cells.FACETS[g.kind]))
+
+    fitting = [g for g in galleries if g.modality == target and common(g)]
+    return max(fitting, key=common, default=None)
+
+
+def _shown(modality: str, item: Any) -> dict[str, Any]:
+    """What a page needs to show an item: its text, or its preview and the file to play."""
+    kind = registry().get(modality)
+    if kind.inline:
+        return {"text": str(item)}
+    shown: dict[str, Any] = {"preview": _png(kind.preview(item)) if kind.preview else None}
+    family = (kind.media or "").partition("/")[0]
+    if family in ("audio", "video"):
+        shown |= {"player": family, "url": _data_url(str(kind.media), Path(item).read_bytes())}
+    return shown
+
+
+def _dots(points: Points, places: np.ndarray) -> list[tuple[float, float, str, str]]:
+    """(x, y, colour, what it is) of every point, on a map of 400 x 400."""
+    return [
+        (round(200 + 190 * x, 1), round(200 - 190 * y, 1), COLOURS.get(modality, "#000"), f"{modality}: {concept}")
+        for (x, y), modality, concept in zip(places.tolist(), points.modality, points.concept, strict=True)
+    ]
+
+
 def _png(image: Image.Image) -> str:
+    image = image.convert("RGB")
+    image.thumbnail((280, 280))
     buffer = io.BytesIO()
-    image.convert("RGB").save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return _data_url("image/png", buffer.getvalue())
 
 

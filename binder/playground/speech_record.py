@@ -117,15 +117,7 @@ def unheard_scenes(seed: int) -> frozenset[str]:
 
 def words() -> list[Line]:
     """Every single word a caption turns on, with the key of what the word alone claims."""
-    claims = {name: Concept("digit", digit=d) for d, name in enumerate(world.NUMBERS)}
-    claims |= {c: Concept(colour=c) for c in world.SOLID_COLOURS}
-    claims |= {s: Concept(shape=s) for s in world.SHAPES}
-    claims |= {plural: Concept(shape=s) for s, plural in world.PLURALS.items()}
-    claims |= {m: Concept("motion", motion=m) for m in world.MOTIONS}
-    claims |= {c: Concept("chart", chart=c) for c in world.CHART_TYPES}
-    claims |= {t: Concept("chart", trend=t) for t in world.TRENDS}
-    claims |= {s: Concept("solid", solid=s) for s in world.SOLIDS}
-    return [Line(text, "word", concept.key) for text, concept in claims.items()]
+    return [Line(text, "word", concept.key) for text, concept in world.words().items()]
 
 
 def script(seed: int) -> tuple[list[Line], list[Line]]:

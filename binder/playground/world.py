@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import cache
 
 import numpy as np
 
@@ -76,6 +77,37 @@ def concepts(kind: str) -> list[Concept]:
     if kind == "solid":
         return [Concept(kind, solid=s) for s in SOLIDS]
     raise ValueError(f"unknown kind {kind!r}; one of {', '.join(KINDS)}")
+
+
+def words() -> dict[str, Concept]:
+    """Every single word a caption turns on, with what the word alone claims."""
+    claims = {name: Concept("digit", digit=d) for d, name in enumerate(NUMBERS)}
+    claims |= {c: Concept(colour=c) for c in SOLID_COLOURS}
+    claims |= {s: Concept(shape=s) for s in SHAPES}
+    claims |= {plural: Concept(shape=s) for s, plural in PLURALS.items()}
+    claims |= {m: Concept("motion", motion=m) for m in MOTIONS}
+    claims |= {c: Concept("chart", chart=c) for c in CHART_TYPES}
+    claims |= {t: Concept("chart", trend=t) for t in TRENDS}
+    return claims | {s: Concept("solid", solid=s) for s in SOLIDS}
+
+
+def named(key: str) -> Concept:
+    """The concept of that key. Raises KeyError."""
+    return _by_key()[key]
+
+
+@cache
+def _by_key() -> dict[str, Concept]:
+    return {c.key: c for c in (*(c for kind in KINDS for c in concepts(kind)), *words().values())}
+
+
+def instances(concept: Concept) -> list[Concept]:
+    """The whole concepts that the given one is true of: "red" -> all scenes of red shapes."""
+    kind = concept.kind or ("solid" if concept.colour in SOLID_COLOURS[len(COLOURS) :] else "scene")
+    whole = concepts(kind)
+    if kind == "solid" and concept.colour:
+        whole = [replace(c, colour=concept.colour) for c in whole]
+    return [c for c in whole if concept.true_of(c)]
 
 
 def caption(concept: Concept) -> str:

@@ -1,0 +1,77 @@
+"""What the emergent cells of the matrix are held against: encoders trained directly against what is searched.
+
+The reference of a cell is the query's encoder, trained on the same items for the same number of steps, each paired
+with an item of the searched modality that shows the same, as that modality's own (frozen) encoder sees it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from binder.alignment import align
+from binder.api import Binder
+from binder.encode import Progress
+from binder.playground import demo_cells, world
+from binder.playground.demo_cells import FACETS, Pair, label
+from binder.playground.demo_data import BOUND, Gallery
+
+
+def references(
+    space: Binder,
+    galleries: Sequence[Gallery],
+    pairs: Mapping[str, Path],
+    settings: Mapping[str, dict[str, Any]],
+    runs: Path,
+    seed: int,
+    progress: Progress,
+) -> dict[Pair, float]:
+    """R@1 of the directly trained encoder for every emergent cell that has a shared label."""
+    found: dict[Pair, float] = {}
+    for name in BOUND:
+        for other in ("text", *(b for b in BOUND if b != name)):
+            if demo_cells.shared(galleries, name, other) is None:
+                continue
+            out = runs / f"{name}-to-{other}"
+            manifest = pairs[name] if other == "text" else _meeting(pairs, name, other, seed)
+            encoders = () if other == "text" else (runs / other,)
+            align(name, manifest, anchor=space.anchor, to=other, encoders=encoders, config=settings[name], out=out,
+                  seed=seed, device=str(space.anchor.device), progress=progress)  # fmt: skip
+            direct = Binder(space.anchor, device=str(space.anchor.device)).load(out)
+            own = [
+                replace(g, vectors=direct.encode(name, g.items, strict=True).vectors) if g.modality == name else g
+                for g in galleries
+            ]
+            both = [(name, other), (other, name)] if other == "text" else [(name, other)]
+            for query, target in both:  # captions have no encoder to train: their cell is the same encoder's, read back
+                cell = demo_cells.shared(own, query, target)
+                assert cell is not None
+                found[query, target] = demo_cells.cell(*cell)["r1"]
+    return found
+
+
+def _meeting(pairs: Mapping[str, Path], name: str, other: str, seed: int) -> Path:
+    """The training items of two modalities, paired where they show the same -> a manifest."""
+    rng = np.random.default_rng([seed, 6])
+    mine, theirs = (_rows(pairs[which], which) for which in (name, other))
+    labels = {facet for _, concept in theirs for facet in FACETS.get(concept.kind, ())}
+    rows = []
+    for item, concept in mine:
+        common = [facet for facet in FACETS.get(concept.kind, ()) if facet in labels]
+        partners = [i for i, c in theirs if label(c, common) == label(concept, common)] if common else []
+        if partners:
+            rows.append((item, partners[int(rng.integers(len(partners)))]))
+    path = pairs[name].with_name(f"{name}_to_{other}.csv")
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([(name, other), *dict.fromkeys(rows)])
+    return path
+
+
+def _rows(manifest: Path, modality: str) -> list[tuple[str, world.Concept]]:
+    with manifest.open(encoding="utf-8", newline="") as file:
+        return [(row[modality], world.named(row["shows"])) for row in csv.DictReader(file)]
