@@ -49,7 +49,8 @@ class AlignConfig(Config):
     """Everything `binder align` can be told in a file."""
 
     anchor: str = "mini"
-    to: Literal["image", "text", "both"] = "image"
+    to: str = "image"  # image, text, both, or the modality of one of `encoders`
+    encoders: tuple[str, ...] = ()  # run folders of aligned encoders that may be trained against; they stay frozen
     seed: int = Field(0, ge=0)
     train: TrainConfig = TrainConfig()
     loss: LossConfig = LossConfig()

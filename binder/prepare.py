@@ -6,7 +6,7 @@ Shapes: N rows, U unique targets, D embed_dim.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -34,8 +34,9 @@ class Task:
     kind: Modality
     config: EncoderConfig
     anchor: Anchor
-    to: list[str]  # the anchor modalities trained against
+    to: list[str]  # the modalities trained against: the anchor's, or that of an encoder in `towers`
     settings: AlignConfig
+    towers: Mapping[str, Encoder] = field(default_factory=dict)  # frozen, by modality
     split: str | None = None  # column that says which rows train
     group: str | None = None  # column whose equal values stay together
     strict: bool = False
@@ -52,7 +53,8 @@ class Prepared:
     encoder: Encoder
     config: EncoderConfig  # with what was adapted to the data
     data: training.Data
-    val_items: list[bytes]  # content keys of the held-out items, in the collection of `data`
+    val_rows: list[Row]
+    val_items: list[bytes]  # content keys of the held-out rows' items, in the collection of `data`
     val_sides: dict[str, Side]  # the anchor modalities of the held-out rows, those not trained against too
     counts: dict[str, int]
     fingerprint: str  # of the training rows
@@ -114,20 +116,21 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     present = {t: side for t, side in val_sides.items() if (side.of_row >= 0).any()}
     fingerprint = _fingerprint(keys, [columns[t].keys[i] for t in task.to for i in train])
     val_items = [items.keys[i] or b"" for i in val]
-    return Prepared(encoder, config, data, val_items, present, counts, fingerprint)
+    return Prepared(encoder, config, data, val_rows, val_items, present, counts, fingerprint)
 
 
 def _encode(task: Task, modality: str, column: Column) -> Side:
-    """The frozen vectors of one anchor modality, from the cache where it knows them."""
+    """The frozen vectors of one modality, from the cache where it knows them."""
     kind = registry().get(modality)
-    tower = kind.build(kind.config(), task.anchor)
+    tower = task.towers.get(modality) or kind.build(kind.config(), task.anchor)
+    weights = f"-{hash_weights(tower.state_dict())[:16]}" if modality in task.towers else ""
 
     def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
         encoded = encode.encode(
             tower,
             items,
             keys=keys,
-            cache=f"vectors-{modality}-{task.anchor.fingerprint}",
+            cache=f"vectors-{modality}-{task.anchor.fingerprint}{weights}",
             workers=task.workers,
             strict=task.strict,
             stage=f"encoding {modality}",

@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from binder import losses
 from binder.cache import Collection
 from binder.config import AlignConfig
+from binder.distributed import ALONE, Group
 from binder.encode import Progress
 from binder.encoder import Encoder
 from binder.errors import TrainingError
@@ -50,10 +51,11 @@ class Data:
     def __len__(self) -> int:
         return len(self.first)
 
-    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> Tensor:
-        """(B,) rows -> (B, ...) one view of each, drawn at random."""
+    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator, group: Group = ALONE) -> Tensor:
+        """(B,) rows of all processes -> (this one's share, ...) one view of each, drawn at random."""
         places = self.first[rows].copy()
         places[:, 1] += rng.integers(0, self.counts[rows])
+        places = group.share(places)
         return torch.from_numpy(self.items.take(places))
 
 
@@ -116,16 +118,16 @@ def _parameter_groups(encoder: Encoder, weight_decay: float) -> list[dict[str, A
     return [{"params": own, "weight_decay": decay, "lr_scale": scale} for (decay, scale), own in groups.items()]
 
 
-def total_steps(n: int, config: AlignConfig) -> int:
+def total_steps(n: int, config: AlignConfig, group: Group = ALONE) -> int:
     """Steps of the whole run over `n` rows: `epochs`, or enough epochs (at least 10) for `steps` steps."""
-    per_epoch = steps_per_epoch(n, config)
+    per_epoch = steps_per_epoch(n, config, group)
     epochs = config.train.epochs or max(10, math.ceil(config.train.steps / per_epoch))
     return epochs * per_epoch
 
 
-def steps_per_epoch(n: int, config: AlignConfig) -> int:
+def steps_per_epoch(n: int, config: AlignConfig, group: Group = ALONE) -> int:
     """Batches in one pass over `n` rows; the last one may be smaller."""
-    return max(1, math.ceil(n / config.train.batch_size))
+    return max(1, math.ceil(n / (config.train.batch_size * group.size)))
 
 
 def train(
@@ -136,23 +138,27 @@ def train(
     validate: Callable[[Encoder], dict[str, float]],
     save: Callable[[dict[str, Any]], None],
     progress: Progress,
+    group: Group = ALONE,
 ) -> None:
     """Take `run` to its end: the last step, or `minutes`. `save` gets the state now and then and after each check.
 
-    Raises TrainingError when the loss is no longer finite; the state saved last stays good.
+    Of several processes each takes its share of every batch, which has `batch_size` rows per process. Raises
+    TrainingError when the loss is no longer finite; the state saved last stays good.
     """
-    total, per_epoch = total_steps(len(data), config), steps_per_epoch(len(data), config)
+    total, per_epoch = total_steps(len(data), config, group), steps_per_epoch(len(data), config, group)
     check_every = per_epoch * max(1, total // per_epoch // 10)
     device = run.log_scale.device
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     seen, since = 0, time.monotonic()
     while run.step < total and _progress(run, total, config) < 1:
-        rows = _rows_of_step(run.step, len(data), config)
-        loss = _step(run, data, rows, config, total, device)
+        rows = _rows_of_step(run.step, len(data), config, group)
+        loss = _step(run, data, rows, config, total, device, group)
         run.window.append(loss)
         seen += len(rows)
         run.step += 1
         run.seconds = time.monotonic() - began
+        if config.train.minutes:
+            run.seconds = group.agree(run.seconds)
         progress("training", run.step, total)
         if run.step % check_every == 0 or run.step == total:
             line = {
@@ -173,22 +179,29 @@ def train(
 
 
 def _step(
-    run: Run, data: Data, rows: NDArray[np.int64], config: AlignConfig, total: int, device: torch.device
+    run: Run,
+    data: Data,
+    rows: NDArray[np.int64],
+    config: AlignConfig,
+    total: int,
+    device: torch.device,
+    group: Group = ALONE,
 ) -> float:
     """One optimiser step; returns the loss."""
     rng = np.random.default_rng([config.seed, run.step])
-    torch.manual_seed(int(rng.integers(2**62)))  # dropout and masks of this step
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+    torch.manual_seed(int(rng.integers(2**62)) + group.rank)  # dropout and masks of this step
+    generator = torch.Generator().manual_seed(int(rng.integers(2**62)) + group.rank)
     run.encoder.train()
-    batch = data.batch(rows, rng).to(device)
+    batch = data.batch(rows, rng, group).to(device)
     if not data.features:
         batch = run.encoder.augment(batch, generator)
     with torch.autocast(device.type, torch.bfloat16, enabled=_bf16(device, config.train.precision)):
         z = run.encoder.head(batch) if data.features else run.encoder(batch)
-    z_BD = F.normalize(z.float(), dim=-1)
+    z_BD = group.gather(F.normalize(z.float(), dim=-1), len(rows))
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    group.sum_gradients(run.encoder.parameters())
     norm = nn.utils.clip_grad_norm_(run.encoder.parameters(), config.train.clip_grad)
     if not torch.isfinite(loss) or not torch.isfinite(norm):  # before the weights take it in
         what = "gradient" if torch.isfinite(loss) else "loss"
@@ -198,8 +211,8 @@ def _step(
             "Try a smaller learning rate: --set train.lr=..."
         )
     rate = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
-    for group in run.optimizer.param_groups:
-        group["lr"] = group["lr_scale"] * rate
+    for parameters in run.optimizer.param_groups:
+        parameters["lr"] = parameters["lr_scale"] * rate
     run.optimizer.step()
     losses.clamp_logit_scale(run.log_scale)
     _average(run, config.train.ema)
@@ -222,13 +235,14 @@ def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignCo
     return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
 
 
-def _rows_of_step(step: int, n: int, config: AlignConfig) -> NDArray[np.int64]:
+def _rows_of_step(step: int, n: int, config: AlignConfig, group: Group = ALONE) -> NDArray[np.int64]:
     """The rows of a step: each epoch is a new order of all rows, drawn from (seed, epoch)."""
-    epoch, within = divmod(step, steps_per_epoch(n, config))
+    epoch, within = divmod(step, steps_per_epoch(n, config, group))
     order = np.random.default_rng([config.seed, 1, epoch]).permutation(n)
-    size = config.train.batch_size
+    size = config.train.batch_size * group.size
     rows = order[within * size : (within + 1) * size]
-    return rows if len(rows) > 1 or n == 1 else order[-2:]  # a lone row has nothing to be told from
+    least = max(2, group.size)  # a lone row has nothing to be told from, and every process needs one
+    return rows if len(rows) >= least else order[-least:]
 
 
 def _progress(run: Run, total: int, config: AlignConfig) -> float:

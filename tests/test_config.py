@@ -47,7 +47,7 @@ def test_a_key_like_no_other_is_shown_those_of_its_own_table():
         ({"train": {"lr": 0}}, "train.lr"),
         ({"train": {"lr": "fast"}}, "train.lr"),
         ({"train": 3}, "train"),
-        ({"to": "sound"}, "to"),
+        ({"to": 3}, "to"),
         ({"seed": -1}, "seed"),
     ],
 )
