@@ -7,20 +7,20 @@ import importlib.metadata
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tomli_w
 import torch
 
 from binder import anchor as anchors
-from binder import cache, checkpoint, config, evaluate, manifest, training, vectors
+from binder import cache, checkpoint, config, distributed, held_out, lock, manifest, report, training
 from binder.config import AlignConfig
-from binder.encode import Progress, device_of, silent
-from binder.encoder import Encoder
+from binder.distributed import Group
+from binder.encode import Progress, silent
 from binder.errors import ConfigError, PluginError, RunError
 from binder.manifest import Row
 from binder.plugins import registry
@@ -47,6 +47,7 @@ def align(
     *,
     anchor: str | anchors.Anchor | None = None,
     to: str | None = None,
+    encoders: str | Path | Sequence[str | Path] = (),
     out: str | Path | None = None,
     config: str | Path | Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
@@ -64,7 +65,9 @@ def align(
     """Train the encoder of `modality` on `pairs` and leave the aligned encoder in the folder `out`.
 
     `pairs` is a manifest, a folder with a folder per class, or rows as mappings. What is given here overrides
-    `config` (a TOML file or a mapping). With workers > 0 a script needs the usual `if __name__ == "__main__":`.
+    `config` (a TOML file or a mapping). `to` is image, text, both, or the modality of one of `encoders`: run folders
+    of aligned encoders of the same space, which stay frozen. With workers > 0 a script needs the usual
+    `if __name__ == "__main__":`. Started by torchrun, its processes share the work.
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
     began = time.monotonic()
@@ -72,27 +75,20 @@ def align(
     if kind.frozen:
         raise PluginError(f"modality {modality!r} is the anchor's own: there is nothing to align")
     anchor_name = anchor.name if isinstance(anchor, anchors.Anchor) else anchor
-    settings = _settings(config, sets, anchor=anchor_name, to=to, seed=seed, epochs=epochs, minutes=minutes)
+    through = [str(p) for p in ([encoders] if isinstance(encoders, str | Path) else encoders)] or None
+    given = {"anchor": anchor_name, "to": to, "encoders": through, "seed": seed, "epochs": epochs, "minutes": minutes}
+    settings = _settings(config, sets, **given)
     encoder_config = _encoder_config(kind.config, settings)
     folder = Path(out) if out is not None else Path("runs") / modality
-    _claim(folder, resume)
-    rows, wanted = _read(modality, pairs, settings)
-    where = pick_device(device)
-    frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
-    task = Task(kind, encoder_config, frozen, wanted, settings, split, group, strict, workers, progress)
-    warn_unknown_words(frozen, rows)
-    ready = prepare(task, rows)
-    settings = settings.model_copy(update={"encoder": ready.config.model_dump(mode="json")})
-    _write_or_compare(folder, settings, ready.fingerprint, resume)
-    metrics: dict[str, Any] = {}
-    if ready.encoder.untrained:
-        metrics["untrained"] = {"what": ready.encoder.untrained, "retrieval": _held_out(ready.encoder, ready, task)}
-    run = _train(folder, settings, ready, task, resume)
-    metrics["retrieval"] = _held_out(run.averaged, ready, task)
-    card = _card(task, settings, ready, metrics, run)
-    checkpoint.write_aligned(folder, card, run.averaged.state_dict())
-    cache.prune(keep=[ready.data.items.folder])
-    return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
+    with distributed.joined() as processes, _claimed(folder, resume, processes):
+        others = {checkpoint.read_card(Path(run)).modality: Path(run) for run in settings.encoders}
+        rows, wanted = _read(modality, pairs, settings, others)
+        where = pick_device(distributed.local_device() if processes.size > 1 and device == "auto" else device)
+        frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
+        towers = {name: checkpoint.load(run, frozen).encoder for name, run in others.items() if name in wanted}
+        task = Task(kind, encoder_config, frozen, wanted, settings, towers, split, group, strict, workers, progress)
+        warn_unknown_words(frozen, rows)
+        return _run(folder, task, rows, resume, began, processes)
 
 
 def pick_device(name: str) -> torch.device:
@@ -121,6 +117,25 @@ def warn_unknown_words(anchor: anchors.Anchor, rows: Sequence[Row]) -> None:
         )
 
 
+def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: float, processes: Group) -> Result:
+    """Prepare, train, evaluate, and write what a finished run leaves."""
+    settings = task.settings
+    with processes.main_first():
+        ready = prepare(task, rows)
+    settings = settings.model_copy(update={"encoder": ready.config.model_dump(mode="json")})
+    if processes.is_main:
+        _write_or_compare(folder, settings, ready.fingerprint, resume)
+    metrics: dict[str, Any] = {"baselines": held_out.baselines(ready, task)}  # of the encoder before it is trained
+    run = _train(folder, settings, ready, task, resume, processes)
+    metrics["retrieval"] = held_out.retrieval(run.averaged, ready, task)
+    card = _card(task, settings, ready, metrics, run)
+    if processes.is_main:
+        checkpoint.write_aligned(folder, card, run.averaged.state_dict())
+        _report(folder, card, run, ready, task)
+        cache.prune(keep=[ready.data.items.folder])
+    return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
+
+
 def _settings(source: str | Path | Mapping[str, Any] | None, sets: Sequence[str], **given: Any) -> AlignConfig:
     """The run's configuration: the file, then `sets`, then the options given one by one."""
     values = config.read_toml(Path(source)) if isinstance(source, str | Path) else dict(source or {})
@@ -137,14 +152,29 @@ def _encoder_config(model: type[config.C], settings: AlignConfig) -> config.C:
     return config.validate(model, settings.encoder, "configuration: encoder")
 
 
-def _read(modality: str, pairs: Any, settings: AlignConfig) -> tuple[list[Row], list[str]]:
-    """The manifest's rows and the anchor modalities to train against. Raises ManifestError for a lacking column."""
+def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str, Path]) -> tuple[list[Row], list[str]]:
+    """The manifest's rows and the modalities to train against. Raises ManifestError for a lacking column."""
+    if settings.to not in ("image", "text", "both", *others) or settings.to == modality:
+        known = ", ".join(["image", "text", "both", *(f"{name} (by its encoder)" for name in others)])
+        raise ConfigError(f"to: {settings.to!r} is unknown: expected {known}; for another give its aligned encoder")
     rows = manifest.read(pairs, registry().modalities())
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
     wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
     for column in [modality, *wanted]:
         manifest.require(rows, name, column)
     return rows, wanted
+
+
+@contextmanager
+def _claimed(folder: Path, resume: bool, processes: Group) -> Iterator[None]:
+    """The run folder, held by the first of this run's processes and by no other run."""
+    if not processes.is_main:
+        yield
+        return
+    _claim(folder, resume)
+    with lock.held(folder):
+        _claim(folder, resume)  # again: whoever held it may have finished
+        yield
 
 
 def _claim(folder: Path, resume: bool) -> None:
@@ -173,7 +203,9 @@ def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bo
         raise RunError(f"{folder}: cannot be resumed: {what}")
 
 
-def _train(folder: Path, settings: AlignConfig, ready: Prepared, task: Task, resume: bool) -> training.Run:
+def _train(
+    folder: Path, settings: AlignConfig, ready: Prepared, task: Task, resume: bool, processes: Group
+) -> training.Run:
     """The training itself, its state kept in `folder`; the anchor is shown to be unchanged by it."""
     before = task.anchor.checksum()
     run = training.start(ready.encoder, settings)
@@ -183,6 +215,8 @@ def _train(folder: Path, settings: AlignConfig, ready: Prepared, task: Task, res
         log.info("resumed at step %d", run.step)
 
     def save(state: dict[str, Any]) -> None:
+        if not processes.is_main:
+            return
         checkpoint.write_state(folder, state)
         lines = [{"event": "data", **ready.counts}, *({"event": "step", **line} for line in state["history"])]
         checkpoint.write_text(folder / checkpoint.LOG, "".join(json.dumps(line) + "\n" for line in lines))
@@ -192,47 +226,14 @@ def _train(folder: Path, settings: AlignConfig, ready: Prepared, task: Task, res
         run,
         ready.data,
         settings,
-        validate=lambda e: _scores(e, ready, task),
+        validate=lambda e: held_out.scores(e, ready, task),
         save=save,
         progress=task.progress,
+        group=processes,
     )
     if task.anchor.checksum() != before:
         raise AssertionError("the frozen anchor's weights changed during training")
     return run
-
-
-def _held_out(encoder: Encoder, ready: Prepared, task: Task) -> list[dict[str, Any]]:
-    """Retrieval on the held-out rows between the modality and every anchor modality they have."""
-    if not ready.val_items:
-        return []
-    own = _own_side(encoder, ready)
-    result = []
-    for name, side in ready.val_sides.items():
-        pair = {task.kind.name: own, name: side}
-        result += evaluate.retrieval_rows(pair, lambda q, t: bool({q, t} & set(task.to)))
-    return result
-
-
-def _scores(encoder: Encoder, ready: Prepared, task: Task) -> dict[str, float]:
-    """R@1 and R@10 from the modality to each anchor modality, for the log."""
-    rows = [row for row in _held_out(encoder, ready, task) if row["query"] == task.kind.name]
-    return {f"{row['target']}_r{k}": round(row[f"r{k}"], 4) for row in rows for k in (1, 10)}
-
-
-@torch.inference_mode()
-def _own_side(encoder: Encoder, ready: Prepared) -> evaluate.Side:
-    """The held-out items encoded from their cached windows, all windows of an item averaged."""
-    keys = list(dict.fromkeys(ready.val_items))
-    items, device = ready.data.items, device_of(encoder)
-    forward = encoder.eval().head if ready.data.features else encoder.eval()
-    rows = []
-    for start in range(0, len(keys), 64):
-        windows = [torch.from_numpy(items.get(key)) for key in keys[start : start + 64]]
-        z = vectors.normalize(torch.cat([forward(w.to(device)).float().cpu() for w in torch.cat(windows).split(64)]))
-        ends = np.cumsum([len(w) for w in windows])[:-1]
-        rows += [part.mean(0) for part in np.split(z, ends)]
-    place = {key: i for i, key in enumerate(keys)}
-    return evaluate.Side(vectors.normalize(np.stack(rows)), np.array([place[key] for key in ready.val_items]))
 
 
 def _card(
@@ -256,6 +257,15 @@ def _card(
         binder_version=importlib.metadata.version("modality-binder"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
+
+
+def _report(folder: Path, card: checkpoint.Card, run: training.Run, ready: Prepared, task: Task) -> None:
+    """Draw the run's page. Whatever goes wrong in that, the run is finished."""
+    try:
+        sides = {**ready.val_sides, card.modality: held_out.own_side(run.averaged, ready)} if ready.val_rows else {}
+        report.write(folder, card, run.history, ready.counts, task.skipped, ready.val_rows, sides)
+    except Exception as error:
+        log.warning("%s: could not be drawn: %s: %s", folder / report.NAME, type(error).__name__, error)
 
 
 def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:

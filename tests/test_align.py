@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import shutil
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import toy_run
 from safetensors.numpy import load_file
-from support import FAST, installed, write_csv, write_toys
+from support import FAST, distribution, installed, write_csv, write_toys
 
 import binder
 from binder import (
@@ -63,7 +64,7 @@ def test_it_learns_and_leaves_a_finished_run(align, tmp_path, anchor):
     assert score(result)["trained"] and not score(result, target="image")["trained"]
     assert result.counts == {"rows": 120, "train": 108, "val": 12, "skipped": 0, "items": 108, "anchor_encoded": 22}
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == [
-        "card.json", "config.toml", "encoder.safetensors", "log.jsonl",
+        "card.json", "config.toml", "encoder.safetensors", "log.jsonl", "report.html",
     ]  # fmt: skip
     card = json.loads((tmp_path / "run" / "card.json").read_text())
     assert card["space"] == anchor.fingerprint
@@ -519,8 +520,8 @@ def test_a_full_disk_is_one_clear_line_and_what_was_there_stays(fast_processes, 
 
 def test_of_a_frozen_trunk_only_the_head_is_trained_and_the_result_stands_beside_the_untrained_one(align, tmp_path):
     result = align(**{**FAST, "sets": [*FAST["sets"], "encoder.frozen=true", "encoder.width=256"]})
-    before = result.card.metrics["untrained"]
-    assert before["what"] == "a random projection"
+    before, linear = result.card.metrics["baselines"]
+    assert (before["name"], before["what"], linear["name"]) == ("untrained", "a random projection", "ridge")
     untrained = next(r for r in before["retrieval"] if (r["query"], r["target"]) == ("toy", "text"))
     assert untrained["r1"] < score(result)["r1"] == 1.0
     assert untrained["n"] == score(result)["n"]
@@ -543,3 +544,25 @@ def test_a_frozen_trunk_and_views_do_not_change_how_a_run_is_resumed(align, tmp_
     result = align(out=tmp_path / "cut", resume=True, **options)
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert result.card.metrics == checkpoint.read_card(tmp_path / "whole").metrics
+
+
+def test_it_aligns_to_the_frozen_vectors_of_another_modality(run, toys, toy_site, anchor, tmp_path):
+    distribution(tmp_path / "site", "binder-gesture", "binder_gesture", key="gesture")
+    with installed(toy_site, tmp_path / "site", only="toy,gesture"):
+        rows = [{"gesture": toys / row["toy"], "toy": toys / row["toy"]} for row in read_rows(toys / "pairs.csv")]
+        before = (run / "encoder.safetensors").read_bytes()
+        options = {"anchor": anchor, "to": "toy", "encoders": run, "out": tmp_path / "gesture", **FAST}
+        result = binder.align("gesture", rows, **options)
+        assert result.card.trained_against == ["toy"]
+        assert score(result, "gesture", "toy")["r1"] > 0.8
+        assert (run / "encoder.safetensors").read_bytes() == before
+        space = binder.Binder(anchor).load([run, tmp_path / "gesture"])
+        item = toys / read_rows(toys / "pairs.csv")[0]["toy"]
+        assert space.gesture(item).cosine(space.toy(item)) > 0.8
+        with pytest.raises(ConfigError, match="to: 'gesture' is unknown: expected image, text, both, toy"):
+            binder.align("gesture", rows, **{**options, "to": "gesture", "out": tmp_path / "other"})
+
+
+def read_rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))

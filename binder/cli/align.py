@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from binder.cli import options, output
 @click.argument("modality")
 @click.argument("pairs")
 @click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder.")
-@click.option("--to", type=click.Choice(["image", "text", "both"]), help="What to train against; image by default.")
+@click.option("--to", metavar="image|text|both|MODALITY", help="What to train against; image by default.")
+@click.option("--encoder", "encoders", multiple=True, metavar="RUN", help="The frozen encoder of a MODALITY in --to.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/MODALITY by default.")
 @click.option("--config", "config_file", metavar="FILE.toml", help="Settings from a file.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, for instance train.lr=0.001.")
@@ -37,26 +39,42 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
 
     registry().get(modality)  # a typo fails before torch is imported
     from binder.alignment import align
+    from binder.distributed import rank
+    from binder.encode import silent
 
-    given["out"] = given["out"] or Path("runs") / modality
-    with output.ProgressBar() as progress:
-        result = align(
-            modality,
-            pairs,
-            config=config_file,
-            workers=options.worker_count(workers),
-            progress=progress,
-            **given,
-        )
+    out = given["out"] = given["out"] or Path("runs") / modality
+    try:
+        with output.ProgressBar() as progress:
+            result = align(
+                modality,
+                pairs,
+                config=config_file,
+                workers=options.worker_count(workers),
+                progress=silent if rank() else progress,
+                **given,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; {_what_is_left(out)}", err=True)
+        sys.exit(130)
+    if rank():  # of several processes the first one speaks
+        return
     output.skipped(result.skipped)
     counts = result.counts
     click.echo(
         f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
         f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
     )
-    untrained = result.card.metrics.get("untrained", {})
     if result.retrieval:
-        output.retrieval_table(result.retrieval, untrained=untrained.get("retrieval", ()))
-    if untrained:
-        click.echo(f"untrained: {untrained['what']}")
+        output.retrieval_table(result.retrieval, baselines=result.card.metrics["baselines"])
     click.echo(f"the encoder is in {result.out}")
+
+
+def _what_is_left(out: Path) -> str:
+    """What an interrupted run leaves in its folder, and how to go on."""
+    from binder import checkpoint
+
+    if (out / checkpoint.CARD).is_file():
+        return f"the run had finished, the encoder is in {out}"
+    if (out / checkpoint.CONFIG).is_file():
+        return f"the same command with --resume goes on with {out}"
+    return "no run had begun"

@@ -36,3 +36,27 @@ def write_with_a_full_disk(folder, what) -> None:
             checkpoint.write(folder / "encoder.safetensors", lambda path: save_file(tensors, path))
     except RunError as error:
         (folder / "said").write_text(str(error))
+
+
+def command_line(environment, stderr, arguments) -> None:
+    """`binder ARGUMENTS` with what it says on stderr kept in a file."""
+    os.environ.update(environment)
+    import signal
+    import sys
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the server that forked us ignores it
+    sys.argv = ["binder", *map(str, arguments)]
+    from binder.cli.main import main
+
+    with stderr.open("w", encoding="utf-8") as sys.stderr:
+        main()
+
+
+def torchrun(arguments) -> None:
+    """`binder ARGUMENTS` as one of the processes that torchrun starts."""
+    import sys
+
+    from binder.cli.main import main
+
+    sys.argv = ["binder", *arguments]
+    main()

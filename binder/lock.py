@@ -1,0 +1,56 @@
+"""One process at a time works on a run folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import filelock
+
+from binder.errors import RunError
+
+NAME = ".lock"  # says who holds it; whether it is held only the operating system knows
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold `folder`, which is made where it is missing and goes again where nothing was left in it.
+
+    Raises RunError where another process holds it, naming that one, and where it cannot be written. The lock ends
+    with its process however that dies: the file that a killed one leaves locks nothing.
+    """
+    fresh = not folder.exists()
+    lock = _acquire(folder)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # Windows deletes no open file
+            (folder / NAME).unlink()  # before the release: whoever opened it meanwhile sees that its name is gone
+        lock.release()
+        if fresh:
+            with contextlib.suppress(OSError):  # as a rule there is a run in it now
+                folder.rmdir()
+
+
+def _acquire(folder: Path) -> filelock.BaseFileLock:
+    lock = filelock.FileLock(folder / NAME, timeout=0)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+        (folder / NAME).write_text(f"{os.getpid()} on {socket.gethostname()}", encoding="utf-8")
+    except filelock.Timeout:
+        raise RunError(f"{folder}: process {_holder(folder)} is at work on this run; wait until it ends") from None
+    except OSError as error:
+        lock.release()
+        raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from None
+    return lock
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / NAME).read_text(encoding="utf-8") or "?"
+    except OSError:  # Windows lets nobody read what is locked
+        return "?"
