@@ -18,6 +18,7 @@ from binder.errors import (
     PluginError,
     RunError,
     SpaceError,
+    StoreError,
     TrainingError,
 )
 from binder.hookspecs import hookimpl
@@ -26,20 +27,48 @@ from binder.modality import EncoderConfig, Item, Modality, PictureConfig
 if TYPE_CHECKING:
     from binder.alignment import Result, align
     from binder.anchor import Anchor
-    from binder.api import Binder, Embeddings
+    from binder.api import Binder
+    from binder.bases.kinds import picture_modality, point_modality, series_modality
+    from binder.bases.point_encoder import PointEncoder
+    from binder.bases.points import PointConfig, Points
+    from binder.bases.series import Series, SeriesConfig, TableConfig
+    from binder.bases.series_encoder import SeriesEncoder
+    from binder.bases.table import Table, read_table
+    from binder.embeddings import Embeddings
     from binder.encoder import Encoder, Span
+    from binder.hub import pull, push
+    from binder.index import Hit, Index
+    from binder.pairs import PairsReport, check_pairs
     from binder.tower import PictureEncoder, Tower
 
 _LAZY = {
     "Anchor": "binder.anchor",
     "Binder": "binder.api",
-    "Embeddings": "binder.api",
+    "Embeddings": "binder.embeddings",
     "Encoder": "binder.encoder",
+    "Hit": "binder.index",
+    "Index": "binder.index",
+    "PairsReport": "binder.pairs",
     "PictureEncoder": "binder.tower",
+    "PointConfig": "binder.bases.points",
+    "PointEncoder": "binder.bases.point_encoder",
+    "Points": "binder.bases.points",
     "Result": "binder.alignment",
+    "Series": "binder.bases.series",
+    "SeriesConfig": "binder.bases.series",
+    "SeriesEncoder": "binder.bases.series_encoder",
     "Span": "binder.encoder",
+    "Table": "binder.bases.table",
+    "TableConfig": "binder.bases.series",
     "Tower": "binder.tower",
     "align": "binder.alignment",
+    "check_pairs": "binder.pairs",
+    "picture_modality": "binder.bases.kinds",
+    "point_modality": "binder.bases.kinds",
+    "pull": "binder.hub",
+    "push": "binder.hub",
+    "read_table": "binder.bases.table",
+    "series_modality": "binder.bases.kinds",
 }
 
 __all__ = [
@@ -52,21 +81,40 @@ __all__ = [
     "Embeddings",
     "Encoder",
     "EncoderConfig",
+    "Hit",
+    "Index",
     "Item",
     "ItemError",
     "ManifestError",
     "Modality",
+    "PairsReport",
     "PictureConfig",
     "PictureEncoder",
     "PluginError",
+    "PointConfig",
+    "PointEncoder",
+    "Points",
     "Result",
     "RunError",
+    "Series",
+    "SeriesConfig",
+    "SeriesEncoder",
     "SpaceError",
     "Span",
+    "StoreError",
+    "Table",
+    "TableConfig",
     "Tower",
     "TrainingError",
     "align",
+    "check_pairs",
     "hookimpl",
+    "picture_modality",
+    "point_modality",
+    "pull",
+    "push",
+    "read_table",
+    "series_modality",
 ]
 
 

@@ -5,7 +5,7 @@ Shapes: N items, D embed_dim, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,77 +13,15 @@ from typing import Any
 import numpy as np
 
 from binder import anchor as anchors
-from binder import checkpoint, encode, evaluate, manifest, vectors
+from binder import checkpoint, encode, evaluate, hub, manifest, vectors
 from binder.alignment import pick_device
+from binder.embeddings import Embeddings
 from binder.encode import Progress, silent
 from binder.encoder import Encoder, Span
-from binder.errors import ConfigError, ItemError, PluginError, SpaceError
+from binder.errors import ConfigError, ItemError, PluginError
 from binder.manifest import Row
 from binder.modality import Item
 from binder.plugins import registry
-
-
-@dataclass(frozen=True, eq=False)
-class Embeddings:
-    """Unit vectors (N, D) of one space. Adds and subtracts with others of the same space; refuses another."""
-
-    vectors: vectors.Vectors  # (N, D)
-    space: str  # the anchor's fingerprint
-    items: tuple[str, ...] = ()  # what each row is, for people
-    modality: str | None = None
-
-    def __post_init__(self) -> None:
-        z = np.asarray(self.vectors, dtype=np.float32)
-        if z.ndim != 2 or not np.allclose(np.linalg.norm(z, axis=1), 1, atol=1e-3):
-            raise SpaceError(f"expected (N, D) vectors of length 1, got shape {z.shape}; see binder.vectors.normalize")
-        object.__setattr__(self, "vectors", z)
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def __getitem__(self, index: int | slice | Sequence[int]) -> Embeddings:
-        rows = np.atleast_1d(np.arange(len(self))[index])
-        return Embeddings(
-            self.vectors[rows], self.space, tuple(self.items[i] for i in rows if self.items), self.modality
-        )
-
-    def __iter__(self) -> Iterator[Embeddings]:
-        return (self[i] for i in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.vectors, dtype=dtype, copy=True if copy is None else copy)
-
-    def __add__(self, other: Embeddings) -> Embeddings:
-        return self._combined(other, 1.0, "+")
-
-    def __sub__(self, other: Embeddings) -> Embeddings:
-        return self._combined(other, -1.0, "-")
-
-    def cosine(self, other: Embeddings) -> np.ndarray:
-        """(N, D) and (M, D) of one space -> (N, M). Raises SpaceError for another space."""
-        self._same_space(other)
-        return self.vectors @ other.vectors.T
-
-    def __repr__(self) -> str:
-        shown = ", ".join(self.items[:3]) + (", ..." if len(self.items) > 3 else "")
-        kind = f" of {self.modality}" if self.modality else ""
-        return f"Embeddings({len(self)} x {self.vectors.shape[1]}{kind}, space {self.space[:8]}: {shown})"
-
-    def _combined(self, other: Embeddings, weight: float, sign: str) -> Embeddings:
-        if not isinstance(other, Embeddings):
-            return NotImplemented
-        self._same_space(other)
-        if len(self) != len(other) and 1 not in (len(self), len(other)):
-            raise SpaceError(f"cannot combine {len(self)} with {len(other)} vectors; one side must be 1, or both equal")
-        z = vectors.compose([(1.0, self.vectors), (weight, other.vectors)])
-        longer = max(len(self), len(other))
-        left, right = (x.items * longer if len(x) == 1 else x.items for x in (self, other))
-        names = tuple(f"{a} {sign} {b}" for a, b in zip(left, right, strict=False))
-        return Embeddings(z, self.space, names)
-
-    def _same_space(self, other: Embeddings) -> None:
-        if self.space != other.space:
-            raise SpaceError(f"space {self.space[:8]} and space {other.space[:8]} cannot be compared")
 
 
 @dataclass(frozen=True)
@@ -117,6 +55,7 @@ class Binder:
         self.workers, self.batch_size = workers, batch_size
         self.encoders: dict[str, Encoder] = {}
         self.cards: dict[str, checkpoint.Card] = {}
+        self.runs: dict[str, str] = {}  # modality -> where its encoder was loaded from
         for modality in registry().modalities():
             if modality.frozen:
                 self.encoders[modality.name] = modality.build(modality.config(), self.anchor)
@@ -133,7 +72,7 @@ class Binder:
         """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini."""
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
         if anchor is None:
-            anchor = checkpoint.read_card(Path(encoders[0])).anchor if encoders else "mini"
+            anchor = checkpoint.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
         return cls(anchor, device=device, workers=workers).load(encoders)
 
     @property
@@ -142,16 +81,17 @@ class Binder:
         return self.anchor.fingerprint
 
     def load(self, run: str | Path | Sequence[str | Path]) -> Binder:
-        """Add one aligned encoder or several, each by its run folder; returns self.
+        """Add one aligned encoder or several, each by its run folder or as hf:ORG/NAME; returns self.
 
         Raises SpaceError for one aligned to another anchor, ConfigError for a second one of the same modality.
         """
         for folder in [run] if isinstance(run, str | Path) else run:
-            aligned = checkpoint.load(Path(folder), self.anchor)
+            aligned = checkpoint.load(hub.local(folder), self.anchor)
             name = aligned.card.modality
             if name in self.cards:
                 raise ConfigError(f"{folder}: an encoder for {name!r} is loaded already")
             self.encoders[name], self.cards[name] = aligned.encoder, aligned.card
+            self.runs[name] = str(folder) if str(folder).startswith(hub.PREFIX) else str(Path(folder).absolute())
         return self
 
     def encode(
@@ -289,7 +229,7 @@ def _one(items: dict[str, Any]) -> tuple[str, list[Item]]:
 
 
 def _fragment(span: Span | None) -> str:
-    return f"#t={span.start_s:g},{span.end_s:g}" if span else ""
+    return f"#t={span.start_s:.12g},{span.end_s:.12g}" if span else ""
 
 
 def _name(item: Item) -> str:

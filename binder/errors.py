@@ -8,6 +8,7 @@ BinderError                 anything a user can mend; the command line prints it
 ├── AnchorError             an unknown anchor, weights that do not cover the model
 ├── SpaceError              vectors or encoders of different spaces
 ├── RunError                a run folder or an aligned encoder: exists, is missing, is damaged
+├── StoreError              an index: missing, damaged, full, of a newer binder, a condition it cannot read
 └── TrainingError           the loss is not finite, nothing is left to train on
 
 Anything else that is raised is a bug and shows its traceback.
@@ -57,6 +58,10 @@ class SpaceError(BinderError):
 
 class RunError(BinderError):
     """A run folder or aligned encoder exists already, is missing or is damaged."""
+
+
+class StoreError(BinderError):
+    """An index is missing, damaged or cannot be written, or it cannot do what it was asked."""
 
 
 class TrainingError(BinderError):

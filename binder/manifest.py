@@ -20,7 +20,8 @@ from binder.modality import Item, Modality
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = frozenset({".csv", ".tsv", ".jsonl", ".parquet"})
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,8 @@ def columns(path: Path) -> list[str]:
     """The column names of a manifest. Raises ManifestError."""
     if path.suffix.lower() == ".parquet":
         return list(_parquet(path).schema_arrow.names)
+    if path.suffix.lower() in DELIMITERS:  # a header without a row below it names its columns, too
+        return next(_records(path), (0, []))[1]
     for _, cells in _cells(path):
         return list(cells)
     return []
@@ -144,33 +147,42 @@ def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         yield from enumerate(_parquet(path).read().to_pylist(), start=1)
     elif suffix == ".jsonl":
         yield from _json_lines(path)
-    elif suffix in SUFFIXES:
-        yield from _delimited(path, "\t" if suffix == ".tsv" else ",")
+    elif suffix in DELIMITERS:
+        yield from _delimited(path)
     else:
         raise ManifestError(f"{path}: not a manifest; expected {', '.join(sorted(SUFFIXES))} or a folder")
 
 
-def _delimited(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter)
+def _delimited(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows below the header of a CSV or TSV."""
     header: list[str] | None = None
-    line, end = 1, 0  # where this row begins and where the one before it ended: a text may hold line breaks
+    for line, cells in _records(path):
+        if header is None:
+            header = cells
+        elif len(cells) != len(header):
+            raise ManifestError(
+                f"{path}:{line}: {len(cells)} cells where the header has {len(header)} "
+                "(a text with a comma needs quotes)"
+            )
+        else:
+            yield line, dict(zip(header, cells, strict=True))
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The header of a CSV or TSV and then its rows, each with the line it begins on; blank ones are left out."""
+    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=DELIMITERS[path.suffix.lower()])
+    first, line, end = True, 1, 0  # where this row begins and where the one before it ended: a text may hold breaks
     try:
         for cells in reader:
             line, end = end + 1, reader.line_num
             if not any(cell.strip() for cell in cells):
                 continue
-            if header is None:
-                header = [cell.strip() for cell in cells]
-                repeated = {name for name in header if header.count(name) > 1}
+            if first:
+                first, cells = False, [cell.strip() for cell in cells]
+                repeated = {name for name in cells if cells.count(name) > 1}
                 if repeated:
                     raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")
-            elif len(cells) != len(header):
-                raise ManifestError(
-                    f"{path}:{line}: {len(cells)} cells where the header has {len(header)} "
-                    "(a text with a comma needs quotes)"
-                )
-            else:
-                yield line, dict(zip(header, cells, strict=True))
+            yield line, cells
     except csv.Error as error:
         raise ManifestError(f"{path}:{reader.line_num}: {error}") from None
 

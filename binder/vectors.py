@@ -32,16 +32,36 @@ def compose(parts: Sequence[tuple[float, ArrayLike]]) -> Vectors:
 def slerp(a: ArrayLike, b: ArrayLike, t: float) -> Vectors:
     """(..., D), (..., D), t in 0..1 -> (..., D): the point at t on the great circle from a to b.
 
-    Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985.
+    Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985. Raises SpaceError between opposite vectors,
+    where every great circle through one goes through the other, and for a t that is out of range.
     """
-    a, b = normalize(a), normalize(b)
-    angle = np.arccos(np.clip((a * b).sum(-1, keepdims=True), -1, 1))
+    if not 0 <= t <= 1:
+        raise SpaceError(f"t is {t}, expected 0 to 1")
+    a, b = normalize(a).astype(np.float64), normalize(b).astype(np.float64)
+    far, near = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (a - b, a + b))
+    if 0 < t < 1 and (near < 1e-6).any():
+        raise SpaceError("opposite vectors have no direction between them")
+    angle = 2 * np.arctan2(far, near)  # exact at both ends, where arccos is not (Kahan)
     sine = np.sin(angle)
-    flat = sine < 1e-6  # (nearly) the same direction: the straight line does
+    flat = (sine < 1e-6) | (near < 1e-6)  # (nearly) the same direction: the straight line does
     safe = np.where(flat, 1, sine)
     weight_a = np.where(flat, 1 - t, np.sin((1 - t) * angle) / safe)
     weight_b = np.where(flat, t, np.sin(t * angle) / safe)
     return normalize(weight_a * a + weight_b * b)
+
+
+def project_out(x: ArrayLike, concepts: ArrayLike) -> Vectors:
+    """(..., D) and K directions (K, D) -> (..., D) at right angles to all of them, length 1.
+
+    Raises SpaceError where (nearly) nothing is left: x lies in what the directions span.
+    """
+    basis_DK, r = np.linalg.qr(np.atleast_2d(normalize(concepts)).T.astype(np.float64))
+    basis_DK = basis_DK[:, np.abs(np.diag(r)) > 1e-5]  # a direction given twice counts once
+    x = normalize(x).astype(np.float64)
+    left = x - x @ basis_DK @ basis_DK.T
+    if (np.linalg.norm(left, axis=-1) < 1e-4).any():
+        raise SpaceError("nothing is left of a vector without these concepts, so it has no direction")
+    return normalize(left)
 
 
 def center(x: ArrayLike, mean: ArrayLike | None = None) -> Vectors:

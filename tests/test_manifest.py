@@ -235,3 +235,11 @@ def test_a_folder_without_items_is_an_error(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_columns_are_known_without_reading_the_items(tmp_path, suffix):
     assert manifest.columns(write(tmp_path / f"pairs{suffix}")) == ["toy", "text", "speaker"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_header_without_rows_names_its_columns_but_is_no_manifest(tmp_path, suffix):
+    path = write(tmp_path / f"pairs{suffix}")
+    path.write_text("\n" + path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    assert manifest.columns(path) == ["toy", "text", "speaker"]
+    assert error(path) == ": no rows"

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from binder import manifest
+from binder import items as sources
 from binder.cli import output
-from binder.errors import ItemError, ManifestError
-from binder.modality import Item, Modality
-from binder.plugins import registry
+from binder.errors import BinderError
+from binder.modality import Item
 
 if TYPE_CHECKING:
     from binder.api import Binder
@@ -26,11 +22,7 @@ def collect(arguments: Sequence[str], modality: str | None) -> list[tuple[str, I
 
     Raises ItemError for a suffix that no modality or several claim, ManifestError for a bad manifest.
     """
-    kind = registry().get(modality) if modality else None
-    found = [pair for argument in arguments for pair in _one(argument, kind)]
-    if not found:
-        raise ManifestError(f"{arguments[0]}: nothing in it that {modality or 'an installed modality'} can read")
-    return found
+    return [(found.modality, found.item) for found in sources.collect(arguments, modality)]
 
 
 @dataclass(frozen=True)
@@ -58,47 +50,8 @@ def encode(
                 Row(positions[p], z, span) for p, z, span in zip(encoded.good, encoded.vectors, spans, strict=True)
             ]
             problems += [("", str(error)) for _, error in encoded.bad]
-    output.skipped(problems)
     if not found:
-        raise click.ClickException("no item could be read")
+        first = problems[0][1] if problems else f"{items[0][1]}: gives no vector"
+        raise BinderError(first if len(items) == 1 else f"none of the {len(items)} items can be read; {first}")
+    output.skipped(problems)
     return sorted(found, key=lambda row: row.position)
-
-
-def _one(argument: str, kind: Modality | None) -> Iterator[tuple[str, Item]]:
-    path = Path(argument)
-    suffix = path.suffix.lower()
-    if suffix in manifest.SUFFIXES and path.is_file() and not (kind and suffix in kind.suffixes) and _lists_items(path):
-        for row in manifest.read(path, registry().modalities()):
-            yield from ((name, item) for name, item in row.items.items() if kind is None or kind.name == name)
-    elif kind is not None and kind.inline:
-        yield kind.name, argument
-    elif path.is_dir():
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
-            if kind is None and registry().by_suffix(file.suffix):
-                yield _by_suffix(file).name, file
-            elif kind is not None and file.suffix.lower() in kind.suffixes:
-                yield kind.name, file
-    else:
-        yield (kind or _by_suffix(path)).name, path
-
-
-def _lists_items(path: Path) -> bool:
-    """Whether a table is a manifest: it has a column named after an installed modality."""
-    if any(name in registry().names() for name in manifest.columns(path)):
-        return True
-    if registry().by_suffix(path.suffix):
-        return False  # an item of a modality that reads tables
-    names = ", ".join(registry().names())
-    raise ManifestError(f"{path}: no column is named after an installed modality ({names})")
-
-
-def _by_suffix(path: Path) -> Modality:
-    claims = registry().by_suffix(path.suffix)
-    if len(claims) == 1:
-        return claims[0]
-    if claims:
-        names = " or ".join(m.name for m in claims)
-        raise ItemError(path, f"{path.suffix} may be {names}; say which with --as")
-    raise ItemError(
-        path, f"no installed modality reads {path.suffix or 'files without a suffix'!r}; say which with --as"
-    )

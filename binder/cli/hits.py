@@ -1,0 +1,127 @@
+"""What the searching verbs share: their options, and hits as a table, as JSON or as a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from binder.cli import options, output
+
+if TYPE_CHECKING:
+    from binder.index import Hit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+html = click.option("--html", metavar="FILE.html", help="A page with previews and players, all in one file.")
+
+
+def narrowing(command: F) -> F:
+    """-k, --to, --where."""
+    for option in (
+        click.option("--where", metavar="CONDITION", help="Only rows that meet it, in SQL: \"license = 'cc'\"."),
+        click.option("--to", multiple=True, metavar="MODALITY", help="Search only this modality; may be repeated."),
+        click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many hits."),
+    ):
+        command = option(command)
+    return command
+
+
+def showing(command: F) -> F:
+    """--json, --html."""
+    return options.as_json(html(command))
+
+
+def search_options(given: dict[str, Any]) -> dict[str, Any]:
+    """Those of a verb's options that `Index.search` takes."""
+    names = ("k", "where", "exact", "group", "collapse")
+    return {"to": given["to"] or None, **{name: given[name] for name in names if name in given}}
+
+
+def show_options(given: dict[str, Any]) -> dict[str, Any]:
+    return {"as_json": given["as_json"], "page": given["html"]}
+
+
+def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None) -> None:
+    """Hits as they were asked for; without either option, as a table."""
+    if as_json:
+        for hit in hits:
+            output.json_line(as_dict(hit))
+    if page:
+        write_page(page, title, [hits])
+    if not as_json and not page:
+        table(hits)
+    if not hits:
+        click.echo("nothing found", err=True)
+
+
+def as_dict(hit: Hit) -> dict[str, Any]:
+    """Plain values; the others that a hit stands for by their keys."""
+    return {
+        "modality": hit.modality,
+        "item": hit.item,
+        "path": hit.path,
+        "score": hit.score,
+        "probability": hit.probability,
+        "start_s": hit.start_s,
+        "end_s": hit.end_s,
+        "text": hit.text,
+        "metadata": {name: v if isinstance(v, str | int | float) else str(v) for name, v in hit.metadata.items()},
+        "others": [other.key for other in hit.others],
+    }
+
+
+def table(hits: Sequence[Hit]) -> None:
+    """On stdout; a file's name is a link to it where the terminal knows links."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    timed, said = any(hit.start_s is not None for hit in hits), any(hit.text and hit.path for hit in hits)
+    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn.add_column("score", justify="right")
+    for name in ("modality", "item", *(["seconds"] if timed else []), *(["text"] if said else []), "metadata"):
+        drawn.add_column(name, overflow="fold")
+    console = Console()
+    for hit in hits:
+        link = f"link {Path(hit.path).as_uri()}" if hit.path and Path(hit.path).is_absolute() else ""
+        more = f" (+{len(hit.others)})" if hit.others else ""
+        cells: list[str | Text] = [
+            f"{hit.score:.3f}",
+            hit.modality,
+            Text(_line(_near(hit) if console.is_terminal else hit.item), style=link) + more,
+        ]
+        cells += [time_of(hit)] if timed else []
+        cells += [Text(_line(hit.text or "") if hit.path else "")] if said else []
+        drawn.add_row(*cells, Text(metadata_of(hit)))
+    if not console.is_terminal:
+        console = Console(width=200)
+    console.print(drawn)
+
+
+def time_of(hit: Hit) -> str:
+    return "" if hit.start_s is None or hit.end_s is None else f"{hit.start_s:g} - {hit.end_s:g}"
+
+
+def metadata_of(hit: Hit) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
+
+
+def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]]) -> None:
+    from binder.cli.page import write
+
+    write(Path(file), title, groups)
+    click.echo(f"look at {file}", err=True)
+
+
+def _near(hit: Hit) -> str:
+    """A file below the working directory without the way there, for a terminal's short lines."""
+    path = Path(hit.path) if hit.path else None
+    return str(path.relative_to(Path.cwd())) if path and path.is_relative_to(Path.cwd()) else hit.item
+
+
+def _line(text: str, longest: int = 160) -> str:
+    short = " ".join(text.split()) if "\n" in text else text
+    return short if len(short) <= longest else short[: longest - 1] + "…"

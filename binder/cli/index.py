@@ -1,0 +1,168 @@
+"""`binder index`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from binder.cli import options, output
+from binder.cli.options import Seconds
+
+if TYPE_CHECKING:
+    from binder.index import Index
+
+place = click.argument("index", metavar="INDEX")
+to = click.option("--to", multiple=True, metavar="MODALITY", help="Only this modality; may be repeated.")
+
+
+@click.group("index")
+def index_command() -> None:
+    """Keep items and their vectors on disk, to be searched. INDEX is a folder, or s3://BUCKET/NAME."""
+
+
+@index_command.command("create")
+@place
+@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@options.encoders
+def create(index: str, anchor: str | None, encoders: tuple[str, ...]) -> None:
+    """Make a new, empty index in the space of an anchor; what its encoders are it remembers."""
+    from binder.api import Binder
+    from binder.index import Index
+
+    made = Index.create(index, Binder.of(encoders, anchor=anchor))
+    click.echo(f"{index}: a new index of anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
+
+
+@index_command.command("add")
+@place
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--every", type=Seconds(), metavar="2s", help="Pieces so long, where items have a time: hits say when.")
+@click.option("--force", is_flag=True, help="Encode what looks unchanged, too.")
+@options.encoders
+@options.as_modality
+@options.as_json
+@options.strict
+@options.device
+@options.workers
+def add(
+    index: str,
+    files: tuple[str, ...],
+    every: float | None,
+    force: bool,
+    encoders: tuple[str, ...],
+    modality: str | None,
+    as_json: bool,
+    strict: bool,
+    device: str,
+    workers: int | None,
+) -> None:
+    """Add what is new or has changed; an interrupted run goes on when it is called again.
+
+    FILE is an item, a folder of items, a manifest (its other columns become metadata) or a file of vectors (from
+    `binder embed` or `binder index export`); with `--as text` it is the text itself.
+    """
+    from binder.index import Index, load_space
+
+    count = options.worker_count(workers)
+    there = Index.open(index, load=lambda record: load_space(record, encoders=encoders, device=device, workers=count))
+    how: dict[str, Any] = {"every_s": every, "force": force, "strict": strict}
+    with output.ProgressBar() as progress:
+        given: dict[str, Any] = {modality: list(files)} if modality else {}
+        added = there.add(*(() if modality else files), progress=progress, **how, **given)
+    output.skipped(added.failed)
+    click.echo(
+        f"{added.inserted} rows added, {added.updated} updated, {added.unchanged} unchanged; {len(there)} in {index}",
+        err=as_json,
+    )
+    if as_json:
+        failed = [{"item": item, "reason": reason} for item, reason in added.failed]
+        output.json_line({**_counts(added), "failed": failed, "rows": len(there)})
+
+
+@index_command.command("delete")
+@place
+@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.option("--where", metavar="CONDITION", help="What to delete, in SQL: \"license = 'cc' AND seconds < 30\".")
+@to
+def delete(index: str, items: tuple[str, ...], where: str | None, to: tuple[str, ...]) -> None:
+    """Delete items by their path, text or name (a folder: all below it), or all that meet a condition.
+
+    The files themselves are left alone.
+    """
+    there = _open(index)
+    if where is not None and not items:
+        deleted = there.delete(where=where, to=to or None)
+    elif items and where is None:
+        named: list[dict[str, Any]] = [{name: list(items)} for name in to or there.modalities()]
+        deleted = sum(there.delete(**one) for one in named)
+    else:
+        raise click.UsageError("give ITEMs or --where CONDITION, not both")
+    click.echo(f"{deleted} rows deleted, {len(there)} left in {index}", err=True)
+
+
+@index_command.command("info")
+@place
+@options.as_json
+def info(index: str, as_json: bool) -> None:
+    """What the index holds."""
+    found = _open(index).info()
+    if as_json:
+        output.json_line(found)
+        return
+    size = f", {found['bytes'] / 2**20:.1f} MiB" if found["bytes"] is not None else ""
+    click.echo(f"{index}: anchor {found['anchor']}, space {found['space'][:8]}, {found['embed_dim']} dimensions{size}")
+    rows = [
+        [name, m["rows"], m["search"], ", ".join(f"{column} ({kind})" for column, kind in m["metadata"].items()) or "-"]
+        for name, m in found["modalities"].items()
+    ]
+    output.table(["modality", "rows", "search", "metadata"], rows)
+    for name, run in found["encoders"].items():
+        click.echo(f"{name} is encoded by {run}")
+
+
+@index_command.command("optimize")
+@place
+@click.option("--keep", type=Seconds(), default="10min", show_default=True, help="Keep versions younger than this.")
+def optimize(index: str, keep: float) -> None:
+    """Put small files together, bring what makes search fast up to date, delete old versions."""
+    _open(index).optimize(keep_s=keep)
+
+
+@index_command.command("verify")
+@place
+@click.option("--files", is_flag=True, help="Also compare the files with what was added.")
+@options.as_json
+def verify(index: str, files: bool, as_json: bool) -> None:
+    """Read everything and say what is wrong; exit status 1 where something is."""
+    there = _open(index)
+    with output.ProgressBar() as progress:
+        problems = there.verify(files=files, progress=progress)
+    if as_json:
+        output.json_line({"problems": problems})
+    else:
+        for problem in problems:
+            click.echo(problem)
+    click.echo(f"{len(there)} rows, {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}", err=True)
+    if problems:
+        raise SystemExit(1)
+
+
+@index_command.command("export")
+@place
+@click.argument("file")
+@to
+def export(index: str, file: str, to: tuple[str, ...]) -> None:
+    """Write all rows with their vectors into one .parquet or .arrow file, which `binder index add` reads."""
+    count = _open(index).export(file, to=to or None)
+    click.echo(f"{count} rows in {file}", err=True)
+
+
+def _open(index: str) -> Index:
+    from binder.index import Index
+
+    return Index.open(index)
+
+
+def _counts(added: Any) -> dict[str, int]:
+    return {"inserted": added.inserted, "updated": added.updated, "unchanged": added.unchanged}

@@ -1,0 +1,96 @@
+"""`binder search`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from binder.cli import hits, options
+
+if TYPE_CHECKING:
+    from binder.api import Binder
+    from binder.embeddings import Embeddings
+
+WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
+
+
+@click.command("search")
+@click.argument("index", metavar="INDEX")
+@click.argument("query", metavar="QUERY")
+@click.option("--plus", multiple=True, metavar="QUERY", help="And this; 0.5*image:b.png weighs it by half.")
+@click.option("--minus", multiple=True, metavar="QUERY", help="But not this.")
+@click.option(
+    "--mode",
+    type=click.Choice(["vector", "text", "hybrid"]),
+    default="vector",
+    show_default=True,
+    help="By vector, by the words written beside the items, or by both.",
+)
+@click.option("--exact", is_flag=True, help="Compare all vectors one by one.")
+@click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
+@click.option("--collapse", type=click.FloatRange(0, 1), metavar="COSINE", help="One hit of those nearer than this.")
+@hits.narrowing
+@hits.showing
+@options.device
+def search_command(
+    index: str, query: str, plus: tuple[str, ...], minus: tuple[str, ...], device: str, mode: str, **given: Any
+) -> None:
+    """Search INDEX by QUERY: a text, a file, or MODALITY:ITEM where that does not say it.
+
+    binder search media.idx "rain on a roof" --minus image:city.png --to image -k 20
+    """
+    from binder.index import Index, load_space
+    from binder.plugins import registry
+
+    first = parse(query)
+    for _, modality, item in (first, *map(parse, (*plus, *minus))):
+        if not registry().get(modality).inline and not Path(item).exists():
+            raise click.UsageError(f"{item}: no such file ({modality}); a text is text:{item}")
+    there = Index.open(index, load=lambda record: load_space(record, device=device))
+    how = hits.search_options(given)
+    if mode != "vector":
+        if first[1] != "text":
+            raise click.UsageError(f"--mode {mode} looks up words; QUERY must be a text")
+        if mode == "text" and (plus or minus):
+            raise click.UsageError("--mode text takes no --plus and no --minus")
+        how |= {"mode": mode, "text": first[2]}
+    z = None if mode == "text" else composed(there.encoder_space(), first, plus, minus)
+    found = there.search(z, **how)
+    title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
+    hits.show(found, title=title, **hits.show_options(given))
+
+
+def parse(text: str) -> tuple[float, str, str]:
+    """'0.5*image:b.png' -> (0.5, "image", "b.png").
+
+    What has no installed modality in front is a file of the modality that its suffix says, or else a text.
+    """
+    from binder.plugins import registry
+
+    weighted = WEIGHT.fullmatch(text)
+    weight, rest = (float(weighted[1]), weighted[2]) if weighted else (1.0, text)
+    modality, colon, item = rest.partition(":")
+    if colon and modality in registry().names():
+        return weight, modality, item
+    claims = registry().by_suffix(Path(rest).suffix) if len(rest) < 256 and Path(rest).is_file() else []
+    if len(claims) > 1:
+        ways = " or ".join(f"{m.name}:{rest}" for m in claims)
+        raise click.UsageError(f"{rest} may be of several modalities; say {ways}")
+    return weight, claims[0].name if claims else "text", rest
+
+
+def composed(space: Binder, first: tuple[float, str, str], plus: tuple[str, ...], minus: tuple[str, ...]) -> Embeddings:
+    """One direction of all parts; each is of length one before it is weighed."""
+
+    def part(weight: float, modality: str, item: str) -> Embeddings:
+        return weight * space.embed(**{modality: item})  # type: ignore[arg-type]
+
+    total = part(*first)
+    for text in plus:
+        total = total + part(*parse(text))
+    for text in minus:
+        total = total - part(*parse(text))
+    return total

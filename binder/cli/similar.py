@@ -1,0 +1,23 @@
+"""`binder similar`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from binder.cli import hits
+
+
+@click.command("similar")
+@click.argument("index", metavar="INDEX")
+@click.argument("item", metavar="ITEM")
+@click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
+@hits.narrowing
+@hits.showing
+def similar_command(index: str, item: str, **given: Any) -> None:
+    """What lies near an ITEM of INDEX, given by its path, text or name; nothing is encoded."""
+    from binder.index import Index
+
+    found = Index.open(index).similar(item, **hits.search_options(given))
+    hits.show(found, title=f"near {item}", **hits.show_options(given))
