@@ -1,0 +1,78 @@
+"""Opening a video file by FFmpeg: which formats, which stream, which decoder, how long it says it is. Free of torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from binder import ItemError
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
+
+# Formats that hold their own frames: no playlists or lists of files, which would open others, and no still pictures.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,gif,mpegts,mpeg,mpegvideo,flv,live_flv,asf,ogg,mxf,ivf,obu,av1,h264,hevc"
+)
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these drop the alpha channel
+
+
+def open_container(source: str | BinaryIO, name: str) -> InputContainer:
+    """A path or an open file -> the container. Raises ItemError."""
+    import av
+
+    try:
+        return av.open(
+            f"file:{source}" if isinstance(source, str) else source,  # a name such as "concat:a" is no protocol
+            mode="r",
+            container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
+            metadata_errors="ignore",
+        )
+    except av.error.ArgumentError:  # what FFmpeg says of formats that are not on the list
+        raise ItemError(name, "a still picture, a playlist or the like; expected a video file") from None
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise ItemError(name, f"not a video that can be read: {_reason(error)}") from None
+
+
+def video_stream(container: InputContainer, name: str) -> av.VideoStream:
+    """The first video stream that is no cover picture and has a decoder. Raises ItemError."""
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        others = ", ".join(sorted({s.type for s in container.streams if s not in container.streams.video}))
+        raise ItemError(name, f"no video in it{f', only {others}' if others else ''}")
+    if streams[0].codec_context is None:
+        raise ItemError(name, "this build of FFmpeg has no decoder for its video")
+    return streams[0]
+
+
+def decoder(stream: av.VideoStream) -> av.VideoCodecContext:
+    """The stream's decoder, on one thread: items are what is done in parallel, and threads cost a fifth more."""
+    import av
+
+    codec = stream.codec_context
+    if stream.metadata.get("alpha_mode") == "1" and codec.name in ALPHA_DECODERS:
+        codec = cast("av.VideoCodecContext", av.CodecContext.create(ALPHA_DECODERS[codec.name], "r"))
+        codec.extradata = stream.codec_context.extradata
+    codec.thread_type = "NONE"
+    codec.thread_count = 1
+    return codec
+
+
+def promised_s(container: InputContainer, stream: av.VideoStream) -> float:
+    """The length of the video in seconds by the file's header; 0 where it does not say."""
+    if stream.duration:
+        return float(stream.duration * (stream.time_base or 0))
+    tag = stream.metadata.get("DURATION", "")  # Matroska's, for one stream: 00:00:02.500000000
+    parts = tag.split(":")
+    if len(parts) == 3 and all(part.replace(".", "", 1).isdigit() for part in parts):
+        return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
+    if container.duration and len(container.streams) == 1:  # the container's is that of its longest stream
+        return container.duration / 1_000_000
+    return 0.0
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error)
+    return " ".join(text.split()).removesuffix(":")

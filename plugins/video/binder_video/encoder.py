@@ -1,0 +1,93 @@
+"""The trainable encoder: the anchor's image tower on each frame, then what the order of the frames adds.
+
+Shapes: B batch, W windows, V takes, T frames, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+from torch.nn import functional
+
+from binder import Anchor, Encoder, Item, Span, Tower
+from binder_video.config import DEFAULT_WINDOW_S, VideoConfig
+from binder_video.reading import open_clip
+from binder_video.sampling import even, pieces, random, windows
+from binder_video.temporal import Temporal
+
+AT_ONCE = 64  # frames through a frozen tower at once, so that memory does not grow with the batch
+
+
+class VideoEncoder(Encoder):
+    """Video -> (D,). Before any training it is the mean of the anchor's unit vectors of the frames."""
+
+    def __init__(self, config: VideoConfig, anchor: Anchor) -> None:
+        super().__init__()
+        self.config, self.anchor = config, anchor
+        self.window_s = config.window_s or DEFAULT_WINDOW_S
+        self.tower = Tower(anchor, config.tune, config.rank)
+        width = anchor.embed_dim
+        self.temporal = Temporal(config.frames, width, config.hidden or width, config.dropout)
+        self.frozen_trunk = config.tune == "frozen"
+        self.untrained = "the anchor on the mean frame"
+
+    def preprocess(self, item: Item) -> Tensor:
+        """Path, bytes or frames -> (W, T, 3, H, W)."""
+        with open_clip(item) as clip:
+            groups = self._groups(0.0, clip.duration_s, clip.timed)
+            return self._stack(groups, clip.at(_ascending(groups)))
+
+    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
+        """The video is read once from front to back, some seconds ahead of what is drawn from here."""
+        with open_clip(item) as clip:
+            if not clip.timed:
+                yield None, self.preprocess(item)
+                return
+            spans, ahead = itertools.tee(pieces(clip.duration_s, every_s))
+            shown = clip.at(time_s for span in ahead for time_s in _ascending(self._groups(*span)))
+            for start_s, end_s in spans:
+                yield Span(start_s, end_s), self._stack(self._groups(start_s, end_s), shown)
+
+    def views(self, item: Item, rng: np.random.Generator) -> Tensor:
+        """(V, T, 3, H, W): frames at random within equal segments of a window at random."""
+        with open_clip(item) as clip:
+            window_s = self.window_s if clip.timed else clip.duration_s
+            takes = range(self.config.views)
+            groups = [random(clip.duration_s, window_s, self.config.frames, rng) for _ in takes]
+            return self._stack(groups, clip.at(_ascending(groups)))
+
+    def features(self, batch: Tensor) -> Tensor:
+        """(B, T, 3, H, W) -> (B, T, D): each frame as the image tower sees it."""
+        frames = batch.flatten(0, 1)
+        parts = frames.split(AT_ONCE) if self.frozen_trunk else [frames]
+        return torch.cat([self.tower(part) for part in parts]).unflatten(0, batch.shape[:2])
+
+    def head(self, features: Tensor) -> Tensor:
+        """(B, T, D) -> (B, D). Frames count alike: each is brought to unit length before the mean."""
+        z_BTD = functional.normalize(features, dim=-1)
+        return z_BTD.mean(1) + self.temporal(z_BTD)
+
+    def _groups(self, start_s: float, end_s: float, timed: bool = True) -> list[list[float]]:
+        """The moments seen of each window of a part of a video."""
+        length_s = end_s - start_s
+        cut = windows(length_s, self.window_s if timed else length_s, self.config.clips)
+        return [even(start_s + first_s, start_s + last_s, self.config.frames) for first_s, last_s in cut]
+
+    def _stack(self, groups: Sequence[Sequence[float]], shown: Iterator[Image]) -> Tensor:
+        """Groups of moments, and the pictures at them in ascending order -> (groups, T, 3, H, W)."""
+        seen: dict[float, Tensor] = {}
+        last: tuple[Image, Tensor] | None = None
+        for time_s, image in zip(_ascending(groups), shown, strict=False):
+            if last is None or last[0] is not image:
+                last = image, self.anchor.transform(image)
+            seen[time_s] = last[1]
+        return torch.stack([torch.stack([seen[time_s] for time_s in group]) for group in groups])
+
+
+def _ascending(groups: Iterable[Sequence[float]]) -> list[float]:
+    return sorted({time_s for group in groups for time_s in group})
