@@ -1,0 +1,154 @@
+"""What the cells of one column mean: numbers with their units, points in time, or names."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any, Literal
+
+import numpy as np
+
+from binder_chart.dates import days, years
+
+ColumnKind = Literal["number", "time", "category", "empty"]
+Decimals = Literal[".", ","]
+
+MISSING = frozenset({
+    "", "-", "--", "–", "—", ".", "..", "...", "…", "n/a", "na", "n.a.", "nan", "nat", "<na>", "null", "none", "nil",
+    "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
+})  # fmt: skip
+ENOUGH = 0.8  # share of the filled cells that must be numbers (or times); the others count as missing
+FACTORS = {
+    "k": 1e3, "thousand": 1e3, "M": 1e6, "mn": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
+    "bn": 1e9, "billion": 1e9, "billions": 1e9, "tn": 1e12, "trillion": 1e12,
+}  # fmt: skip
+CURRENCY = r"[€$£¥₹₽₩₺]|R\$|(?:US|AU|CA|HK)\$|USD|EUR|GBP|CHF|JPY|CNY|INR"
+NUMBER = re.compile(
+    rf"(?P<open>\()?\s*(?P<sign>[-+−–]?)\s*(?P<front>{CURRENCY})?\s*(?P<inner>[-+−–]?)\s*"
+    r"(?P<digits>\d(?:[\d.,'’]|[ \u00a0\u2009\u202f](?=\d{3}))*|[.,]\d+)(?P<exponent>[eE][-+]?\d{1,3})?"
+    rf"\s*(?P<unit>{CURRENCY}|[%‰]|[^\W\d_][^\s\d,.;:()\-+]{{0,11}}|°[CF]?)?\s*(?P<close>\))?[*†‡]{{0,3}}"
+)
+GROUPED = re.compile(r"\d{1,3}(?:([ ,.'’\u00a0\u2009\u202f])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}|\d+|")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of N cells."""
+
+    name: str
+    kind: ColumnKind
+    values: np.ndarray  # (N,) float64: numbers, days since year 1, or NaN where missing and for names
+    texts: tuple[str, ...]  # (N,) the cells as written, "" where missing
+    unit: str = ""  # of numbers: "%", "€", "kg", or "" where none is written
+
+
+def understand(name: str, cells: Sequence[Any], decimals: Decimals = ".", *, first: bool = False) -> Column:
+    """Cells as read -> the column they are. `decimals` decides where a column alone does not ("1,234").
+
+    Cells may be text or Python's numbers and dates. `first` says that it is the table's first column, where whole
+    numbers such as 2019 are years even under another name.
+    """
+    texts = tuple(_text(cell) for cell in cells)
+    filled = [i for i, text in enumerate(texts) if text]
+    values = np.full(len(texts), np.nan)
+    if not filled:
+        return Column(name, "empty", values, texts)
+    times = _times(name, [cells[i] for i in filled], [texts[i] for i in filled], first)
+    if times is not None:
+        values[filled] = times
+        return Column(name, "time", values, texts)
+    found, unit = _numbers([cells[i] for i in filled], [texts[i] for i in filled], decimals)
+    if found is not None:
+        values[filled] = found
+        return Column(name, "number", values, texts, unit)
+    return Column(name, "category", values, texts)
+
+
+def decimals_of(texts: Iterable[str], otherwise: Decimals) -> Decimals:
+    """Whether "." or "," stands before the fraction, by the majority of the numbers that show it."""
+    votes: Counter[Decimals] = Counter()
+    for text in texts:
+        found = NUMBER.fullmatch(text.strip())
+        mark = _decimal_mark(found["digits"]) if found else None
+        if mark:
+            votes[mark] += 1
+    return otherwise if votes["."] == votes[","] else max(votes, key=lambda mark: votes[mark])
+
+
+def is_number(text: str) -> bool:
+    """Whether a cell reads as a number in either convention."""
+    return any(_number(text.strip(), mark) is not None for mark in (".", ","))
+
+
+def _text(cell: Any) -> str:
+    if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
+        return ""
+    text = " ".join(str(cell).split())
+    return "" if text.lower() in MISSING else text
+
+
+def _times(name: str, cells: Sequence[Any], texts: Sequence[str], first: bool) -> np.ndarray | None:
+    if all(isinstance(cell, date | datetime | time) for cell in cells):
+        return days([cell.isoformat() for cell in cells])
+    if any(isinstance(cell, float | Decimal | bool) for cell in cells):
+        return None
+    plain = [text.rstrip("*†‡ ") for text in texts]
+    found = years(plain, name, first)
+    return days(plain, ENOUGH) if found is None else found
+
+
+def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> tuple[np.ndarray | None, str]:
+    """(values, unit), or (None, "") where too few are numbers, or their units differ and so they are names."""
+    if all(isinstance(cell, int | float | Decimal | np.number) and not isinstance(cell, bool) for cell in cells):
+        return np.array([_finite(float(cell)) for cell in cells]), ""
+    mark = decimals_of(texts, decimals)
+    parsed = [_number(text, mark) for text in texts]
+    if sum(p is not None for p in parsed) < ENOUGH * len(texts):
+        return None, ""
+    units = Counter(p[1] for p in parsed if p is not None and p[1])
+    if len(units) > 1:
+        return None, ""
+    return np.array([math.nan if p is None else p[0] for p in parsed]), next(iter(units), "")
+
+
+def _number(text: str, mark: Decimals) -> tuple[float, str] | None:
+    """ "1.234,5 €" -> (1234.5, "€") for the mark ","; None where it is no number."""
+    found = NUMBER.fullmatch(text)
+    if found is None or bool(found["open"]) != bool(found["close"]):
+        return None
+    whole, _, fraction = found["digits"].partition(mark)
+    if not GROUPED.fullmatch(whole) or not (fraction.isdigit() or not fraction):
+        return None
+    value = float(f"{re.sub(r'[^0-9]', '', whole) or '0'}.{fraction or '0'}{found['exponent'] or ''}")
+    if found["open"] or {found["sign"], found["inner"]} & set("-−–"):
+        value = -value
+    unit = found["unit"] or ""
+    factor = FACTORS.get(unit) or FACTORS.get(unit.lower() if unit != "m" else "", 0.0)
+    if factor:
+        value, unit = value * factor, ""
+    return (_finite(value), found["front"] or unit) if math.isfinite(value) else None
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.nan
+
+
+def _decimal_mark(digits: str) -> Decimals | None:
+    """The mark before the fraction where the digits leave no doubt: in "1,234" they do."""
+    marks = re.findall(r"[.,]", digits)
+    if not marks:
+        return None
+    last: Decimals = "." if marks[-1] == "." else ","
+    other: Decimals = "," if last == "." else "."
+    if len(set(marks)) == 2:
+        return last
+    if len(marks) > 1:
+        return other
+    before, after = digits.split(last)
+    plain = re.sub(r"\D", "", before)
+    return None if len(after) == 3 and 1 <= len(plain) <= 3 and plain[0] != "0" else last

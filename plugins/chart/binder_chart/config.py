@@ -1,0 +1,16 @@
+"""What a user may set."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+from binder import PictureConfig
+
+Kind = Literal["line", "bar", "pie", "scatter", "area"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class ChartConfig(PictureConfig):
+    """Nothing needs to be set."""
+
+    kind: Kind | None = None  # how tables are drawn that do not say it themselves; None: what fits each of them

@@ -1,0 +1,133 @@
+"""Text -> points in time, a whole column by one format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import islice
+
+import numpy as np
+
+NAMED = re.compile(r"\b(year|years|yr|date|time|season|fy|jahr|datum|année|annee|an|año|ano|anno|rok|år)\b", re.I)
+FIRST_YEAR, LAST_YEAR = 1500, 2150  # what counts as a year under a name that does not say so
+WIDEST_STEP = 25  # years between two rows, there
+PROBE = 10  # cells by which a format is tried before it parses all
+
+QUARTERS = (  # (pattern, group of the quarter or half, group of the year, months in one)
+    (re.compile(r"Q([1-4])[ /'’\-.]*(\d{4}|\d{2})", re.I), 1, 2, 3),
+    (re.compile(r"(\d{4})[ /\-.]?Q([1-4])", re.I), 2, 1, 3),
+    (re.compile(r"([1-4])Q[ /'’\-.]*(\d{4}|\d{2})", re.I), 1, 2, 3),
+    (re.compile(r"([1-4])(?:st|nd|rd|th) quarter (?:of )?(\d{4})", re.I), 1, 2, 3),
+    (re.compile(r"[HS]([12])[ /'’\-.]*(\d{4}|\d{2})", re.I), 1, 2, 6),
+    (re.compile(r"(\d{4})[ /\-.]?[HS]([12])", re.I), 2, 1, 6),
+)
+SEASON = re.compile(r"(?:FY ?)?(\d{4})(?:[/\-–](?:\d\d)?(\d\d))?", re.I)  # 2019, FY 2019, 2019/20, 2019-2020
+SHORT = re.compile(r"['’](\d\d)|(?:FY ?)?(\d\d)[/\-–](\d\d)", re.I)  # '19, 19/20, FY 19/20
+CENTURY = 70  # two digits from here on are of the twentieth century
+
+CALENDAR = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+FORMATS = (
+    *CALENDAR, *(f"{day} {clock}" for day in CALENDAR for clock in ("%H:%M", "%H:%M:%S")),
+    "%d %b %Y", "%d %B %Y", "%d. %B %Y", "%b %d, %Y", "%B %d, %Y", "%b %d %Y", "%B %d %Y", "%d-%b-%Y", "%d-%b-%y",
+    "%b %Y", "%B %Y", "%b-%Y", "%b-%y", "%b '%y", "%B '%y", "%b %y", "%Y-%m", "%Y/%m", "%m/%Y", "%Y %b", "%b", "%B",
+    "%H:%M", "%H:%M:%S",
+)  # fmt: skip
+
+
+def years(texts: Sequence[str], name: str, first: bool) -> np.ndarray | None:
+    """(N,) texts such as 2019 or 2019/20 -> days since year 1; None where they may as well be numbers.
+
+    They are years if the column's name says so, or if it is the first column and they go up or down in small steps.
+    """
+    texts = [_long(text) for text in texts]
+    found = [SEASON.fullmatch(text) for text in texts]
+    if not all(found):
+        return None
+    values = np.array([int(match[1]) for match in found if match])
+    ends = [int(match[2]) if match and match[2] else None for match in found]
+    if any(end not in (None, (start + 1) % 100) for start, end in zip(values.tolist(), ends, strict=True)):
+        return None  # 2019-07 is a month
+    steps = np.diff(values)
+    orderly = first and (np.all(steps > 0) or np.all(steps < 0)) and np.all(np.abs(steps) <= WIDEST_STEP)
+    plausible = np.all((values >= FIRST_YEAR) & (values <= LAST_YEAR))
+    written = any("/" in text or "-" in text or text.upper().startswith("FY") for text in texts)
+    if not plausible or not (orderly or written or NAMED.search(name)):
+        return None
+    return np.array([datetime(value, 1, 1).toordinal() for value in values.tolist()], np.float64)
+
+
+def _long(text: str) -> str:
+    """'19 -> FY2019, 19/20 -> FY2019/20 (which says that it is a year); another text as it is."""
+    found = SHORT.fullmatch(text)
+    if not found:
+        return text
+    end = f"/{found[3]}" if found[3] else ""
+    return f"FY{_full(int(found[1] or found[2]))}{end}"
+
+
+def _full(year: int) -> int:
+    """A year of two digits or of four -> of four."""
+    return year if year > 99 else year + (1900 if year >= CENTURY else 2000)
+
+
+def days(texts: Sequence[str], enough: float = 1.0) -> np.ndarray | None:
+    """(N,) texts -> days since year 1, NaN for those that are none; None where fewer than `enough` (0..1) are times.
+
+    One format for the whole column. Where 03/04/2020 may be either, it is the reading in which the rows are in
+    order, and else the month first.
+    """
+    if sum(any(letter.isdigit() for letter in text) or text[:3] in MONTHS for text in texts) < enough * len(texts):
+        return None  # names
+    readings = []
+    probe = texts[:: max(1, len(texts) // PROBE)]
+    for parse in (_iso, _quarter, *(_by(pattern) for pattern in FORMATS)):
+        misses = (text for text in probe if parse(text) is None)
+        if len(list(islice(misses, int((1 - enough) * len(probe)) + 1))) > (1 - enough) * len(probe):
+            continue
+        values = np.array([np.nan if (day := parse(text)) is None else day for text in texts])
+        if np.isfinite(values).sum() >= enough * len(texts):
+            readings.append(values)
+    if not readings:
+        return None
+    most = max(np.isfinite(values).sum() for values in readings)
+    readings = [values for values in readings if np.isfinite(values).sum() == most]
+    return next((values for values in readings if _in_order(values)), readings[0])
+
+
+def _in_order(values: np.ndarray) -> bool:
+    steps = np.diff(values[np.isfinite(values)])
+    return bool(np.all(steps >= 0) or np.all(steps <= 0))
+
+
+def _iso(text: str) -> float | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return _day(found)
+
+
+def _quarter(text: str) -> float | None:
+    for pattern, part, year, months in QUARTERS:
+        if found := pattern.fullmatch(text):
+            full = _full(int(found[year]))
+            if 1 <= full <= 9999:
+                return float(datetime(full, 1 + months * (int(found[part]) - 1), 1).toordinal())
+    return None
+
+
+def _by(pattern: str) -> Callable[[str], float | None]:
+    def parse(text: str) -> float | None:
+        try:
+            return _day(datetime.strptime(text.replace("’", "'"), pattern))
+        except ValueError:
+            return None
+
+    return parse
+
+
+def _day(moment: datetime) -> float:
+    seconds = moment.hour * 3600 + moment.minute * 60 + moment.second + moment.microsecond / 1e6
+    return moment.toordinal() + seconds / 86_400

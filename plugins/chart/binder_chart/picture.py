@@ -1,0 +1,98 @@
+"""An item -> the picture that stands for it, whatever the item is; a table also in the other ways to draw it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from binder import Item
+from binder_chart.config import Kind
+from binder_chart.draw import draw
+from binder_chart.plot import Plot, arrange, plot, ways
+from binder_chart.reading import Spec, name_of, read
+from binder_chart.spec import draw_spec
+from binder_chart.style import PLAIN, random_style
+from binder_chart.table import Table
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+THEMES = (None, None, "excel", "ggplot2", "quartz", "vox", "fivethirtyeight", "latimes", "urbaninstitute", "dark")
+FACTS = 7
+
+
+@dataclass(frozen=True)
+class Source:
+    """An item that was read, ready to be drawn any number of times."""
+
+    name: str
+    things: tuple[Plot | Spec | Image, ...]  # a table in each of the ways to draw it, or all there is
+    chosen: int = 0  # which of them stands for the item
+    facts: np.ndarray = field(default_factory=lambda: np.zeros(FACTS, np.float32))  # (FACTS,) zeros without a choice
+
+
+def source(item: Item, kind: Kind | None = None) -> Source:
+    """Read an item. There is a choice of ways where neither the table nor `kind` names a chart. Raises ItemError."""
+    name, found = name_of(item), read(item)
+    if not isinstance(found, Table):
+        return Source(name, (found,))
+    best = plot(found, name, kind)
+    if found.kind or kind or best.kind not in ("bar", "line"):
+        return Source(name, (best,))
+    every = ways(arrange(found, name))
+    chosen = [(p.kind, p.horizontal) for p in every].index((best.kind, best.horizontal))
+    return Source(name, tuple(every), chosen, facts(best))
+
+
+def pictures(source: Source, size: int, rng: np.random.Generator | None = None) -> list[Image]:
+    """(size, size) pixels, RGB, of each thing; with `rng` in one random style. Raises ItemError for a bad spec."""
+    if isinstance(source.things[0], Plot):
+        style = PLAIN if rng is None else random_style(rng)
+        return [draw(thing, style, size) for thing in source.things if isinstance(thing, Plot)]
+    (thing,) = source.things
+    theme = THEMES[int(rng.integers(len(THEMES)))] if rng else None
+    scale = rng.uniform(0.6, 1.2) if rng else 1.0  # of a spec's marks and words
+    shown: Any = draw_spec(source.name, thing, int(size * scale), theme) if isinstance(thing, dict) else thing
+    return [square(_reframed(shown, rng) if rng else shown, size)]
+
+
+def picture(item: Item, size: int, kind: Kind | None = None) -> Image:
+    """Table, spec or picture -> (size, size) pixels, RGB. Raises ItemError."""
+    found = source(item, kind)
+    return pictures(Source(found.name, (found.things[found.chosen],)), size)[0]
+
+
+def facts(data: Plot) -> np.ndarray:
+    """(FACTS,) float32, about -1..1: what people choose a chart by, apart from what the drawing shows."""
+    length = np.mean([len(label) for label in data.labels])
+    falling = np.mean(np.diff(np.nan_to_num(data.values[0])) <= 0) if len(data.x) > 1 else 0.0
+    found = (
+        np.log(len(data.x)) - 2,
+        np.sqrt(length) / 2 - 1.5,
+        data.axis == "time",
+        data.axis == "category",
+        len(data.values) > 1,
+        data.stacked,
+        falling,
+    )
+    return np.array(found, np.float32)
+
+
+def square(image: Image, size: int) -> Image:
+    """Any shape -> (size, size), squeezed: nothing of a chart may be cut off."""
+    from PIL import Image
+
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
+
+
+def _reframed(image: Image, rng: np.random.Generator) -> Image:
+    """The picture with wider margins, or a little cut off, in the colour of its corner."""
+    from PIL import ImageOps
+
+    left, top, right, bottom = (rng.uniform(-0.03, 0.12, 4) * min(image.size)).astype(int).tolist()
+    width, height = image.size
+    kept = image.crop((max(-left, 0), max(-top, 0), width - max(-right, 0), height - max(-bottom, 0)))
+    border = (max(left, 0), max(top, 0), max(right, 0), max(bottom, 0))
+    return ImageOps.expand(kept, border, fill=tuple(np.asarray(image)[0, 0].tolist()))

@@ -1,0 +1,170 @@
+"""Vega-Lite specs: drawn from what they hold, and never a way out of the file."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from binder_chart import spec
+from binder_chart.picture import picture
+from binder_chart.reading import read
+from PIL import Image
+
+from binder import ItemError
+
+ROWS = [{"name": name, "value": value} for name, value in (("a", 5), ("b", 9), ("c", 2))]
+ENCODING = {"x": {"field": "name", "type": "nominal"}, "y": {"field": "value", "type": "quantitative"}}
+BAR: dict[str, Any] = {"data": {"values": ROWS}, "mark": "bar", "encoding": ENCODING}
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    """A server on this machine. Who connects waits in its queue, whether or not anyone answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0)
+        yield listening
+
+
+def address(server: socket.socket) -> str:
+    return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def visited(server: socket.socket) -> bool:
+    try:
+        server.accept()[0].close()
+    except BlockingIOError:
+        return False
+    return True
+
+
+def reaching(url: str) -> dict[str, dict[str, Any]]:
+    """Specs that refer to an address, each in another way."""
+    image = {"type": "image", "url": f"{url}/a.png", "width": 20, "height": 20}
+    lookup = {"lookup": "name", "from": {"data": {"url": f"{url}/a.csv"}, "key": "name", "fields": ["value"]}}
+    return {
+        "data": BAR | {"data": {"url": f"{url}/a.csv"}},
+        "image mark": BAR | {"mark": image},
+        "image channel": BAR | {"mark": "image", "encoding": ENCODING | {"url": {"value": f"{url}/a.png"}}},
+        "image field": BAR | {"mark": "image", "encoding": ENCODING | {"url": {"field": "name", "type": "nominal"}}},
+        "lookup": BAR | {"transform": [lookup]},
+        "layer": {"layer": [BAR, {"data": {"url": f"{url}/a.csv"}, "mark": "line", "encoding": ENCODING}]},
+        "link": BAR | {"encoding": ENCODING | {"href": {"value": url}}},
+        "nested": {"hconcat": [{"vconcat": [BAR | {"data": {"url": f"{url}/b.json"}}]}]},
+        "file": BAR | {"data": {"url": "file:///etc/hosts"}},
+        "relative": BAR | {"data": {"url": "data/a.csv"}},
+    }
+
+
+@pytest.mark.parametrize("how", reaching(""))
+def test_a_reference_to_the_outside_is_refused_and_nothing_is_fetched(how: str, server: socket.socket) -> None:
+    with pytest.raises(ItemError, match="external reference"):
+        picture(reaching(address(server))[how], 64)
+    assert not visited(server)
+
+
+def test_a_reference_that_slips_through_the_check_is_refused_by_the_renderer(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spec, "check", lambda name, spec: None)
+    with pytest.raises(ItemError, match="not allowed"):
+        spec.draw_spec("it", reaching(address(server))["data"])
+    assert not visited(server)
+
+
+def test_without_all_this_it_would_be_fetched(server: socket.socket) -> None:
+    code = f"import vl_convert; vl_convert.vegalite_to_png({reaching(address(server))['data']!r})"
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
+        server.settimeout(60)
+        server.accept()[0].close()
+        process.kill()
+
+
+def test_an_address_in_the_data_is_only_text(server: socket.socket) -> None:
+    url = address(server)
+    rows = [row | {"url": url, "href": url} for row in ROWS]
+    assert picture(BAR | {"data": {"values": rows}}, 64).tobytes() == picture(BAR, 64).tobytes()
+    assert not visited(server)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": {"values": []}}, "without data"),
+        ({"data": None}, "without data"),
+        ({"mark": "nonsense"}, "Vega-Lite cannot draw it"),
+        ({"mark": None}, "Vega-Lite cannot draw it"),
+        ({"transform": [{"calculate": "datum.", "as": "x"}]}, "Vega-Lite cannot draw it"),
+        ({"transform": [{"calculate": "sequence(0, 1e9)", "as": "x"}]}, "without end"),
+        ({"data": {"sequence": {"start": 0, "stop": 1e12}}}, "1,000,000,000,000 rows"),
+        ({"data": {"sequence": {"start": 0, "stop": 9, "step": 0}}}, "sequence that is none"),
+        ({"data": {"values": [{"v": 1}] * 50_001}}, "50,001 rows"),
+        ({"width": 10**6}, "width 1e\\+06; expected at most 4000"),
+    ],
+)
+def test_specs_that_cannot_be_drawn(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ItemError, match=message) as caught:
+        picture(BAR | change, 64)
+    assert "\n" not in str(caught.value)
+
+
+def test_content_decides_whether_json_is_a_spec_or_a_table(tmp_path: Path) -> None:
+    for name, content in (("spec", BAR), ("records", ROWS), ("columns", {"mark": ["x", "y"], "value": [1, 2]})):
+        path = tmp_path / f"{name}.json"
+        path.write_text(json.dumps(content))
+        assert isinstance(read(path), dict) is (name == "spec")
+
+
+def test_views_of_every_form_are_drawn() -> None:
+    forms = [
+        BAR,
+        {
+            "data": {"values": ROWS},
+            "layer": [{"mark": "bar", "encoding": ENCODING}, {"mark": "rule", "encoding": ENCODING}],
+        },
+        {"hconcat": [BAR, BAR]},
+        {"data": {"values": ROWS}, "facet": {"field": "name"}, "spec": {"mark": "bar", "encoding": ENCODING}},
+        {"datasets": {"d": ROWS}, "data": {"name": "d"}, "mark": "bar", "encoding": ENCODING},
+        BAR | {"data": {"values": "name,value\na,5\nb,9\nc,2", "format": {"type": "csv"}}},
+    ]
+    for form in forms:
+        before = copy.deepcopy(form)
+        assert picture(form, 64).size == (64, 64)
+        assert form == before
+    assert picture(forms[0], 64).tobytes() == picture(forms[4], 64).tobytes() == picture(forms[5], 64).tobytes()
+
+
+def test_a_view_of_its_own_fills_the_square() -> None:
+    small, large = (spec.draw_spec("it", BAR | {"width": side, "height": 20}, 128) for side in (20, 900))
+    assert small.tobytes() == large.tobytes()
+    assert small.size == (128, 128)
+
+
+def test_the_same_spec_gives_the_same_bytes() -> None:
+    assert picture(BAR, 64).tobytes() == picture(json.dumps(BAR).encode(), 64).tobytes()
+
+
+def test_an_enormous_picture_is_refused_before_it_is_decoded() -> None:
+    held = io.BytesIO()
+    Image.new("1", (12_000, 12_000)).save(held, "PNG")
+    assert len(held.getvalue()) < 50_000
+    with pytest.raises(ItemError, match=r"more than [\d,]+ pixels"):
+        read(held.getvalue())
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+def test_pictures_and_cut_pictures(form: str) -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8))
+    held = io.BytesIO()
+    noise.save(held, form)
+    assert picture(held.getvalue(), 64).size == (64, 64)
+    with pytest.raises(ItemError, match="picture"):
+        picture(held.getvalue()[: len(held.getvalue()) // 2], 64)
