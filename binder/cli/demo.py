@@ -22,11 +22,11 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
     if (out / "runs").exists():
         raise RunError(f"{out}: holds a demo already; choose another folder with --out, or delete it")
     try:
-        from binder.playground.demo import run
+        from binder.playground.demo import BOUND, run
     except ImportError as error:
         raise PluginError(f"{error}; the demo needs: pip install 'modality-binder[playground]'") from None
 
-    click.echo("aligning speech, video and charts to pictures (none of them is shown a caption) ...", err=True)
+    click.echo(f"aligning {', '.join(BOUND)} to pictures (none of them is shown a caption) ...", err=True)
     with output.ProgressBar() as progress:
         result = run(out, seed=seed, reference=reference, device=device, progress=progress)
     zero_shot = result["anchor"]["zero_shot"]

@@ -32,7 +32,7 @@ from binder.vectors import Vectors
 # ones. The others train a head on the anchor's own tower, which is a matter of seconds.
 AUDIO = {"trunk": "none", "strength": 0.5}
 SHORT: dict[str, dict[str, Any]] = {
-    "audio": {"train": {"epochs": 8}, "encoder": AUDIO},
+    "audio": {"train": {"epochs": 7}, "encoder": AUDIO},
     "video": {"train": {"steps": 500}, "encoder": {"views": 2}},
     "chart": {"train": {"steps": 300}, "encoder": {"views": 4}},
 }

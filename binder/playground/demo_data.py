@@ -27,7 +27,7 @@ SPOKEN = {"scene": 1, "motion": 3, "chart": 2, "word": 2}  # pictures of each sp
 # with spoken words get better, and captions need more steps.
 SPOKEN_FULL = {**SPOKEN, "word": 8}
 VIDEOS_PER_CLASS = 2  # training takes of each of the 580 motions
-TABLES_PER_CLASS = 16  # training tables of each of the 25 kinds of chart
+TABLES_PER_CLASS = 12  # training tables of each of the 25 kinds of chart
 HELD_OUT = {"image/scene": 2, "image/chart": 10, "video/motion": 1, "chart/chart": 10}  # items of each class
 
 

@@ -105,6 +105,8 @@ def instances(concept: Concept) -> list[Concept]:
     """The whole concepts that the given one is true of: "red" -> all scenes of red shapes."""
     kind = concept.kind or ("solid" if concept.colour in SOLID_COLOURS[len(COLOURS) :] else "scene")
     whole = concepts(kind)
+    if concept in whole:
+        return [concept]
     if kind == "solid" and concept.colour:
         whole = [replace(c, colour=concept.colour) for c in whole]
     return [c for c in whole if concept.true_of(c)]
