@@ -1,18 +1,20 @@
 """Arrays on disk by content: frozen vectors and preprocessed items, computed once and memory-mapped from then on.
 
 A collection is a folder of immutable shards. Each shard is written beside and renamed, so two runs can fill the same
-collection at once and a killed one leaves nothing half-written; the next one goes on after the last whole shard.
+collection at once and a killed one leaves nothing half-written; the next one goes on after the last whole shard. What
+is removed is renamed first, so that it is there whole or not at all; a run that has it open keeps it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
+import logging
 import os
 import pickle
-import shutil
-import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,14 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from binder import shards
 from binder.errors import ConfigError, ItemError, RunError
 from binder.modality import Item
 
+log = logging.getLogger(__name__)
+
 SHARD_BYTES = 256 * 2**20
+VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
 Array = NDArray[Any]
 
 
@@ -81,14 +87,14 @@ class Collection:
         self._new: list[tuple[bytes, Array]] = []
         self._new_bytes = 0
         self._known: set[str] = set()
+        self._verified = 0  # bytes
         self.refresh()
 
     def refresh(self) -> None:
         """Take in shards written since, by this run or another."""
-        if not self.folder.is_dir():
-            return
-        os.utime(self.folder)  # used now: pruned last
-        for shard in sorted(p for p in self.folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # nothing is there yet, or any more
+            os.utime(self.folder)  # used now: pruned last
+        for shard in shards.listed(self.folder):
             if shard.name not in self._known:
                 self._open(shard)
 
@@ -106,23 +112,28 @@ class Collection:
         """Write what was added as one more shard. Raises RunError where the disk is full or read-only."""
         if not self._new:
             return
-        beside = self.folder / f".{uuid.uuid4().hex}"
-        try:
-            beside.mkdir(parents=True)
-            np.save(
-                beside / "keys.npy",
-                np.frombuffer(b"".join(k for k, _ in self._new), np.uint8).reshape(-1, 16),
-            )
-            np.save(beside / "counts.npy", np.array([len(rows) for _, rows in self._new], np.int64))
-            np.save(beside / "rows.npy", np.concatenate([rows for _, rows in self._new]))
-            beside.rename(self.folder / beside.name[1:])
-        except OSError as error:
-            shutil.rmtree(beside, ignore_errors=True)
-            full = error.errno in (errno.ENOSPC, None)  # NumPy reports a short write without a number
-            what = "the disk is full" if full else error.strerror
-            raise RunError(f"cache {self.folder}: {what}; make room, or set BINDER_CACHE to another folder") from None
+        keys = np.frombuffer(b"".join(k for k, _ in self._new), np.uint8).reshape(-1, 16)
+        counts = np.array([len(rows) for _, rows in self._new], np.int64)
+        rows = np.concatenate([rows for _, rows in self._new])
+        self._write(keys, counts, rows)
         self._new, self._new_bytes = [], 0
         self.refresh()
+        if keys[0].tobytes() not in self:  # pruned already: what was just computed is kept in memory
+            self._take_in(keys, counts, rows)
+
+    def _write(self, *arrays: Array) -> None:
+        for again in (True, True, False):
+            try:
+                shards.write(self.folder, *arrays)
+                return
+            except FileNotFoundError:  # another process pruned the collection just now
+                if not again:
+                    raise RunError(f"cache {self.folder}: something removes it while it is written") from None
+            except OSError as error:
+                full = error.errno in (errno.ENOSPC, None)  # NumPy reports a short write without a number
+                what = "the disk is full" if full else error.strerror
+                hint = "make room, or set BINDER_CACHE to another folder"
+                raise RunError(f"cache {self.folder}: {what}; {hint}") from None
 
     def count(self, key: bytes) -> int:
         """W, the number of windows under `key`."""
@@ -134,12 +145,12 @@ class Collection:
 
     def take(self, places: NDArray[np.int64]) -> Array:
         """(N, 2) of shard and row -> (N, ...) as one array in memory."""
-        shards = np.unique(places[:, 0])
-        if len(shards) == 1:
-            return self._shards[int(shards[0])][places[:, 1]]
-        template = self._shards[int(shards[0])]
+        used = np.unique(places[:, 0])
+        if len(used) == 1:
+            return self._shards[int(used[0])][places[:, 1]]
+        template = self._shards[int(used[0])]
         out = np.empty((len(places), *template.shape[1:]), template.dtype)
-        for shard in shards:
+        for shard in used:
             where = places[:, 0] == shard
             out[where] = self._shards[int(shard)][places[where, 1]]
         return out
@@ -150,37 +161,99 @@ class Collection:
         return np.array(self._shards[shard][start : start + count])
 
     def _open(self, shard: Path) -> None:
-        try:
-            keys = np.load(shard / "keys.npy")
-            counts = np.load(shard / "counts.npy")
-            rows = np.load(shard / "rows.npy", mmap_mode="r")
-        except (OSError, ValueError, EOFError):
-            return  # pruned or damaged meanwhile: computed again
         self._known.add(shard.name)
-        if (
-            len(keys) != len(counts)
-            or len(rows) != counts.sum()
-            or (self._shards and rows.shape[1:] != self._shards[0].shape[1:])
-        ):
+        sums = self._verified < VERIFY_BYTES
+        self._verified += shards.size(shard) if sums else 0
+        problem = shards.problem(shard, sums=sums)
+        if not shard.is_dir():  # pruned meanwhile
             return
+        if problem:
+            log.warning("%s: damaged, its items are computed again (`binder cache verify`): %s", shard, problem)
+            return
+        try:
+            keys, counts = np.load(shard / "keys.npy"), np.load(shard / "counts.npy")
+            rows = np.load(shard / "rows.npy", mmap_mode="r")
+        except OSError:  # pruned meanwhile
+            return
+        if not self._shards or rows.shape[1:] == self._shards[0].shape[1:]:
+            self._take_in(keys, counts, rows)
+
+    def _take_in(self, keys: Array, counts: Array, rows: Array) -> None:
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         for key, start, count in zip(keys, starts, counts, strict=True):
             self._places.setdefault(key.tobytes(), (len(self._shards), int(start), int(count)))
         self._shards.append(rows)
 
 
-def prune(keep: Sequence[Path] = ()) -> list[Path]:
-    """Delete the collections unused longest until the cache fits its cap; `keep` are in use. Returns the deleted."""
-    if not root().is_dir():
-        return []
-    folders = sorted((p for p in root().iterdir() if p.is_dir()), key=lambda p: p.stat().st_mtime)
-    sizes = {p: sum(f.stat().st_size for f in p.rglob("*") if f.is_file()) for p in folders}
+@dataclass(frozen=True)
+class Info:
+    """A collection as `binder cache info` lists it."""
+
+    name: str
+    items: int
+    shards: int
+    bytes: int
+    used: float  # seconds since 1970
+
+
+def collections() -> list[Info]:
+    """What is in the cache, the latest used first."""
+    found = []
+    for folder in shards.collections(root()):
+        with contextlib.suppress(OSError):  # removed meanwhile
+            own = shards.listed(folder)
+            items = sum(shards.count_items(shard) for shard in own)
+            found.append(Info(folder.name, items, len(own), shards.size(folder), folder.stat().st_mtime))
+    return sorted(found, key=lambda info: -info.used)
+
+
+@dataclass
+class Verified:
+    """What `verify` found."""
+
+    good: int = 0  # shards
+    unsummed: int = 0  # of them written before there were checksums: only their shapes were looked at
+    removed: list[tuple[Path, str]] = field(default_factory=list)  # damaged shards and why
+    stuck: list[tuple[Path, str]] = field(default_factory=list)  # damaged ones that another process has open
+    leftovers: int = 0  # half-written folders of killed processes, removed
+
+
+def verify() -> Verified:
+    """Read every shard, compare its checksums and remove the damaged ones: what they held is computed again."""
+    result = Verified()
+    for folder in shards.collections(root()):
+        for shard in shards.listed(folder):
+            problem = shards.problem(shard, sums=True)
+            if not shard.is_dir():  # removed meanwhile
+                continue
+            if problem:
+                (result.removed if shards.remove(shard) else result.stuck).append((shard, problem))
+            else:
+                result.good += 1
+                result.unsummed += not (shard / shards.SUMS).is_file()
+        result.leftovers += shards.clear(folder)
+        with contextlib.suppress(OSError):
+            folder.rmdir()  # where nothing is left in it
+    result.leftovers += shards.clear(root())
+    return result
+
+
+def prune(keep: Sequence[Path] = (), cap: float | None = None) -> list[Path]:
+    """Delete the collections unused longest until the cache fits its cap in bytes; `keep` are in use.
+
+    Returns the deleted.
+    """
+    cap = cap_bytes() if cap is None else cap
+    sizes: dict[Path, int] = {}
+    used: dict[Path, float] = {}
+    for folder in shards.collections(root()):
+        with contextlib.suppress(FileNotFoundError):  # another process prunes as well
+            sizes[folder], used[folder] = shards.size(folder), folder.stat().st_mtime
     total, gone = sum(sizes.values()), []
-    for folder in folders:
-        if total <= cap_bytes():
+    for folder in sorted(used, key=lambda f: used[f]):
+        if total <= cap:
             break
-        if folder not in keep:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder not in keep and shards.remove(folder):
             total -= sizes[folder]
             gone.append(folder)
     return gone

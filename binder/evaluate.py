@@ -83,7 +83,7 @@ def retrieval_rows(sides: Mapping[str, Side], trained: Callable[[str, str], bool
     """
     result = []
     for query, target in ((q, t) for q in sides for t in sides if q != t):
-        relevant = _matches(sides[query], sides[target])
+        relevant = matches(sides[query], sides[target])
         if relevant:
             used = sorted(relevant)
             table = metrics.retrieval(
@@ -93,7 +93,7 @@ def retrieval_rows(sides: Mapping[str, Side], trained: Callable[[str, str], bool
     return result
 
 
-def _matches(query: Side, target: Side) -> dict[int, NDArray[np.int64]]:
+def matches(query: Side, target: Side) -> dict[int, NDArray[np.int64]]:
     """Position of each query -> positions of its targets."""
     found: dict[int, set[int]] = {}
     for q, t in zip(query.of_row.tolist(), target.of_row.tolist(), strict=True):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import json
+import logging
 import os
 import pickle
 import subprocess
@@ -15,6 +17,7 @@ import pytest
 
 from binder import ConfigError, ItemError, RunError, cache
 from binder.cache import Collection, content_key
+from binder.cli import main as cli_main
 
 
 def key(i: int) -> bytes:
@@ -179,6 +182,155 @@ def test_using_a_collection_makes_it_the_last_to_be_pruned(cache_folder, monkeyp
     assert [p.name for p in cache.prune()] == ["second", "first"]
 
 
+def shard_of(name: str) -> Path:
+    (shard,) = (p for p in (cache.root() / name).iterdir() if not p.name.startswith("."))
+    return shard
+
+
+def flip(path: Path, at: int = -3) -> None:
+    """Change one bit, as a failing disk does: the file keeps its size and its shape."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("name", ["keys.npy", "counts.npy", "rows.npy"])
+def test_one_flipped_bit_is_noticed_on_opening_and_computed_again(name, caplog):
+    filled("c", 1, 2)
+    flip(shard_of("c") / name)
+    filled("c", 3)
+    collection = Collection("c")
+    assert key(1) not in collection
+    assert holds(collection, 3)
+    assert any("damaged" in m and f"{name} is not what was written" in m for m in caplog.messages)
+
+
+def test_shards_beyond_the_bound_are_opened_unread_and_left_to_verify(monkeypatch):
+    filled("c", 1, 2)
+    flip(shard_of("c") / "rows.npy")
+    monkeypatch.setattr(cache, "VERIFY_BYTES", 0)
+    assert key(1) in Collection("c")
+    assert len(cache.verify().removed) == 1
+
+
+def test_old_shards_without_checksums_stay_readable(caplog):
+    filled("c", 1, 2)
+    (shard_of("c") / "sums.json").unlink()
+    assert holds(Collection("c"), 1)
+    assert not caplog.messages
+    verified = cache.verify()
+    assert (verified.good, verified.unsummed, verified.removed) == (1, 1, [])
+
+
+@pytest.mark.parametrize("damage", ["flip", "gone", "short", "sums", "empty sums"])
+def test_verify_removes_what_is_damaged_and_nothing_else(damage):
+    filled("a", 1, 2)
+    filled("b", 1)
+    filled("b", 2)
+    shard = shard_of("a")
+    if damage == "flip":
+        flip(shard / "rows.npy")
+    elif damage == "gone":
+        (shard / "counts.npy").unlink()
+    elif damage == "short":
+        (shard / "rows.npy").write_bytes((shard / "rows.npy").read_bytes()[:-1])
+    else:
+        (shard / "sums.json").write_text("{}" if damage == "sums" else "")
+    verified = cache.verify()
+    assert [path for path, _ in verified.removed] == [shard]
+    assert "\n" not in verified.removed[0][1]
+    assert verified.good == 2
+    assert not shard.exists()
+    assert not (cache.root() / "a").exists()
+    assert holds(Collection("b"), 1) and holds(Collection("b"), 2)
+    assert cache.verify() == cache.Verified(good=2)
+
+
+def test_verify_clears_what_killed_processes_left_but_not_what_is_being_written(cache_folder):
+    filled("c", 1)
+    old, new = cache_folder / "c" / f".{'a' * 32}", cache_folder / "c" / f".{'b' * 32}"
+    for folder in (old, new, cache_folder / "mine" / "notes", cache_folder / ".mine"):
+        folder.mkdir(parents=True)
+    for folder in (old, cache_folder / "mine" / "notes", cache_folder / ".mine"):
+        os.utime(folder, (1000, 1000))
+    assert cache.verify().leftovers == 1
+    assert not old.exists()
+    assert new.exists() and (cache_folder / "mine" / "notes").exists() and (cache_folder / ".mine").exists()
+
+
+def test_the_cache_lists_its_collections_the_latest_used_first(cache_folder):
+    filled("old", 1, 2)
+    filled("new", 1)
+    filled("new", 2, 5, 6)
+    os.utime(cache_folder / "old", (1000, 1000))
+    new, old = cache.collections()
+    assert (new.name, new.items, new.shards) == ("new", 4, 2)
+    assert (old.name, old.items, old.shards, old.used) == ("old", 2, 1, 1000)
+    assert new.bytes == sum(f.stat().st_size for f in (cache_folder / "new").rglob("*") if f.is_file())
+
+
+def test_what_is_pruned_while_it_is_open_stays_readable_and_can_be_written_again(cache_folder):
+    collection = filled("c", 1, 2)
+    assert [p.name for p in cache.prune(cap=0)] == ["c"]
+    assert not list(cache_folder.iterdir())
+    assert holds(collection, 1)
+    collection.add(key(3), rows(3))
+    collection.flush()
+    assert holds(collection, 3) and holds(collection, 2)
+    assert holds(Collection("c"), 3)
+
+
+def test_a_collection_that_vanishes_while_it_is_written_is_written_once_more(monkeypatch, cache_folder):
+    collection, save = filled("c", 1), np.save
+
+    def pruned_meanwhile(path, array):
+        monkeypatch.setattr(np, "save", save)
+        cache.prune(cap=0)
+        save(path, array)
+
+    monkeypatch.setattr(np, "save", pruned_meanwhile)
+    collection.add(key(2), rows(2, 3))
+    collection.flush()
+    assert holds(Collection("c"), 2)
+    monkeypatch.setattr(np, "save", lambda path, array: cache.prune(cap=0) and save(path, array))
+    collection.add(key(5), rows(5, 3))
+    with pytest.raises(RunError, match="something removes it while it is written"):
+        collection.flush()
+
+
+WRITER = """
+import sys, numpy as np
+from binder.cache import Collection, content_key
+for i in range(150):
+    collection = Collection("c")
+    key, rows = content_key(f"item {i}"), np.full((1 + i % 3, 3), i, np.float32)
+    collection.add(key, rows)
+    collection.flush()
+    assert np.array_equal(collection.get(key), rows)
+"""
+PRUNER = """
+import sys, threading
+from binder import cache
+pruned, end = 0, threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), end.set())).start()
+while not end.is_set():
+    pruned += len(cache.prune(cap=0))
+    assert not cache.verify().removed
+    cache.collections()
+print(pruned)
+"""
+
+
+def test_one_process_prunes_and_verifies_while_another_writes_and_both_are_well():
+    pruner = subprocess.Popen([sys.executable, "-c", PRUNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    writer = subprocess.run([sys.executable, "-c", WRITER], capture_output=True, text=True, check=False)
+    pruned, _ = pruner.communicate()
+    assert writer.returncode == 0, writer.stderr
+    assert pruner.returncode == 0
+    assert int(pruned) > 3
+    assert "damaged" not in writer.stderr
+
+
 def test_a_cap_that_is_no_number_is_a_clear_error(monkeypatch):
     monkeypatch.setenv("BINDER_CACHE_GB", "lots")
     with pytest.raises(ConfigError, match="BINDER_CACHE_GB is 'lots'"):
@@ -226,3 +378,36 @@ def test_what_cannot_be_read_or_named_is_an_item_error(tmp_path):
         content_key(tmp_path)
     with pytest.raises(ItemError, match="cannot be named by its content"):
         content_key(lambda: None)
+
+
+@pytest.fixture
+def command(monkeypatch, capfd):
+    """`binder cache ARGS` in this process -> what it prints."""
+
+    def run(*arguments) -> str:
+        monkeypatch.setattr(sys, "argv", ["binder", "cache", *arguments])
+        cli_main.main()
+        logging.getLogger("binder").propagate = True
+        return capfd.readouterr().out
+
+    return run
+
+
+def test_the_command_line_shows_verifies_and_prunes(command, cache_folder):
+    filled("items-toy-a", 1, 2)
+    filled("vectors-text-b", 1)
+    os.utime(cache_folder / "items-toy-a", (time.time() - 7300,) * 2)
+    shown = command("info")
+    assert "items-toy-a" in shown and "2 h ago" in shown and "just now" in shown
+    assert "MiB of at most 20 GiB" in shown
+    info = json.loads(command("info", "--json"))
+    assert [c["name"] for c in info["collections"]] == ["vectors-text-b", "items-toy-a"]
+    assert info["bytes"] == sum(c["bytes"] for c in info["collections"])
+    flip(shard_of("items-toy-a") / "rows.npy")
+    found = json.loads(command("verify", "--json"))
+    assert (found["good"], len(found["removed"]), found["stuck"]) == (1, 1, [])
+    assert "1 shards are good; 0 damaged ones removed" in command("verify")
+    assert json.loads(command("prune", "--json"))["removed"] == []
+    assert "1 collections removed, 0.0 MiB left" in command("prune", "--gb", "0")
+    assert not list(cache_folder.iterdir())
+    assert "0.0 MiB" in command("info")

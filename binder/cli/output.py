@@ -76,26 +76,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = 
 
 
 def retrieval_table(
-    rows: Sequence[dict[str, Any]], *, untrained: Sequence[dict[str, Any]] = (), err: bool = False
+    rows: Sequence[dict[str, Any]], *, baselines: Sequence[dict[str, Any]] = (), err: bool = False
 ) -> None:
-    """The rows of `binder eval` for people; with `untrained`, the same cells before training beside them."""
-    before = {(row["query"], row["target"]): float(row["r1"]) for row in untrained}
-    columns = [
-        "query",
-        "target",
-        "",
-        "n",
-        "targets",
-        "R@1",
-        "R@5",
-        "R@10",
-        "median rank",
-        "mAP",
-        "chance R@1",
-        *(["untrained R@1"] if before else []),
-    ]
+    """The rows of `binder eval` for people, and beside them the R@1 of each of a card's baselines."""
+    before = [{(r["query"], r["target"]): float(r["r1"]) for r in baseline["retrieval"]} for baseline in baselines]
+    columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]
     table(
-        columns,
+        [*columns, *(f"{baseline['name']} R@1" for baseline in baselines)],
         [
             [
                 row["query"],
@@ -107,12 +94,14 @@ def retrieval_table(
                 f"{row['median_rank']:g}",
                 float(row["map"]),
                 float(row["chance_r1"]),
-                *([before.get((row["query"], row["target"]), "")] if before else []),
+                *(cells.get((row["query"], row["target"]), "") for cells in before),
             ]
             for row in rows
         ],
         err=err,
     )
+    for baseline in baselines:
+        click.echo(f"{baseline['name']}: {baseline['what']}", err=err)
 
 
 def skipped(problems: Sequence[tuple[str, str]], *, shown: int = 10) -> None:

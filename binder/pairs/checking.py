@@ -1,0 +1,249 @@
+"""Care for a manifest of pairs: what repeats, leaks, cannot be read or does not fit together, and what is left then.
+
+Shapes: N rows, F features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from binder import encode, evaluate, manifest
+from binder.api import Binder
+from binder.closed_form import pooled
+from binder.config import validate
+from binder.encode import Progress, silent
+from binder.encoder import Encoder
+from binder.errors import ConfigError, ItemError, ManifestError, nearest
+from binder.evaluate import Column, Side
+from binder.manifest import Row
+from binder.modality import Item
+from binder.pairs import contents
+from binder.pairs.agreement import FEWEST, agreement, cross_fit, wrong_share
+from binder.plugins import registry
+
+SAMPLE = 256  # items that `Modality.adapt` looks at
+NEAR = 0.995  # cosine from which two pictures count as nearly the same
+
+
+@dataclass
+class PairsReport:
+    """What `check_pairs` found. Rows are named as file:row; `rows[i]` is what position i stands for."""
+
+    modality: str  # the one that is to be aligned
+    rows: list[Row]
+    columns: dict[str, int]  # modality -> rows that have it
+    distinct: dict[str, int]  # modality -> different items
+    most_repeated: dict[str, list[tuple[str, int]]]  # modality -> the items in most rows, and in how many
+    repeated_rows: list[tuple[int, int]]  # positions of rows with all the content of an earlier one, and of that
+    copies: dict[str, list[list[str]]]  # modality -> files with the same content
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # row and reason
+    n_near: int = 0  # pairs of different pictures that are nearly the same to the anchor
+    near: list[tuple[str, str, float]] = field(default_factory=list)  # the nearest of them: rows and cosine
+    split: str | None = None  # the column that was looked at
+    leaks: list[tuple[str, int, int]] = field(default_factory=list)  # modality, held-out and training position
+    cut: list[str] = field(default_factory=list)  # texts that are longer than the anchor reads
+    unknown_words: list[str] = field(default_factory=list)  # to the anchor
+    judged_by: str = ""  # how agreement was found, or why it could not be
+    agreement: dict[int, float] = field(default_factory=dict)  # position -> how well its pair agrees, -1..1
+    wrong_share: float | None = None  # estimated share of wrong pairs, 0..1
+    dropped: dict[int, str] = field(default_factory=dict)  # position -> why it is not kept
+
+    @property
+    def kept(self) -> list[Row]:
+        """The rows of the cleaned manifest."""
+        return [row for i, row in enumerate(self.rows) if i not in self.dropped]
+
+
+def check_pairs(
+    pairs: str | Path | Iterable[Mapping[str, Any]],
+    *,
+    modality: str | None = None,
+    encoder: str | Path | None = None,
+    anchor: str | None = None,
+    split: str | None = None,
+    keep: float | Literal["auto"] | None = None,
+    near: float = NEAR,
+    device: str = "auto",
+    workers: int = 0,
+    progress: Progress = silent,
+) -> PairsReport:
+    """Check a manifest of pairs: duplicates, leaks, balance, unreadable items, and how well each pair agrees.
+
+    `modality` is the side to be aligned, by default the one that the anchor does not know. Its agreement with the
+    anchor's sides is judged by an aligned `encoder`, or without one by cross-fitting (see `binder.pairs.agreement`).
+    Rows that cannot be read, repeat others, or leak from training into what the column `split` (by default one of that
+    name) holds out are dropped from what is `kept`; with `keep` also the least agreeing of the others, so that this
+    share of them stays, or with "auto" as many as are estimated to be right. With workers > 0 a script needs the usual
+    `if __name__ == "__main__":`. Raises ConfigError for a bad `keep`, ManifestError for a bad manifest.
+    """
+    if not (keep in (None, "auto") or (isinstance(keep, int | float) and 0 < keep <= 1)):
+        raise ConfigError(f"keep: {keep!r}, expected a share above 0 and up to 1 such as 0.7, or auto")
+    rows = manifest.read(pairs, registry().modalities())
+    columns = {name: evaluate.column(rows, name) for name in registry().names() if any(name in r.items for r in rows)}
+    own = _own(rows, columns, modality)
+    space = Binder.of([encoder] if encoder else [], anchor=anchor, device=device, workers=workers)
+    report = _contents(rows, columns, own, split)
+    texts = [str(text) for text in columns["text"].items.values()] if "text" in columns else []
+    report.cut = [texts[i] for i in contents.cut_texts(texts, space.anchor)]
+    report.unknown_words = space.anchor.unknown_words(texts)
+    sides: dict[str, Side] = {}
+    for name, column in columns.items():
+        coder = _coder(name, own, column, space)
+        bad = column.bad
+        if coder is not None:
+            sides[name], bad = _side(name, column, coder, space, progress)
+        report.unreadable += [(where, str(error)) for where, error in bad]
+        if coder is not None and registry().get(name).frozen and not registry().get(name).inline:
+            _look_for_near(report, column, sides[name], near)
+    _judge(report, sides, own, space)
+    _drop(report, columns, sides, keep)
+    return report
+
+
+class Trunk(Encoder):
+    """What an encoder's trunk gives, as the direction of a vector; so it is read and kept as vectors are."""
+
+    def __init__(self, inner: Encoder) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def preprocess(self, item: Item) -> Tensor:
+        return self.inner.preprocess(item)
+
+    def features(self, batch: Tensor) -> Tensor:
+        """(B, ...) -> (B, F + 1): a constant beside the features, so that none of them is zero altogether."""
+        x_BF = pooled(self.inner.features(batch))
+        return torch.cat([x_BF, x_BF.new_ones(len(x_BF), 1)], 1)
+
+    def head(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _own(rows: Sequence[Row], columns: Mapping[str, Column], modality: str | None) -> str:
+    """The modality to be aligned. Raises ManifestError where it is not clear or not there."""
+    source = rows[0].source
+    if modality is not None:
+        registry().get(modality)
+        manifest.require(rows, source, modality)
+        return modality
+    if not columns:
+        manifest.require(rows, source, "image")
+    others = [name for name in columns if not registry().get(name).frozen]
+    if len(others) > 1:
+        raise ManifestError(f"{source}: columns {' and '.join(others)}: say with --modality which is to be aligned")
+    return others[0] if others else next(iter(columns))
+
+
+def _contents(rows: list[Row], columns: Mapping[str, Column], own: str, split: str | None) -> PairsReport:
+    """What the contents of the rows say."""
+    files = {name: column for name, column in columns.items() if not registry().get(name).inline}
+    split = split or ("split" if any("split" in row.meta for row in rows) else None)
+    if split is not None and not any(split in row.meta for row in rows):
+        raise ManifestError(f"{rows[0].source}: no column {split!r}{nearest(split, rows[0].meta)}")
+    return PairsReport(
+        modality=own,
+        rows=rows,
+        columns={name: sum(name in row.items for row in rows) for name in columns},
+        distinct={name: len(column.items) for name, column in columns.items()},
+        most_repeated={name: contents.most_repeated(column) for name, column in columns.items()},
+        repeated_rows=contents.repeated_rows(rows, columns),
+        copies={name: found for name, column in files.items() if (found := contents.copies(rows, name, column))},
+        split=split,
+        leaks=contents.leaks(rows, files, split) if split else [],
+    )
+
+
+def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None:
+    """What turns the items of a modality into vectors; None where that is not looked at."""
+    if name in space.encoders or name != own:
+        return space.encoders.get(name)
+    kind = registry().get(name)
+    config = validate(kind.config, {}, name)
+    if kind.adapt is not None and column.items:
+        items = list(column.items.values())
+        config = kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
+    torch.manual_seed(0)
+    return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
+
+
+def _side(
+    name: str, column: Column, coder: Encoder, space: Binder, progress: Progress
+) -> tuple[Side, list[tuple[str, ItemError]]]:
+    """A column encoded, and the rows of what cannot be read; the anchor's vectors are those that `align` caches."""
+    cached = f"vectors-{name}-{space.space}" if registry().get(name).frozen else None
+
+    def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
+        return encode.encode(
+            coder, items, keys=keys, cache=cached, workers=space.workers, stage=f"reading {name}", progress=progress
+        )
+
+    return evaluate.side(column, embed)
+
+
+def _look_for_near(report: PairsReport, column: Column, side: Side, threshold: float) -> None:
+    where = {int(u): row.where for u, row in zip(side.of_row[::-1], report.rows[::-1], strict=True)}  # its first row
+    count, found = contents.near(side.vectors, threshold)
+    report.n_near += count
+    report.near += [(where[i], where[j], cosine) for i, j, cosine in found]
+
+
+def _judge(report: PairsReport, sides: Mapping[str, Side], own: str, space: Binder) -> None:
+    """How well each pair of the modality and the anchor's sides agrees: the mean over those it has."""
+    targets = [name for name in sides if name != own and registry().get(name).frozen]
+    if own in space.cards:
+        report.judged_by = "the aligned encoder"
+    elif own in space.encoders:
+        report.judged_by = "the anchor"
+    else:
+        report.judged_by = "cross-fitting from the untrained trunk's features"
+    found: dict[int, list[float]] = {}
+    wrong: list[tuple[int, float]] = []
+    for name in targets:
+        own_N, target_N = sides[own].of_row, sides[name].of_row
+        rows = np.flatnonzero((own_N >= 0) & (target_N >= 0))
+        if len(rows) < FEWEST or len(np.unique(target_N[rows])) < 2:
+            continue
+        a, b = sides[own].vectors[own_N[rows]], sides[name].vectors[target_N[rows]]
+        if own not in space.encoders:
+            a = cross_fit(a, b, own_N[rows].tolist())
+        for row, score in zip(rows.tolist(), agreement(a, b).tolist(), strict=True):
+            found.setdefault(row, []).append(score)
+        wrong.append((len(rows), wrong_share(a, b)))
+    if not wrong:
+        report.judged_by = f"not judged: at least {FEWEST} pairs with different targets are needed"
+        return
+    report.agreement = {row: float(np.mean(scores)) for row, scores in found.items()}
+    report.wrong_share = sum(n * share for n, share in wrong) / sum(n for n, _ in wrong)
+
+
+def _drop(
+    report: PairsReport, columns: Mapping[str, Column], sides: Mapping[str, Side], keep: float | str | None
+) -> None:
+    """Say which rows are not kept, and why: the first reason of each."""
+    for i, row in enumerate(report.rows):
+        bad = [
+            name
+            for name in row.items
+            if (columns[name].keys[i] is None if name not in sides else sides[name].of_row[i] < 0)
+        ]
+        if bad:
+            report.dropped[i] = f"{bad[0]} cannot be read"
+    for i, first in report.repeated_rows:
+        report.dropped.setdefault(i, f"repeats {report.rows[first].where}")
+    for name, i, first in report.leaks:
+        report.dropped.setdefault(i, f"its {name} is also in training: {report.rows[first].where}")
+    if keep is None:
+        return
+    if report.wrong_share is None:
+        raise ManifestError(f"{report.rows[0].source}: {report.judged_by}, so nothing can be kept by agreement")
+    share = 1 - report.wrong_share if keep == "auto" else float(keep)
+    judged = sorted((i for i in report.agreement if i not in report.dropped), key=lambda i: report.agreement[i])
+    for i in judged[: len(judged) - round(share * len(judged))]:
+        report.dropped[i] = f"agrees least: {report.agreement[i]:.2f}"

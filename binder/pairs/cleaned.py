@@ -1,0 +1,62 @@
+"""A manifest of some of the rows of another: the same columns, paths that are right from the new place."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from binder.checkpoint import write, write_text
+from binder.errors import ManifestError
+from binder.manifest import DELIMITERS, SUFFIXES, Row
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write rows as CSV, TSV, JSONL or Parquet, by the suffix of `path`, beside and renamed.
+
+    Raises ManifestError for another suffix, or for an item that only lies in memory; RunError for a full disk.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ManifestError(f"{path}: a manifest ends in one of {', '.join(sorted(SUFFIXES))}")
+    cells = [{**_items(row, path), **row.meta} for row in rows]
+    if suffix in DELIMITERS:
+        buffer = io.StringIO(newline="")
+        writer = csv.DictWriter(
+            buffer, list(dict.fromkeys(k for row in cells for k in row)), restval="", delimiter=DELIMITERS[suffix]
+        )
+        writer.writeheader()
+        writer.writerows(cells)
+        write(path, lambda p: p.write_text(buffer.getvalue(), encoding="utf-8", newline=""))
+    elif suffix == ".jsonl":
+        write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in cells))
+    else:
+        import pyarrow
+        import pyarrow.parquet
+
+        write(path, lambda p: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(cells), p))
+
+
+def _items(row: Row, manifest: Path) -> dict[str, Any]:
+    """The row's items as they stand in a manifest at that place."""
+    found = {}
+    for name, item in row.items.items():
+        if isinstance(item, Path):
+            found[name] = _from(manifest.parent, item)
+        elif isinstance(item, str):
+            found[name] = item
+        else:
+            raise ManifestError(f"{row.where}: an item in memory cannot be named in a file ({type(item).__name__})")
+    return found
+
+
+def _from(folder: Path, item: Path) -> str:
+    """The path of an item as seen from a folder; from another drive (Windows) it is absolute."""
+    try:
+        return Path(os.path.relpath(item.resolve(), folder.resolve())).as_posix()
+    except ValueError:
+        return item.resolve().as_posix()
