@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import logging
 import os
+import time
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +19,7 @@ import pluggy
 
 from binder import hookspecs
 from binder.errors import PluginError, nearest
+from binder.guard import guarded
 from binder.modality import Modality
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+CORE = "modality-binder"  # the distribution of this package
 BUILTIN = "binder"  # the core's own plugin: image and text
 
 
@@ -35,6 +39,18 @@ class Plugin:
     version: str
     modalities: list[Modality] = field(default_factory=list)
     error: str | None = None  # why it is unusable, in one line
+    import_s: float = 0.0  # seconds that its import took; every command waits for it
+    folder: Path | None = None  # of its source, where it is a package
+
+    def source(self) -> str:
+        """A name for its code by its content, and for the core's version: what it makes of an item may depend on both.
+
+        While a plugin is being written its version stays, and what is cached must not.
+        """
+        digest = hashlib.blake2b(_version(CORE).encode(), digest_size=8)
+        for path in sorted(self.folder.rglob("*.py")) if self.folder else []:
+            digest.update(path.relative_to(self.folder or path).as_posix().encode() + path.read_bytes())
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -55,12 +71,10 @@ class Registry:
         self.plugins: list[Plugin] = []
         import binder.builtin
 
-        self._add(BUILTIN, _version("modality-binder"), binder.builtin)
+        self._add(BUILTIN, _version(CORE), binder.builtin)
         for entry_point in sorted(entry_points, key=lambda e: (e.name, e.value)):
-            if only is not None and entry_point.name not in only:
-                continue
-            dist = entry_point.dist
-            self._load(entry_point, dist.version if dist else "?")
+            if only is None or entry_point.name in only:
+                self._load(entry_point)
         if only is not None:
             for name in sorted(only - {plugin.name for plugin in self.plugins}):
                 self.plugins.append(Plugin(name, "?", error="named in BINDER_PLUGINS but not installed"))
@@ -102,7 +116,14 @@ class Registry:
     def _owners(self, name: str) -> list[Plugin]:
         return [p for p in self.plugins if any(m.name == name for m in p.modalities)]
 
-    def _load(self, entry_point: importlib.metadata.EntryPoint, version: str) -> None:
+    def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        version = dist.version if dist else "?"
+        unmet = _unmet(dist)
+        if unmet:
+            self.plugins.append(Plugin(entry_point.name, version, error=unmet))
+            return
+        began = time.perf_counter()
         try:
             module = entry_point.load()
         except BaseException as error:  # a plugin may even call sys.exit() on import
@@ -110,15 +131,16 @@ class Registry:
                 raise
             self.plugins.append(Plugin(entry_point.name, version, error=f"import failed: {_one_line(error)}"))
             return
-        self._add(entry_point.name, version, module)
+        self._add(entry_point.name, version, module, time.perf_counter() - began)
 
-    def _add(self, name: str, version: str, module: ModuleType | Any) -> None:
-        plugin = Plugin(name, version)
+    def _add(self, name: str, version: str, module: ModuleType | Any, import_s: float = 0.0) -> None:
+        plugin = Plugin(name, version, import_s=import_s, folder=_folder(module))
         self.plugins.append(plugin)
         try:
             self._manager.register(module, name=f"{name}#{len(self.plugins)}")
             self._manager.check_pending()
-            plugin.modalities = _modalities_of(module)
+            found = _modalities_of(module)
+            plugin.modalities = found if name == BUILTIN else [guarded(m, f"{name} {version}") for m in found]
         except (Exception, SystemExit) as error:
             plugin.error = _one_line(error)
             if self._manager.is_registered(module):
@@ -133,7 +155,8 @@ class Registry:
             return f"modality {name!r} is not installed; install it with: binder plugins install {name}"
         names = self.names()
         hint = nearest(name, [*names, *known]) or f"; installed: {', '.join(names)}"
-        return f"unknown modality {name!r}{hint}"
+        others = "; ".join(f"{p.name} {p.version} is broken: {p.error}" for p in self.plugins if p.error)
+        return f"unknown modality {name!r}{hint}" + (f"; a plugin that may provide it: {others}" if others else "")
 
 
 @cache
@@ -164,6 +187,31 @@ def _modalities_of(module: Any) -> list[Modality]:
     if repeated:
         raise ValueError(f"binder_register_modalities returns {min(repeated)!r} twice")
     return modalities
+
+
+def _folder(module: ModuleType | Any) -> Path | None:
+    """Where a package lies; None for a plugin that is one module or no module at all."""
+    file = getattr(module, "__file__", None)
+    return Path(file).parent if file and hasattr(module, "__path__") else None
+
+
+def _unmet(dist: importlib.metadata.Distribution | None) -> str | None:
+    """Why a plugin cannot be used with this version of the core, where its package says so."""
+    wanted = [line for line in (dist.requires or [] if dist else []) if line.replace("_", "-").startswith(CORE)]
+    if not wanted:
+        return None
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    installed = _version(CORE)
+    for line in wanted:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(installed, prereleases=True):
+            return f"needs {CORE} {requirement.specifier}, this is {installed}; update one of the two"
+    return None
 
 
 def _version(distribution: str) -> str:

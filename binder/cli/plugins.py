@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from binder.cli import options, output
-from binder.errors import PluginError, nearest
+from binder.errors import PluginError
 from binder.plugins import Plugin, known_plugins, registry
+
+if TYPE_CHECKING:
+    from binder.kit.check import Report
+
+SLOW_IMPORT_S = 1.0  # seconds from which `list` remarks on a plugin's import
 
 
 @click.group("plugins")
 def plugins_command() -> None:
-    """List, install and uninstall modality plugins."""
+    """List, install and uninstall modality plugins; write one, check one."""
 
 
 @plugins_command.command("list")
 @options.as_json
 def list_plugins(as_json: bool) -> None:
-    """Installed plugins: version, modalities, suffixes, and the error of those that do not work."""
+    """Plugins: version, modalities, suffixes, state, and the error of those that do not work."""
     if as_json:
         output.json_line([_as_dict(plugin) for plugin in registry().plugins])
         return
@@ -33,6 +36,10 @@ def list_plugins(as_json: bool) -> None:
         click.echo(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
         if plugin.error:
             click.echo(f"  broken: {plugin.error}")
+        elif plugin.import_s > SLOW_IMPORT_S:
+            click.echo(f"  slow: its import took {plugin.import_s:.1f} s, and every command waits for it")
+        for name in sorted({m.name for m in plugin.modalities} - set(registry().names())):
+            click.echo(f"  {name}: provided by another plugin too; uninstall one, or choose with BINDER_PLUGINS")
     missing = [f"{n} ({k.summary})" for n, k in known_plugins().items() if n not in registry().names()]
     if missing:
         click.echo(f"not installed: {'; '.join(missing)}")
@@ -47,8 +54,10 @@ def install(what: str, editable: bool, anywhere: bool) -> None:
 
     A short name is never looked up on a package index by itself.
     """
-    target = _target(what)
-    _run([*_installer(anywhere), "install", *(["--editable"] if editable else []), target])
+    from binder.kit import installing
+
+    pip = installing.installer(anywhere)
+    _run(installing.command(pip, "install", [*(["--editable"] if editable else []), installing.target(what)]))
     click.echo("installed; `binder plugins list` shows it", err=True)
 
 
@@ -56,11 +65,111 @@ def install(what: str, editable: bool, anywhere: bool) -> None:
 @click.argument("name")
 @click.option("--anywhere", is_flag=True, help="Uninstall outside a virtual environment too.")
 def uninstall(name: str, anywhere: bool) -> None:
-    """Uninstall a plugin by its short name or its distribution's name."""
-    known = known_plugins().get(name)
-    installer = _installer(anywhere)
-    yes = ["--yes"] if installer[-1] == "pip" and installer[0] == sys.executable else []
-    _run([*installer, "uninstall", *yes, known.distribution if known else name])
+    """Uninstall a plugin by its name in `binder plugins list`, its short name or its distribution's name."""
+    from binder.kit import installing
+
+    pip = installing.installer(anywhere)
+    _run(installing.command(pip, "uninstall", installing.distributions(name)))
+
+
+@plugins_command.command("new")
+@click.argument("name")
+@click.option("--kind", help="series, waveform, picture, points or custom.")
+@click.option("--suffixes", help="Suffixes of its files, such as .csv,.tsv.")
+@click.option("--package", help="What pip installs it as.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Where to write it; must not exist.")
+def new(name: str, kind: str | None, suffixes: str | None, package: str | None, folder: Path | None) -> None:
+    """Write a plugin for a new modality NAME: a package that can be installed, passes its tests and aligns at once.
+
+    What is not given is asked for, at most three questions; where no terminal can be asked, the defaults are taken.
+    """
+    from binder.kit.kinds import KINDS
+    from binder.kit.new import Plan, suffixes_of, write_plugin
+
+    if kind is None and _at_terminal():
+        click.echo("\n".join(f"  {key:9} {value.asks}" for key, value in KINDS.items()))
+    kind = kind or _ask("kind of input", "series")
+    usual = Plan(name, kind, (), package or f"binder-{name.replace('_', '-')}")
+    chosen = suffixes_of(suffixes if suffixes is not None else _ask("file suffixes", ",".join(KINDS[kind].suffixes)))
+    plan = Plan(name, kind, chosen, package or _ask("package", usual.package))
+    files = write_plugin(plan, folder or Path(plan.package), registry().names())
+    folder = folder or Path(plan.package)
+    click.echo(f"wrote {folder}: {len(files)} files. Next:")
+    for line in (
+        f"binder plugins install -e {_here(folder)}",
+        f"binder plugins check {_here(folder)}",
+        f"binder align {name} {folder / 'sample' / 'pairs.csv'} --out runs/{name} --set train.steps=200",
+    ):
+        click.echo(f"  {line}")
+
+
+@plugins_command.command("check")
+@click.argument("what", metavar="NAME|PATH")
+@options.as_json
+def check(what: str, as_json: bool) -> None:
+    """Run a plugin's tests, the contract of every encoder among them, and show how large and how fast it is.
+
+    Exit status 1 where something is wrong.
+    """
+    from binder.kit.check import check as run_check
+
+    click.echo(f"checking {what} ...", err=True)
+    report = run_check(what)
+    if as_json:
+        output.json_line(report.as_dict())
+    else:
+        _show(report)
+    if not report.passed:
+        sys.exit(1)
+
+
+def _run(command: list[str]) -> None:
+    done = subprocess.run(command, check=False)
+    if done.returncode:
+        raise PluginError(f"{' '.join(command[:4])} ... failed with status {done.returncode}")
+
+
+def _ask(what: str, default: str) -> str:
+    """The answer, or the default where nobody can be asked."""
+    return str(click.prompt(what, default=default, err=True)) if _at_terminal() else default
+
+
+def _at_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _here(folder: Path) -> str:
+    """A folder so that it is not taken for a name."""
+    return str(folder) if folder.is_absolute() else f"./{folder.as_posix()}"
+
+
+def _show(report: Report) -> None:
+    from binder.kit.check import sentence
+
+    click.echo(f"{report.plugin} in {report.folder}\n")
+    for name, facts in report.imports.items():
+        if "error" not in facts:
+            brings = ", ".join(facts["imports"]) or "nothing"
+            click.echo(f"entry point {name}: {facts['module']}, imported in {facts['seconds']:.2f} s, brings {brings}")
+    for modality, facts in report.facts.items():
+        if "error" in facts:
+            continue
+        click.echo(
+            f"\n{modality}: {facts['parameters']:,} parameters of its own, {facts['trained_parameters']:,} of them "
+            f"trained{'; the trunk is frozen' if facts['frozen_trunk'] else ''}\n"
+            f"  a window is {' x '.join(map(str, facts['window_shape']))}, {facts['window_kib']:g} KiB in the cache\n"
+            f"  reading an item {facts['read_ms']:g} ms; windows a second: {facts['windows_per_second']:,} embedded, "
+            f"{facts['trained_windows_per_second']:,} trained (CPU, {facts['threads']} threads)"
+        )
+    if report.tests:
+        click.echo()
+    for test in report.tests:
+        mark = {"passed": "ok     ", "skipped": "skipped"}.get(test["outcome"], "FAILED ")
+        click.echo(f"  {mark} {sentence(test['test'])}")
+    passed = sum(test["outcome"] == "passed" for test in report.tests)
+    click.echo(f"\n{passed} of {len(report.tests)} tests passed; {len(report.problems)} problems")
+    for problem in report.problems:
+        click.echo(f"  {problem}")
 
 
 def _as_dict(plugin: Plugin) -> dict[str, Any]:
@@ -69,47 +178,11 @@ def _as_dict(plugin: Plugin) -> dict[str, Any]:
         "version": plugin.version,
         "modalities": [m.name for m in plugin.modalities],
         "suffixes": _suffixes(plugin),
+        "state": "broken" if plugin.error else "works",
         "error": plugin.error,
+        "import_s": round(plugin.import_s, 3),
     }
 
 
 def _suffixes(plugin: Plugin) -> list[str]:
     return sorted({suffix for modality in plugin.modalities for suffix in modality.suffixes})
-
-
-def _target(what: str) -> str:
-    """What pip is given. Raises PluginError for a name that the project's list does not know."""
-    known = known_plugins()
-    if what in known:
-        folder = Path(__file__).resolve().parents[2] / known[what].folder
-        if (folder / "pyproject.toml").is_file():
-            return str(folder)
-        raise PluginError(
-            f"{known[what].distribution} is not published on an index yet; "
-            f"from a checkout of the project: binder plugins install ./{known[what].folder}"
-        )
-    if "://" in what:
-        return what
-    if Path(what).exists():
-        return str(Path(what).resolve())
-    raise PluginError(
-        f"unknown plugin {what!r}{nearest(what, known)}; known: {', '.join(known)}; otherwise give a folder or a URL"
-    )
-
-
-def _installer(anywhere: bool) -> list[str]:
-    if sys.prefix == sys.base_prefix and not anywhere:
-        raise PluginError(
-            "this Python is not a virtual environment; make one (python -m venv .venv), or add --anywhere"
-        )
-    if importlib.util.find_spec("pip"):
-        return [sys.executable, "-m", "pip"]
-    if shutil.which("uv"):
-        return ["uv", "--quiet", "pip"]
-    raise PluginError("neither pip nor uv is available to this Python")
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        raise PluginError(f"{' '.join(command[:4])} ... failed with status {done.returncode}")

@@ -1,0 +1,36 @@
+"""The picture encoder of a plugin that is one drawing function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL.Image import Image
+from torch import Tensor
+
+from binder.anchor import Anchor
+from binder.modality import Item, PictureConfig
+from binder.tower import PictureEncoder
+
+
+class DrawnEncoder(PictureEncoder):
+    """Draws an item with the plugin's function, and with another one, where there is one, for training."""
+
+    def __init__(
+        self,
+        config: PictureConfig,
+        anchor: Anchor,
+        draw: Callable[[Item], Image],
+        vary: Callable[[Item, np.random.Generator], Image] | None,
+    ) -> None:
+        super().__init__(config, anchor)
+        self.draw, self.vary = draw, vary
+
+    def picture(self, item: Item) -> Image:
+        return self.draw(item)
+
+    def variant(self, item: Item, rng: np.random.Generator) -> Image:
+        return self.vary(item, rng) if self.vary else self.draw(item)
+
+    def views(self, item: Item, rng: np.random.Generator) -> Tensor:
+        return super().views(item, rng) if self.vary else self.preprocess(item)

@@ -1,0 +1,170 @@
+"""The base of points: what is read, how it is evened out and altered, the encoder's contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import binder_three
+import numpy as np
+import pytest
+import torch
+from binder_three import DOTS, DotsConfig, read_dots
+
+from binder import ConfigError, ItemError, Points
+from binder.bases.point_encoder import PointEncoder, turns
+from binder.bases.points import read_points, spread
+from binder.config import validate
+from binder.testing import EncoderContract
+
+SMALL = {"points": 128, "groups": 16, "neighbours": 8, "width": 32, "layers": 1, "heads": 2}
+
+
+def ball(count=500, seed=0, stretch=(1.0, 1.0, 1.0)):
+    """(P, 3) on a sphere, or an ellipsoid."""
+    xyz = np.random.default_rng(seed).normal(size=(count, 3))
+    return xyz / np.linalg.norm(xyz, axis=1, keepdims=True) * stretch
+
+
+@pytest.fixture(autouse=True)
+def _toys_are_found_by_other_processes(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(binder_three.__file__).parent))
+
+
+class TestContract(EncoderContract):
+    modality = DOTS
+    config = SMALL
+
+    def items(self, tmp_path):
+        np.savetxt(tmp_path / "a.xyz", ball())
+        return [tmp_path / "a.xyz", Points(ball(60) * 900), Points(ball(9000, stretch=(1, 1, 3)))]
+
+    def broken(self, tmp_path):
+        return [None, tmp_path, Points(ball(3)), Points(np.ones((50, 3))), Points(ball() * np.inf)]
+
+
+class TestContractWithNormalsAndColours(TestContract):
+    config = {**SMALL, "normals": True, "colours": True, "turn": "all"}  # noqa: RUF012
+
+    def items(self, tmp_path):
+        np.savetxt(tmp_path / "a.xyz", np.concatenate([ball(), ball(), np.abs(ball())], axis=1))
+        return [tmp_path / "a.xyz", Points(ball(90), ball(90), np.full((90, 3), 200))]
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (Points(ball()[:, :2]), "expected points of shape (P, 3), got (500, 2)"),
+        (Points(ball(3)), "3 points, at least 4 are needed"),
+        (Points(np.ones((50, 3))), "all points are in one place"),
+        (Points(np.where(ball() == ball()[7], np.nan, ball())), "point 8 is not finite"),
+        (Points(ball()), "has no normals; set encoder.normals = false"),
+        (Points(ball(), ball(9), ball()), "500 points but 9 normals"),
+        (Points(ball(), ball()), "has no colours; set encoder.colours = false"),
+        (Points(ball(), ball(), ball() * 300), "expected 0 to 1, or whole numbers 0 to 255"),
+        (Points(ball(), ball(), np.full((500, 3), 1.5)), "colours from 1.5 to 1.5: expected 0 to 1"),
+        (Points(np.array([["a"] * 3] * 9)), "expected points of shape (P, 3)"),
+    ],
+)
+def test_what_cannot_be_used_says_why_in_one_line(item, message):
+    with pytest.raises(ItemError) as caught:
+        read_points(read_dots, item, DotsConfig(normals=len(item.xyz) == 500, colours=len(item.xyz) == 500))
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_neither_size_nor_place_nor_order_counts():
+    config = DotsConfig(points=256)
+    xyz = ball(3000, stretch=(1, 1, 2))
+    wanted = read_points(read_dots, Points(xyz), config)
+    assert wanted.shape == (256, 3)
+    assert 0.95 < np.linalg.norm(wanted, axis=1).max() <= 1
+    other = read_points(read_dots, Points(np.random.default_rng(1).permutation(xyz) * 512 + 2048), config)
+    np.testing.assert_allclose(np.sort(wanted, axis=0), np.sort(other, axis=0), atol=1e-6)
+
+
+def test_points_are_spread_evenly_whatever_the_scan_looked_at_most():
+    dense, rest = ball(5000), ball(500, seed=1)
+    uneven = np.concatenate([dense[dense[:, 0] > 0.9], rest])
+    chosen = spread(uneven, 64)
+    share = (chosen[:, 0] > 0.9).mean()
+    assert (uneven[:, 0] > 0.9).mean() > 0.3
+    assert share < 0.12, "a cap of a twentieth of the sphere"
+
+
+def test_the_first_points_are_a_coarse_picture_and_the_naive_way_gives_the_same():
+    xyz = ball(150)
+    order = spread(xyz, 40)
+    chosen = [int(np.square(xyz - xyz.mean(0)).sum(1).argmax())]
+    while len(chosen) < 40:
+        distance = np.linalg.norm(xyz[:, None] - xyz[chosen], axis=2).min(1)
+        chosen.append(int(distance.argmax()))
+    np.testing.assert_array_equal(order, xyz[chosen])
+
+
+def test_few_points_are_repeated():
+    made = spread(ball(10), 64)
+    assert len(np.unique(made, axis=0)) == 10
+
+
+def test_normals_are_made_unit_and_whole_colours_a_share():
+    config = DotsConfig(points=64, groups=8, neighbours=8, normals=True, colours=True)
+    for colours in (np.full((100, 3), 51), np.full((100, 3), 0.2)):
+        made = read_points(read_dots, Points(ball(100), ball(100) * 7, colours), config)
+        np.testing.assert_allclose(np.linalg.norm(made[:, 3:6], axis=1), 1, atol=1e-6)
+        np.testing.assert_allclose(made[:, 6:], 0.2, atol=1e-6)
+
+
+@pytest.mark.parametrize("about", ["x", "y", "z", "all", "none"])
+def test_turns_are_rotations_about_their_axis(about):
+    made = turns(200, about, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(made @ made.mT, torch.eye(3).expand(200, 3, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(torch.linalg.det(made), torch.ones(200), atol=1e-4, rtol=0)
+    if about in "xyz":
+        axis = torch.eye(3)["xyz".index(about)]
+        torch.testing.assert_close(made @ axis, axis.expand(200, 3))
+    spread_of_turns = made.std(0).amax()
+    assert spread_of_turns == 0 if about == "none" else spread_of_turns > 0.4
+    if about == "all":
+        assert made.mean(0).abs().max() < 0.15, "no direction is preferred"
+
+
+def test_augmented_points_stay_in_the_sphere_turn_with_their_normals_and_thin_out():
+    torch.manual_seed(0)
+    model = PointEncoder(DotsConfig(**{**SMALL, "normals": True, "colours": True}), 8, read_dots)
+    xyz = ball(400)
+    batch = model.preprocess(Points(xyz, xyz, np.abs(xyz))).repeat(32, 1, 1)
+    made = model.augment(batch, torch.Generator().manual_seed(0))
+    assert made.shape == batch.shape
+    assert made[:, :, :3].norm(dim=2).max() <= 1 + 1e-5
+    outward = torch.cosine_similarity(made[:, :, :3], made[:, :, 3:6], dim=2)
+    assert outward.min() > 0.8, "on a sphere a normal is the place itself"
+    assert (made[:, :, 6:] >= 0).all()
+    assert (made[:, :, 6:] <= 1).all()
+    left = torch.tensor([len(torch.unique(x, dim=0)) for x in made]) / batch.shape[1]
+    assert left.min() < 0.7 < left.max()
+    still = PointEncoder(DotsConfig(**{**SMALL, "strength": 0.0}), 8, read_dots)
+    assert torch.equal(still.augment(batch[:, :, :3], torch.Generator()), batch[:, :, :3])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"points": 64, "groups": 128}, "points: expected at least groups (128)"),
+        ({"width": 33}, "width: expected a multiple of heads (4), got 33"),
+        ({"turn": "up"}, "turn"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(values, message):
+    with pytest.raises(ConfigError) as caught:
+        validate(DotsConfig, values, "dots")
+    assert message in str(caught.value)
+
+
+def test_the_preview_shows_the_shape_upright():
+    def ink(stretch):
+        picture = np.asarray(DOTS.preview(Points(ball(2000, stretch=stretch))).convert("L"))
+        rows, columns = np.nonzero(picture < 250)
+        return np.ptp(rows) / np.ptp(columns)
+
+    assert ink((0.3, 0.3, 1)) > 1.5
+    assert ink((1, 1, 0.2)) < 0.8
