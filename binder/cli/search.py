@@ -29,6 +29,11 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
     show_default=True,
     help="By vector, by the words written beside the items, or by both.",
 )
+@click.option(
+    "--rank-by",
+    type=click.Choice(["score", "probability"]),
+    help="The order of several modalities' hits: by cosine, or by what it means; the latter where INDEX is calibrated.",
+)
 @click.option("--exact", is_flag=True, help="Compare all vectors one by one.")
 @click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
 @click.option("--collapse", type=click.FloatRange(0, 1), metavar="COSINE", help="One hit of those nearer than this.")
@@ -50,7 +55,7 @@ def search_command(
         if not registry().get(modality).inline and not Path(item).exists():
             raise click.UsageError(f"{item}: no such file ({modality}); a text is text:{item}")
     there = Index.open(index, load=lambda record: load_space(record, device=device))
-    how = hits.search_options(given)
+    how = hits.search_options(given) | {"rank_by": given["rank_by"]}
     if mode != "vector":
         if first[1] != "text":
             raise click.UsageError(f"--mode {mode} looks up words; QUERY must be a text")

@@ -55,9 +55,10 @@ def hits_of(modality: str, rows: pa.Table) -> list[Hit]:
     return found
 
 
-def merged(lists: Iterable[Sequence[Hit]], k: int) -> list[Hit]:
-    """The k best of several lists by score; equal ones in a fixed order."""
-    return heapq.nsmallest(k, (hit for hits in lists for hit in hits), key=order)
+def merged(lists: Iterable[Sequence[Hit]], k: int, *, by_probability: bool = False) -> list[Hit]:
+    """The k best of several lists by score, or by probability; equal ones in a fixed order."""
+    key = order_by_probability if by_probability else order
+    return heapq.nsmallest(k, (hit for hits in lists for hit in hits), key=key)
 
 
 def fused(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
@@ -112,3 +113,7 @@ def without_vector(hit: Hit) -> Hit:
 
 def order(hit: Hit) -> tuple[float, str, str, float]:
     return -hit.score, hit.modality, hit.item, hit.start_s or 0.0
+
+
+def order_by_probability(hit: Hit) -> tuple[float, float, str, str, float]:
+    return -(hit.probability or 0.0), *order(hit)

@@ -5,6 +5,7 @@ Importing it, opening one and searching by vector need no torch; encoders are lo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,8 +18,10 @@ import pyarrow as pa
 from binder.embeddings import Embeddings
 from binder.errors import ConfigError, SpaceError, StoreError, nearest
 from binder.index import add as adding
+from binder.index import calibration as calibrating
 from binder.index import given, inspection, rows, transfer
 from binder.index.add import Added
+from binder.index.calibration import Calibration
 from binder.index.hits import Hit, without_vector
 from binder.index.record import Record, load_space
 from binder.index.searching import Query, run, side_by_side
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from binder.encode import Progress
 
 Mode = Literal["vector", "text", "hybrid"]
+RankBy = Literal["score", "probability"]
 Location = str | os.PathLike[str]
 
 
@@ -59,6 +63,7 @@ class Index:
         self.record = store.record
         self._load = load or load_space
         self._space: Binder | None = None
+        self._calibration: tuple[int | None, Calibration | None] = (None, None)  # as of which version of the notes
         if space is not None:
             self._attach(space)
 
@@ -155,6 +160,8 @@ class Index:
         spent_s = time.monotonic() - began
         for table in self._tables(None):
             table.maintain(spent_s=spent_s)
+        if added.updated * 10 > len(self):  # other vectors of the same items: what was sampled is there no longer
+            self._set_calibration(None)
         return added
 
     def upsert(self, *sources: str | Path, **more: Any) -> Added:
@@ -185,6 +192,7 @@ class Index:
         to: str | Sequence[str] | None = None,
         where: str | None = None,
         mode: Mode = "vector",
+        rank_by: RankBy | None = None,
         exact: bool = False,
         group: bool = False,
         collapse: float | None = None,
@@ -195,23 +203,38 @@ class Index:
 
         `to` names the modalities that are searched, all by default; `where` is a condition on metadata in SQL, as
         "license = 'cc' AND seconds < 30". `mode` "text" looks the words of `text=` up in what is written beside the
-        items, "hybrid" does both and fuses the ranks. `exact` compares all vectors one by one. `group` gives one hit
-        per item with its pieces in `others`; `collapse` (a cosine) one hit of those that lie nearer to each other.
-        `vectors` puts each hit's vector into it.
+        items, "hybrid" does both and fuses the ranks. `rank_by` "probability" orders the hits of several modalities by
+        what their cosines mean, "score" by the cosines themselves, which prefer the query's own modality; by default
+        the former where all that are searched are calibrated (see `calibrate`). `exact` compares all vectors one by
+        one. `group` gives one hit per item with its pieces in `others`; `collapse` (a cosine) one hit of those that lie
+        nearer to each other. `vectors` puts each hit's vector into it.
 
         Raises SpaceError for a vector of another space or not of unit length, StoreError for a condition that cannot
         be read, ConfigError for anything else that does not fit together.
         """
         if k < 1 or mode not in ("vector", "text", "hybrid"):
             raise ConfigError(f"k is {k}, mode {mode!r}; expected k of at least 1, mode vector, text or hybrid")
+        if rank_by not in (None, "score", "probability") or (rank_by == "probability" and mode == "text"):
+            raise ConfigError(f"rank_by is {rank_by!r} in mode {mode!r}; expected score, or probability (not of words)")
         words = items.get("text") if mode != "vector" else None
         if mode != "vector" and (
             not isinstance(words, str) or len(items) > 1 or (mode == "text" and query is not None)
         ):
             raise ConfigError(f"mode {mode!r} looks words up: give them as text=...")
         z_D = None if mode == "text" else self._query(query, items if query is None or mode == "vector" else {})
-        asked = Query(z_D, words if isinstance(words, str) else None, where, exact, vectors or collapse is not None)
-        hits = run(self._tables(to), asked, k, group=group, collapse=collapse)
+        modality = query.modality if isinstance(query, Embeddings) else next(iter(items)) if query is None else None
+        tables, calibration = self._tables(to), None if mode == "text" else self._calibrated()
+        asked = Query(
+            z_D,
+            words if isinstance(words, str) else None,
+            where,
+            exact,
+            vectors or collapse is not None,
+            modality,
+            calibration,
+            self._by_probability(rank_by, tables, calibration),
+        )
+        hits = run(tables, asked, k, group=group, collapse=collapse)
         return hits if vectors or not asked.vectors else [without_vector(hit) for hit in hits]
 
     def similar(self, item: str | Path, *, modality: str | None = None, **how: Any) -> list[Hit]:
@@ -236,13 +259,38 @@ class Index:
         return [group for table in self._tables(to) for group in groups(table, cosine, progress)]
 
     def optimize(self, keep_s: float = KEEP_S) -> None:
-        """Put small files together, extend the indexes, delete versions that are older than `keep_s` seconds."""
+        """Put small files together, extend the indexes, calibrate, delete versions older than `keep_s` seconds."""
+        self.calibrate()
         for table in self._tables(None):
             table.maintain(force=True, keep_s=keep_s)
 
+    def calibrate(self, pairs: Iterable[tuple[Embeddings | Vectors, Hit, bool]] | None = None) -> None:
+        """Learn what cosines mean from a sample of each modality, for `Hit.probability` and `rank_by`.
+
+        It needs no label. `pairs` of a query and a hit that it found, judged right (True) or wrong, make it better:
+        judge the first hits of some queries in every modality, ten or more of each. They stay in force when the index
+        is optimized. Modalities of fewer than 20 rows are left out.
+
+        Raises SpaceError for a query of another space, StoreError for a hit of a modality that is not calibrated.
+        """
+        old = None
+        with contextlib.suppress(StoreError):  # a damaged one is renewed
+            old = self._calibrated()
+        new = calibrating.fitted(self._tables(None))
+        if new is None:
+            self._set_calibration(None)
+            return
+        judged = []
+        for query, hit, right in pairs or ():
+            if hit.modality not in new.nulls:
+                raise StoreError(f"{self.location}: too few rows of {hit.modality} to calibrate it")
+            modality = query.modality if isinstance(query, Embeddings) else None
+            judged.append((given.one_vector(query, self.record), modality, hit.modality, hit.score, bool(right)))
+        self._set_calibration(calibrating.refined(new, judged) if judged else calibrating.renewed(new, old))
+
     def info(self) -> dict[str, Any]:
         """What the index holds, as plain values."""
-        return inspection.info(self.store, self.record, self._tables(None))
+        return inspection.info(self.store, self.record, self._tables(None), self._calibrated())
 
     def verify(self, *, files: bool = False, progress: Progress = _silent) -> list[str]:
         """Read everything; what is wrong, one line each, [] where nothing is. With `files`, also their contents."""
@@ -261,6 +309,28 @@ class Index:
             self._attach(self._load(self.record))
         assert self._space is not None
         return self._space
+
+    def _calibrated(self) -> Calibration | None:
+        """What is kept now, by any process. Raises StoreError where it is damaged."""
+        version = self.store.notes_version()
+        if version != self._calibration[0]:
+            text = self.store.note(calibrating.NOTE)
+            self._calibration = version, calibrating.parse(text, self.location) if text else None
+        return self._calibration[1]
+
+    def _set_calibration(self, calibration: Calibration | None) -> None:
+        text = "" if calibration is None else calibrating.dumped(calibration)
+        if text != (self.store.note(calibrating.NOTE) or ""):
+            self.store.set_note(calibrating.NOTE, text)
+
+    def _by_probability(self, rank_by: RankBy | None, tables: Sequence[Table], calibration: Calibration | None) -> bool:
+        lacking = [table.name for table in tables if calibration is None or not calibration.covers(table)]
+        if rank_by == "probability" and lacking:
+            raise StoreError(
+                f"{self.location}: {', '.join(lacking)} not calibrated, or changed since; "
+                "call optimize (binder index optimize), or rank by score"
+            )
+        return not lacking and (rank_by == "probability" or (rank_by is None and len(tables) > 1))
 
     def _attach(self, space: Binder) -> None:
         if space.space != self.record.space:

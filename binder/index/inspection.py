@@ -13,6 +13,7 @@ import pyarrow as pa
 from binder import vectors
 from binder.cache import content_key
 from binder.errors import BinderError, ItemError, StoreError
+from binder.index.calibration import Calibration
 from binder.index.record import Record
 from binder.index.rows import KEY, VECTOR, absolute
 from binder.index.store import Store
@@ -22,7 +23,7 @@ from binder.vectors import Vectors
 AT_ONCE = 4096  # names in one condition
 
 
-def info(store: Store, record: Record, tables: Sequence[Table]) -> dict[str, Any]:
+def info(store: Store, record: Record, tables: Sequence[Table], calibration: Calibration | None) -> dict[str, Any]:
     """Plain values, for `binder index info`."""
     modalities = {}
     for table in tables:
@@ -31,6 +32,7 @@ def info(store: Store, record: Record, tables: Sequence[Table]) -> dict[str, Any
             "rows": state.rows,
             "search": "exact, from memory" if state.in_memory else "1-bit codes" if state.vector_index else "scan",
             "words": list(state.worded),
+            "calibrated": calibration is not None and calibration.covers(table),
             "metadata": {name: _kind(kind) for name, kind in state.metadata.items()},
             "version": state.version,
         }

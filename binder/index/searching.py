@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from binder.index import hits as hitting
+from binder.index.calibration import Calibration
 from binder.index.guard import NoColumn
 from binder.index.hits import Hit
 from binder.index.nearest import matching, nearest
@@ -26,6 +27,9 @@ class Query:
     where: str | None
     exact: bool
     vectors: bool  # whether hits hold theirs
+    modality: str | None = None  # of the query, where it is of one
+    calibration: Calibration | None = None  # gives the probability of each hit of the modalities that it covers
+    by_probability: bool = False  # the order of several modalities' hits; it must cover all of them
 
 
 def run(tables: Sequence[Table], query: Query, k: int, *, group: bool, collapse: float | None) -> list[Hit]:
@@ -34,7 +38,8 @@ def run(tables: Sequence[Table], query: Query, k: int, *, group: bool, collapse:
     def ask(n: int) -> list[Hit]:
         lists = []
         if query.vector is not None:
-            lists.append(hitting.merged(side_by_side(tables, lambda table: _near(table, query, n)), n))
+            near = side_by_side(tables, lambda table: _near(table, query, n))
+            lists.append(hitting.merged(near, n, by_probability=query.by_probability))
         if query.words is not None:
             lists.append(hitting.merged(side_by_side(tables, lambda table: _worded(table, query, n)), n))
         return lists[0] if len(lists) == 1 else hitting.fused(lists, n)
@@ -72,7 +77,12 @@ def side_by_side(tables: Sequence[Table], ask: Callable[[Table], T]) -> list[T]:
 def _near(table: Table, query: Query, n: int) -> list[Hit]:
     assert query.vector is not None
     rows = nearest(table, query.vector, n, where=query.where, exact=query.exact, vectors=query.vectors)
-    return hitting.hits_of(table.name, rows)
+    found = hitting.hits_of(table.name, rows)
+    if query.calibration is None or not query.calibration.covers(table):
+        return found
+    scores = [hit.score for hit in found]
+    probabilities = query.calibration.probabilities(query.vector, query.modality, table.name, scores)
+    return [replace(hit, probability=float(p)) for hit, p in zip(found, probabilities, strict=True)]
 
 
 def _worded(table: Table, query: Query, n: int) -> list[Hit]:

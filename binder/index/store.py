@@ -15,7 +15,7 @@ from binder.index import record as records
 from binder.index.durability import set_aside_torn
 from binder.index.guard import guarded
 from binder.index.record import Record
-from binder.index.table import Table
+from binder.index.table import Table, one_of
 
 NOTES = "_binder"  # the table of the record: columns key, value
 RECORD = "record"
@@ -89,8 +89,16 @@ class Store:
         if notes is None:
             return None
         with guarded(self.location):
-            rows = notes.inner.search().to_arrow().to_pylist()
-        return next((row["value"] for row in rows if row["key"] == key), None)
+            rows = notes.inner.search().where(one_of("key", [key])).to_arrow().to_pylist()
+        return rows[0]["value"] if rows else None
+
+    def notes_version(self) -> int | None:
+        """Another number whenever something was noted, by any process."""
+        notes = self.table(NOTES)
+        if notes is None:
+            return None
+        with guarded(self.location):
+            return int(notes.inner.version)
 
     def set_note(self, key: str, value: str) -> None:
         """Note something for whoever opens the index, in one commit."""

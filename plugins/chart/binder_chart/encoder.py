@@ -21,8 +21,6 @@ from binder_chart.plot import WAYS
 
 OVERSAMPLED = 2  # drawn this many times larger than the anchor sees it, whose own resampling is the better one
 
-ADAPTER_LR = 0.1  # the drawing is nearly right already: at full rate some hundred pairs are learned by heart
-
 
 class ChartEncoder(PictureEncoder):
     """Table, spec or picture of a chart -> (D,)."""
@@ -51,7 +49,7 @@ class ChartEncoder(PictureEncoder):
         return torch.stack([self._row(found), *(self._row(found, rng) for _ in range(self.config.views - 1))])
 
     def lr_scales(self) -> dict[str, float]:
-        return {"adapter.": ADAPTER_LR}
+        return {"adapter.": self.config.adapter_lr}
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, K * 3 * S * S + F + K) -> (B, K * D + F + K)."""

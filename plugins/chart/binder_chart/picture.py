@@ -10,7 +10,7 @@ import numpy as np
 from binder import Item
 from binder_chart.config import Kind
 from binder_chart.draw import draw
-from binder_chart.plot import Plot, arrange, plot, ways
+from binder_chart.plot import Plot, plot, ways
 from binder_chart.reading import Spec, name_of, read
 from binder_chart.spec import draw_spec
 from binder_chart.style import PLAIN, random_style
@@ -41,7 +41,7 @@ def source(item: Item, kind: Kind | None = None) -> Source:
     best = plot(found, name, kind)
     if found.kind or kind or best.kind not in ("bar", "line"):
         return Source(name, (best,))
-    every = ways(arrange(found, name))
+    every = ways(found, name)
     chosen = [(p.kind, p.horizontal) for p in every].index((best.kind, best.horizontal))
     return Source(name, tuple(every), chosen, facts(best))
 

@@ -24,6 +24,7 @@ MANY_TIMES = 16  # points in time from which a line says more than bars
 LONG_NAME, MANY_NAMES = 14, 8  # letters of an average name, names: horizontal bars leave room for them
 WHOLE = 0.02  # how far the parts of a whole may be from 100 %
 MOST_SLICES = 12
+WAYS = 4  # to draw a table that does not say how
 WIDE = 5  # columns named after points in time from which they are points and no series
 
 
@@ -50,6 +51,15 @@ def plot(table: Table, name: str, kind: Kind | None = None) -> Plot:
         if wanted and wanted not in fitting(data):
             raise ItemError(name, f"cannot be drawn as a {wanted} chart; it could be: {', '.join(fitting(data))}")
         return shape(data, wanted or best(data))
+
+
+def ways(table: Table, name: str) -> list[Plot]:
+    """The table as bars upwards, bars to the right, a line, and a pie where it has parts: WAYS plots."""
+    with np.errstate(all="ignore"):
+        data = arrange(table, name)
+        bars = replace(shape(data, "bar"), horizontal=False)
+        pie = shape(data, "pie") if "pie" in fitting(data) else bars
+        return [bars, replace(bars, horizontal=True), shape(data, "line"), pie]
 
 
 def arrange(table: Table, name: str) -> Plot:
@@ -90,16 +100,6 @@ def best(data: Plot) -> Kind:
     if data.axis == "time":
         return "line" if points >= MANY_TIMES else "bar"
     return "bar" if points <= MOST_BARS else "line"
-
-
-def ways(data: Plot) -> list[Plot]:
-    """The data as bars upwards, bars to the right, a line, and a pie where they have parts: WAYS plots."""
-    bars = shape(data, "bar")
-    upwards, to_the_right = replace(bars, horizontal=False), replace(bars, horizontal=True)
-    return [upwards, to_the_right, shape(data, "line"), shape(data, "pie") if "pie" in fitting(data) else upwards]
-
-
-WAYS = 4
 
 
 def shape(data: Plot, kind: Kind) -> Plot:

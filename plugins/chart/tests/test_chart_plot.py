@@ -175,6 +175,7 @@ def test_strange_tables_are_drawn_without_a_word(name: str) -> None:
         for style in (PLAIN, READABLE, *(random_style(np.random.default_rng(i)) for i in range(3))):
             low, high = draw(found, style, 64).convert("L").getextrema()
             assert low != high
+        assert len(pictures(source(STRANGE[name]), 64)) in (1, 4)
         for kind in fitting(found):
             assert draw(plotted(STRANGE[name], kind), READABLE, 64).size == (64, 64)
 

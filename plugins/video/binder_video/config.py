@@ -19,9 +19,13 @@ class VideoConfig(EncoderConfig):
     views: int = Field(2, ge=1, le=64)  # random takes of each training item
     tune: Literal["frozen", "lora", "full"] = "frozen"  # the anchor's image tower: as it is, low-rank additions, all
     rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
+    tower_lr: float | None = Field(None, gt=0, le=1)  # learning rate of the tower relative to the rest; see TOWER_LR
     hidden: int | None = Field(None, ge=1)  # width of the hidden layer over the frames; the anchor's by default
     dropout: float = Field(0.3, ge=0, lt=1)  # in that layer
 
+
+# Relative learning rates: low-rank additions start at nothing, a whole tower would forget at the rest's rate.
+TOWER_LR = {"frozen": 1.0, "lora": 1.0, "full": 0.02}
 
 DEFAULT_WINDOW_S = 10.0  # s, where nothing is known of the data
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 30.0  # s

@@ -1,9 +1,9 @@
 """Packets -> pictures, decoding no more than is needed. Free of torch.
 
-Taking a file apart into packets costs 3 us each; decoding a packet into a frame 100 times that (640 x 360, H.264), and
-making a picture of the frame twice as much again. The packets alone say which frame is shown when. So nothing before
-the last keyframe that serves a wanted frame is decoded, frames that no other refers to are skipped unless wanted, and
-only wanted frames become pictures.
+Taking a file apart into packets costs 3 us each; decoding a packet into a frame a hundred times that (640 x 360,
+H.264), and making a picture of the frame nearly as much again. The packets alone say which frame is shown when. So
+nothing before the last keyframe that serves a wanted frame is decoded, frames that no other refers to are skipped
+unless wanted, and only wanted frames become pictures.
 """
 
 from __future__ import annotations

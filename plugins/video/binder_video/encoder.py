@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from binder import Anchor, Encoder, Item, Span, Tower
-from binder_video.config import DEFAULT_WINDOW_S, VideoConfig
+from binder_video.config import DEFAULT_WINDOW_S, TOWER_LR, VideoConfig
 from binder_video.reading import open_clip
-from binder_video.sampling import even, pieces, random, windows
+from binder_video.sampling import even, jittered, pieces, windows
 from binder_video.temporal import Temporal
 
 AT_ONCE = 64  # frames through a frozen tower at once, so that memory does not grow with the batch
@@ -58,8 +58,11 @@ class VideoEncoder(Encoder):
         with open_clip(item) as clip:
             window_s = self.window_s if clip.timed else clip.duration_s
             takes = range(self.config.views)
-            groups = [random(clip.duration_s, window_s, self.config.frames, rng) for _ in takes]
+            groups = [jittered(clip.duration_s, window_s, self.config.frames, rng) for _ in takes]
             return self._stack(groups, clip.at(_ascending(groups)))
+
+    def lr_scales(self) -> dict[str, float]:
+        return {"tower.": self.config.tower_lr or TOWER_LR[self.config.tune]}
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, T, 3, H, W) -> (B, T, D): each frame as the image tower sees it."""

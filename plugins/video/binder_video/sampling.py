@@ -33,7 +33,7 @@ def even(start_s: float, end_s: float, count: int) -> list[float]:
     return [start_s + (i + 0.5) / count * (end_s - start_s) for i in range(count)]
 
 
-def random(duration_s: float, window_s: float, count: int, rng: np.random.Generator) -> list[float]:
+def jittered(duration_s: float, window_s: float, count: int, rng: np.random.Generator) -> list[float]:
     """A random moment in each of `count` equal segments of a random window (Wang et al. 2016, TSN), ascending."""
     long = math.ceil(duration_s / window_s - SPARE) > 1
     start_s, length_s = (rng.uniform(0, duration_s - window_s), window_s) if long else (0.0, duration_s)

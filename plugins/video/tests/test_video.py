@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import torch
 from binder_video import VIDEO, VideoConfig, film
-from binder_video.config import adapt
+from binder_video.config import TOWER_LR, adapt
 from binder_video.encoder import VideoEncoder
 from binder_video.reading import open_clip
-from binder_video.sampling import even, pieces, random, windows
+from binder_video.sampling import even, jittered, pieces, windows
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -305,7 +305,7 @@ def test_frames_are_the_middles_of_equal_segments() -> None:
 
 @given(st.floats(0.05, 1e4), st.floats(0.1, 100), st.integers(1, 32), st.integers(0, 9))
 def test_random_moments_lie_one_in_each_segment(duration_s: float, window_s: float, count: int, seed: int) -> None:
-    found = random(duration_s, window_s, count, np.random.default_rng(seed))
+    found = jittered(duration_s, window_s, count, np.random.default_rng(seed))
     length_s = duration_s if duration_s <= 1.1 * window_s else window_s
     assert len(found) == count
     assert found == sorted(found)
@@ -425,6 +425,8 @@ def test_the_image_tower_can_be_trained_too(tune: str, write: Write, tmp_path: P
         optimizer.step()
         assert not torch.allclose(model.features(x), old)
     assert model.anchor.checksum() == before
+    assert model.lr_scales() == {"tower.": TOWER_LR[tune]}
+    assert encoder(tune=tune, tower_lr=0.5).lr_scales() == {"tower.": 0.5}
 
 
 def test_many_frames_go_through_the_tower_in_parts() -> None:
