@@ -20,6 +20,8 @@ lint: install
 bench: install
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/preprocess.py
+	$(BIN)/python benchmarks/video.py
+	$(BIN)/python benchmarks/index.py
 
 install: $(READY)
 

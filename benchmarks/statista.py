@@ -66,18 +66,13 @@ def _aligned(
     minutes = round((time.monotonic() - began) / 60, 1)
     tables = [row["chart"] for row in test]
     trained = np.asarray(space.load(out).embed(chart=tables))
-    drawn = np.asarray(space.embed(image=[_drawn(table, space, out) for table in tables]))
+    drawn = np.asarray(space.embed(image=[space.encoders["chart"].picture(table) for table in tables]))
     return {
         "trained": _recalls(trained, pictures),
         "untrained": _recalls(drawn, pictures),
         "n_test": len(test),
         "minutes": minutes,
     }
-
-
-def _drawn(table: Path, space: binder.Binder, out: Path) -> Any:
-    """The picture that the encoder itself makes of the table."""
-    return space.encoders["chart"].picture(table)
 
 
 def _recalls(tables_ND: np.ndarray, pictures_ND: np.ndarray) -> list[float]:

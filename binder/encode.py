@@ -5,9 +5,12 @@ Shapes: N items, W windows of one item, D embed_dim.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import signal
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from multiprocessing import resource_tracker
 
 import numpy as np
 import torch
@@ -18,6 +21,8 @@ from binder.cache import Collection, content_key
 from binder.encoder import Encoder, Span
 from binder.errors import ConfigError, ItemError
 from binder.modality import Item
+
+WORTH_A_WORKER = 32  # items per worker below which starting it costs more than it brings
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -197,11 +202,13 @@ def _windows(
     """(key, (W, ...)) of every item that can be read, of those in `views` their views; the others go to `failed`."""
     dataset = _Preprocess(encoder, items, views)
     outcomes: Iterable[Tensor | ItemError] = (dataset[i] for i in range(len(dataset)))
-    if workers and len(items) > 4 * workers:
-        # spawn: a forked torchaudio can hang. Each worker imports torch anew, which pays from some hundred items on.
-        outcomes = torch.utils.data.DataLoader(
+    if workers and len(items) > WORTH_A_WORKER * workers:
+        # spawn: a forked torchaudio can hang, and each worker imports torch anew
+        loader = torch.utils.data.DataLoader(
             dataset, batch_size=None, num_workers=workers, multiprocessing_context="spawn"
         )
+        with _deaf_to_interrupts():
+            outcomes = iter(loader)
     for (key, _), outcome in zip(items, outcomes, strict=True):
         if isinstance(outcome, Tensor):
             yield key, outcome
@@ -209,6 +216,20 @@ def _windows(
             raise outcome
         else:
             failed[key] = outcome
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Processes started in here do not hear Ctrl-C: this one ends them, and each would print a traceback of its own."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # started later, it would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited; here it is only put off
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Preprocess(torch.utils.data.Dataset[Tensor | ItemError]):

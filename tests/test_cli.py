@@ -140,6 +140,17 @@ def test_unreadable_items_are_skipped_with_a_count(binder, run, toys, tmp_path, 
     assert not (tmp_path / "w.parquet").exists()
 
 
+@pytest.mark.parametrize("n", [1, 2])
+def test_where_no_item_can_be_read_it_is_an_error_of_one_line_and_nothing_is_written(binder, run, tmp_path, toy, n):
+    bad = [tmp_path / f"bad {i}.npy" for i in range(n)]
+    for path in bad:
+        path.write_bytes(b"")
+    line = one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", *bad, "--workers", 0))
+    assert f"{bad[0]}: not a NumPy file" in line
+    assert ("none of the 2 items can be read" in line) == (n == 2)
+    assert not (tmp_path / "v.parquet").exists()
+
+
 def test_a_suffix_nobody_claims_or_several_is_never_guessed(binder, toy, run, tmp_path, monkeypatch):
     (tmp_path / "x.xyz").write_text("")
     assert "'.xyz'" in one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v", tmp_path / "x.xyz"))
@@ -265,7 +276,7 @@ def test_lengths_of_time(text, seconds):
     assert Seconds().convert(text, None, None) == seconds
 
 
-def test_align_shows_the_untrained_result_beside_the_trained_one(binder, toy, toys, anchor_folder, tmp_path):
+def test_align_shows_its_baselines_beside_the_trained_result(binder, toy, toys, anchor_folder, tmp_path):
     status, text, err = binder(
         "align", "toy", toys / "pairs.csv", "--anchor", anchor_folder, "--to", "text", "--out", tmp_path / "run",
         "--epochs", 1, "--set", "encoder.frozen=true", "--workers", 0,
@@ -273,3 +284,5 @@ def test_align_shows_the_untrained_result_beside_the_trained_one(binder, toy, to
     assert status == 0, err
     assert "untrained R@1" in text
     assert "untrained: a random projection" in text
+    assert "ridge R@1" in text
+    assert "ridge: ridge regression from the features of the trunk as it came" in text

@@ -44,7 +44,8 @@ def test_every_batch_size_gives_the_windows_averaged_and_renormalised(encoder, i
     assert (got.computed, got.bad) == (23, [])
 
 
-def test_spawned_workers_give_the_same_vectors_and_report_the_same_bad_items(encoder, items, tmp_path):
+def test_spawned_workers_give_the_same_vectors_and_report_the_same_bad_items(encoder, items, tmp_path, monkeypatch):
+    monkeypatch.setattr(encode, "WORTH_A_WORKER", 4)
     for i, item in enumerate(items):
         np.save(tmp_path / f"{i}.npy", item)
     paths = [tmp_path / f"{i}.npy" for i in range(23)]

@@ -20,6 +20,7 @@ PACKAGES = (
     "pydantic",
     "numpy",
     "pyarrow",
+    "lancedb",
 )
 
 
