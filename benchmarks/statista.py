@@ -66,7 +66,8 @@ def _aligned(
     minutes = round((time.monotonic() - began) / 60, 1)
     tables = [row["chart"] for row in test]
     trained = np.asarray(space.load(out).embed(chart=tables))
-    drawn = np.asarray(space.embed(image=[space.encoders["chart"].picture(table) for table in tables]))
+    encoder: Any = space.encoders["chart"]
+    drawn = np.asarray(space.embed(image=[encoder.picture(table) for table in tables]))
     return {
         "trained": _recalls(trained, pictures),
         "untrained": _recalls(drawn, pictures),

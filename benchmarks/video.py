@@ -3,7 +3,7 @@
 Baselines in the same run, on the same files: every frame decoded and made a picture, of which the same eight are
 used; and every frame decoded but only the eight made pictures. All on one thread, in turns; medians.
 
-    python benchmarks/video.py [--rounds 5]
+    python benchmarks/video.py [--rounds 3]
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SUFFIXES = {"libvpx-vp9": "webm", "mpeg4": "avi", "mjpeg": "avi"}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
     kind = registry().get("video")

@@ -108,7 +108,7 @@ def fitted(tables: Sequence[Table]) -> Calibration | None:
             mean, deviation = np.array([null.of(query) for query in asked_ND]).T
             z = (cosines - mean[:, None]) / deviation[:, None]
             if asking == target:  # an item is no match of itself
-                z = z[~np.eye(*z.shape, dtype=bool)]
+                z = z[np.eye(*z.shape) == 0]
             counts_B += np.histogram(z, BINS)[0]
     return Calibration(nulls, _map_of_excess(counts_B))
 

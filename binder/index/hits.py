@@ -23,7 +23,7 @@ class Hit:
     modality: str
     item: str  # the path of a file, the text itself, or the name that was given
     score: float  # the cosine to the query; in mode "text" BM25, in mode "hybrid" the fused reciprocal ranks
-    probability: float | None = None  # that it is a match, where the index is calibrated
+    probability: float | None = field(default=None, compare=False)  # of a match, where the index is calibrated
     start_s: float | None = None  # where it is a piece of an item: its place in it
     end_s: float | None = None
     text: str | None = None  # the words beside it

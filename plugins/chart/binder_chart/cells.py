@@ -105,7 +105,7 @@ def _times(name: str, cells: Sequence[Any], texts: Sequence[str], first: bool) -
 def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> tuple[np.ndarray | None, str]:
     """(values, unit), or (None, "") where too few are numbers, or their units differ and so they are names."""
     if all(isinstance(cell, int | float | Decimal | np.number) and not isinstance(cell, bool) for cell in cells):
-        return np.array([_finite(float(cell)) for cell in cells]), ""
+        return np.array([_finite(cell) for cell in cells]), ""
     mark = decimals_of(texts, decimals)
     parsed = [_number(text, mark) for text in texts]
     if sum(p is not None for p in parsed) < ENOUGH * len(texts):
@@ -131,11 +131,16 @@ def _number(text: str, mark: Decimals) -> tuple[float, str] | None:
     factor = FACTORS.get(unit) or FACTORS.get(unit.lower() if unit != "m" else "", 0.0)
     if factor:
         value, unit = value * factor, ""
-    return (_finite(value), found["front"] or unit) if math.isfinite(value) else None
+    return (value, found["front"] or unit) if math.isfinite(value) else None
 
 
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.nan
+def _finite(value: Any) -> float:
+    """Any kind of number -> a float, NaN where it is none that is finite (an int may be too large)."""
+    try:
+        number = float(value)
+    except (OverflowError, ValueError):
+        return math.nan
+    return number if math.isfinite(number) else math.nan
 
 
 def _decimal_mark(digits: str) -> Decimals | None:

@@ -50,9 +50,9 @@ def read_delimited(name: str, text: str, tab: bool = False) -> Table:
     separator = "\t" if tab else _separator(text)
     if text[:5].lower() == "sep=" + text[4:5].lower() and text[4:5] in SEPARATORS:  # Excel's way to say it
         separator, text = text[4], text.partition("\n")[2]
-    header = next(iter(_rows(text[: text.find("\n") + 1], separator)), [])
-    check_size(name, text.count("\n"), max(1, len(header)))  # before minutes are spent on it
     try:
+        header = next(iter(_rows(text[: text.find("\n") + 1], separator)), [])
+        check_size(name, text.count("\n"), max(1, len(header)))  # before minutes are spent on it
         numbered = enumerate(_rows(text, separator), start=before + 1)
         rows = [(number, cells) for number, cells in numbered if any(cells)]
     except csv.Error as error:

@@ -67,7 +67,8 @@ def picture(item: Item, size: int, kind: Kind | None = None) -> Image:
 def facts(data: Plot) -> np.ndarray:
     """(FACTS,) float32, about -1..1: what people choose a chart by, apart from what the drawing shows."""
     length = np.mean([len(label) for label in data.labels])
-    falling = np.mean(np.diff(np.nan_to_num(data.values[0])) <= 0) if len(data.x) > 1 else 0.0
+    row = data.values[0]
+    falling = np.mean(row[1:] <= row[:-1]) if len(row) > 1 else 0.0
     found = (
         np.log(len(data.x)) - 2,
         np.sqrt(length) / 2 - 1.5,

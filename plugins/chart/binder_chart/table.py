@@ -22,8 +22,9 @@ class Table:
     kind: Kind | None = None
 
 
-def from_columns(name: str, columns: Mapping[str, Sequence[Any]], kind: str | None = None) -> Table:
-    """Header -> cells, all of one length. Raises ItemError for one that is not."""
+def from_columns(name: str, columns: Mapping[str, Any], kind: str | None = None) -> Table:
+    """Header -> cells (lists, arrays), all of one length. Raises ItemError for one that is not."""
+    columns = {header: cells.tolist() if hasattr(cells, "tolist") else cells for header, cells in columns.items()}
     for header, cells in columns.items():
         if isinstance(cells, str | bytes | Mapping) or not isinstance(cells, Sequence):
             raise ItemError(

@@ -112,6 +112,7 @@ def test_headers(text: str, names: list[str], rows: int) -> None:
         (["12*", "13**"], [12, 13], ""),
         (["1", "n/a", "3", "4", "#N/A", "-"], [1, None, 3, 4, None, None], ""),
         ([1, Decimal("2.5"), None, float("nan")], [1, 2.5, None, None], ""),
+        ([1, 2, 10**400], [1, 2, None], ""),
         (["1e308", "-1e308"], [1e308, -1e308], ""),
     ],
 )
@@ -229,6 +230,11 @@ def test_a_data_frame_is_a_table() -> None:
     assert [c.kind for c in table(frame).columns] == ["category", "number"]
     dated = pandas.DataFrame({"value": [1.0, 2.0]}, index=pandas.to_datetime(["2020-01-01", "2020-02-01"]))
     assert [c.kind for c in table(dated).columns] == ["time", "number"]
+
+
+def test_columns_may_be_arrays() -> None:
+    found = table({"name": np.array(["ann", "bob"]), "value": np.array([1.5, np.nan])})
+    assert [c.kind for c in found.columns] == ["category", "number"]
 
 
 def test_an_arrow_table_is_a_table() -> None:
