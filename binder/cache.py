@@ -28,6 +28,7 @@ from binder.modality import Item
 
 log = logging.getLogger(__name__)
 
+TRIES = 20  # times a shard is written while others prune its collection away
 SHARD_BYTES = 256 * 2**20
 VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
 Array = NDArray[Any]
@@ -122,12 +123,12 @@ class Collection:
             self._take_in(keys, counts, rows)
 
     def _write(self, *arrays: Array) -> None:
-        for again in (True, True, False):
+        for left in reversed(range(TRIES)):
             try:
                 shards.write(self.folder, *arrays)
                 return
             except FileNotFoundError:  # another process pruned the collection just now
-                if not again:
+                if not left:
                     raise RunError(f"cache {self.folder}: something removes it while it is written") from None
             except OSError as error:
                 full = error.errno in (errno.ENOSPC, None)  # NumPy reports a short write without a number

@@ -81,7 +81,9 @@ def table(hits: Sequence[Hit]) -> None:
 
     timed, said = any(hit.start_s is not None for hit in hits), any(hit.text and hit.path for hit in hits)
     drawn = Table(box=None, pad_edge=False, header_style="bold")
-    drawn.add_column("score", justify="right")
+    likely = any(hit.probability is not None for hit in hits)
+    for name in ("score", *(["probability"] if likely else [])):
+        drawn.add_column(name, justify="right")
     for name in ("modality", "item", *(["seconds"] if timed else []), *(["text"] if said else []), "metadata"):
         drawn.add_column(name, overflow="fold")
     console = Console()
@@ -90,6 +92,7 @@ def table(hits: Sequence[Hit]) -> None:
         more = f" (+{len(hit.others)})" if hit.others else ""
         cells: list[str | Text] = [
             f"{hit.score:.3f}",
+            *([f"{hit.probability:.2f}" if hit.probability is not None else ""] if likely else []),
             hit.modality,
             Text(_line(_near(hit) if console.is_terminal else hit.item), style=link) + more,
         ]
