@@ -31,9 +31,11 @@ if TYPE_CHECKING:
     from binder.bases.kinds import picture_modality, point_modality, series_modality
     from binder.bases.point_encoder import PointEncoder
     from binder.bases.points import PointConfig, Points
+    from binder.bases.raster import Raster, read_raster
     from binder.bases.series import Series, SeriesConfig, TableConfig
     from binder.bases.series_encoder import SeriesEncoder
     from binder.bases.table import Table, read_table
+    from binder.bases.transformer import Transformer
     from binder.embeddings import Embeddings
     from binder.encoder import Encoder, Span
     from binder.hub import pull, push
@@ -53,6 +55,7 @@ _LAZY = {
     "PointConfig": "binder.bases.points",
     "PointEncoder": "binder.bases.point_encoder",
     "Points": "binder.bases.points",
+    "Raster": "binder.bases.raster",
     "Result": "binder.alignment",
     "Series": "binder.bases.series",
     "SeriesConfig": "binder.bases.series",
@@ -61,12 +64,14 @@ _LAZY = {
     "Table": "binder.bases.table",
     "TableConfig": "binder.bases.series",
     "Tower": "binder.tower",
+    "Transformer": "binder.bases.transformer",
     "align": "binder.alignment",
     "check_pairs": "binder.pairs",
     "picture_modality": "binder.bases.kinds",
     "point_modality": "binder.bases.kinds",
     "pull": "binder.hub",
     "push": "binder.hub",
+    "read_raster": "binder.bases.raster",
     "read_table": "binder.bases.table",
     "series_modality": "binder.bases.kinds",
 }
@@ -94,6 +99,7 @@ __all__ = [
     "PointConfig",
     "PointEncoder",
     "Points",
+    "Raster",
     "Result",
     "RunError",
     "Series",
@@ -106,6 +112,7 @@ __all__ = [
     "TableConfig",
     "Tower",
     "TrainingError",
+    "Transformer",
     "align",
     "check_pairs",
     "hookimpl",
@@ -113,6 +120,7 @@ __all__ = [
     "point_modality",
     "pull",
     "push",
+    "read_raster",
     "read_table",
     "series_modality",
 ]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from binder.bases.points import PointConfig, Read, read_points
-from binder.bases.transformer import Trunk
+from binder.bases.transformer import Transformer
 from binder.encoder import Encoder
 from binder.modality import Item
 
@@ -32,7 +32,7 @@ class PointEncoder(Encoder):
         self.config, self.read = config, read
         channels = 3 * (1 + config.normals + config.colours)
         self.groups = Groups(channels, config)
-        self.trunk = Trunk(config.width, config.layers, config.heads, config.dropout)
+        self.trunk = Transformer(config.width, config.layers, config.heads, config.dropout)
         self.project = nn.Linear(self.trunk.out_features, embed_dim)
 
     def preprocess(self, item: Item) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from binder.bases import series_augment
 from binder.bases.bands import Bands
 from binder.bases.series import Clean, Read, SeriesConfig, complete, pieces, read_series, resample, windows
-from binder.bases.transformer import Trunk
+from binder.bases.transformer import Transformer
 from binder.encoder import Encoder, Span
 from binder.errors import ItemError
 from binder.modality import Item, name_of
@@ -41,7 +41,7 @@ class SeriesEncoder(Encoder):
         self.register_buffer("mean_C", torch.tensor(config.mean), persistent=False)
         self.register_buffer("std_C", torch.tensor(config.std), persistent=False)
         self.stem = Stem(2 * channels + 1, config.width, stride=2 ** max(0, round(math.log2(length / TOKENS))))
-        self.trunk = Trunk(config.width, config.layers, config.heads, config.dropout)
+        self.trunk = Transformer(config.width, config.layers, config.heads, config.dropout)
         self.project = nn.Linear(self.trunk.out_features, embed_dim)
         place = config.channels.index
         self.vectors = [(place(x), place(y), place(z)) for x, y, z in config.vectors]

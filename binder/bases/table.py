@@ -8,11 +8,11 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from binder.bases.content import content
 from binder.bases.series import Floats, Series
 from binder.errors import ItemError, nearest
 from binder.modality import Item, name_of
@@ -20,7 +20,6 @@ from binder.modality import Item, name_of
 if TYPE_CHECKING:
     import pyarrow
 
-MOST_BYTES = 1 << 30  # of a file; more is no single item
 SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # in a unit of time
 
 
@@ -110,33 +109,13 @@ def read_table(item: Item) -> Table:
         item, rate = item
     if isinstance(item, np.ndarray):
         return Table(name_of(item), item, rate)
-    data, name = _bytes_of(item)
+    data, name = content(item, ", an array or (array, rate in Hz)", "cut it into recordings")
     if data.startswith(b"\x93NUMPY"):
         try:
             return Table(name, np.load(io.BytesIO(data)), rate)
         except (ValueError, OSError, EOFError) as error:
             raise ItemError(name, f"not a readable NumPy file: {_one_line(error)}") from None
     return Table(name, _parquet(data, name) if data.startswith(b"PAR1") else _delimited(data, name), rate)
-
-
-def _bytes_of(item: Item) -> tuple[bytes, str]:
-    name = name_of(item)
-    if isinstance(item, bytes):
-        data = item
-    elif isinstance(item, str | Path):
-        try:
-            if Path(item).stat().st_size > MOST_BYTES:
-                raise ItemError(name, "larger than 1 GiB; cut it into recordings")
-            data = Path(item).read_bytes()
-        except FileNotFoundError:
-            raise ItemError(name, "no such file") from None
-        except OSError as error:
-            raise ItemError(name, f"cannot be read: {error.strerror}") from None
-    else:
-        raise ItemError(name, f"expected a path, bytes, an array or (array, rate in Hz), not {type(item).__name__}")
-    if not data.strip():
-        raise ItemError(name, "empty")
-    return data, name
 
 
 def _parquet(data: bytes, name: str) -> pyarrow.Table:

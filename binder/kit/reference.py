@@ -19,10 +19,10 @@ from binder.plugins import known_plugins
 
 binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
 
-RECORDS = ("Modality", "Series", "Points", "Span")
+RECORDS = ("Modality", "Series", "Points", "Raster", "Span")
 CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
-FUNCTIONS = ("series_modality", "point_modality", "picture_modality", "read_table")
-CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Anchor")
+FUNCTIONS = ("series_modality", "point_modality", "picture_modality", "read_table", "read_raster")
+CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
 def reference() -> str:

@@ -29,15 +29,9 @@ class Spectrogram(nn.Module):
         rate = config.sample_rate
         self.hop = max(1, round(rate * config.hop_ms / 1000))
         size = max(round(rate * WINDOW_MS / 1000), self.hop)
-        self.mel = torchaudio.transforms.MelSpectrogram(
-            sample_rate=rate,
-            n_fft=1 << (size - 1).bit_length(),
-            win_length=size,
-            hop_length=self.hop,
-            f_min=LOWEST_HZ,
-            n_mels=config.mels,
-            mel_scale="htk",
-        )
+        n_fft = 1 << (size - 1).bit_length()
+        self.fourier = torchaudio.transforms.Spectrogram(n_fft, win_length=size, hop_length=self.hop, power=None)
+        self.bands = torchaudio.transforms.MelScale(config.mels, rate, f_min=LOWEST_HZ, n_stft=n_fft // 2 + 1)
         top_mel = 2595 * math.log10(1 + rate / 2 / 700)
         low_mel = 2595 * math.log10(1 + LOWEST_HZ / 700)
         centre_mel_M = torch.linspace(low_mel, top_mel, config.mels + 2)[1:-1]
@@ -56,7 +50,8 @@ class Spectrogram(nn.Module):
         """
         with torch.autocast(wave_BT.device.type, enabled=False):  # powers span more than bf16 tells apart
             wave = wave_BT.float() / 32_768 if not wave_BT.is_floating_point() else wave_BT.float()
-            power_BMN = self.mel(wave)
+            fourier = self.fourier(wave)
+            power_BMN = self.bands(fourier.real.square() + fourier.imag.square())  # no detour by the root
         length_B1 = trailing_zeros_removed(wave_BT)[:, None]
         centre_N = torch.arange(power_BMN.shape[2], device=wave_BT.device) * self.hop
         return decibels(power_BMN), centre_N < length_B1

@@ -1,0 +1,328 @@
+"""The depth plugin: the contract, formats, units, drawings, and what cannot be read. All data is made up here."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from binder_depth import DEPTH, DepthConfig
+from binder_depth.drawing import draw
+from binder_depth.encoder import DepthEncoder
+from binder_depth.reading import Depth, adapt, read
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pydantic import ValidationError
+
+from binder import ConfigError, Item, ItemError
+from binder.testing import EncoderContract, tiny_anchor
+
+MM = DepthConfig(units="mm")
+
+
+def scene(height: int = 24, width: int = 32, radius_m: float = 0.4, away_m: float = 2.0) -> np.ndarray:
+    """(H, W) float64 m: a ball in front of a wall, with a hole that was not measured."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1.3 : 1.3 : width * 1j]
+    inside = x**2 + y**2 < 0.49
+    ball = away_m - radius_m * np.sqrt(np.maximum(0.49 - x**2 - y**2, 0)) / 0.7
+    metres = np.where(inside, ball, away_m + 0.6 + 0.1 * x)
+    metres[2:5, 2:5] = 0
+    return metres
+
+
+def millimetres(metres: np.ndarray) -> np.ndarray:
+    return (1000 * metres).round().astype(np.uint16)
+
+
+def encoded(values: np.ndarray, kind: str = "png", **options: Any) -> bytes:
+    held = io.BytesIO()
+    if kind == "npy":
+        np.save(held, values)
+    else:
+        Image.fromarray(values).save(held, "TIFF" if kind == "tiff" else kind, **options)
+    return held.getvalue()
+
+
+def says(text: str) -> PngInfo:
+    info = PngInfo()
+    info.add_text("units", text)
+    return info
+
+
+class TestContract(EncoderContract):
+    modality = DEPTH
+
+    def items(self, tmp_path: Path) -> list[Item]:
+        # every file says its unit, so that the default configuration reads them; of two sizes
+        (tmp_path / "ball.png").write_bytes(encoded(millimetres(scene()), pnginfo=says("mm")))
+        wide = scene(30, 90, 0.9).astype(np.float32)
+        (tmp_path / "wide.tiff").write_bytes(encoded(wide, "tiff", tiffinfo={270: "depth, units: m"}))
+        return [
+            tmp_path / "ball.png",
+            tmp_path / "wide.tiff",
+            encoded(millimetres(scene(away_m=1)), pnginfo=says("mm")),
+        ]
+
+    def broken(self, tmp_path: Path) -> list[Item]:
+        return broken(tmp_path)
+
+
+class TestContractInMillimetres(TestContract):
+    config = {"units": "mm", "tune": "lora", "rank": 2, "drawing": "near"}  # noqa: RUF012
+
+    def items(self, tmp_path: Path) -> list[Item]:
+        np.save(tmp_path / "far.npy", millimetres(scene(away_m=4.0)))
+        return [millimetres(scene()), tmp_path / "far.npy", 1000 * scene(radius_m=0.1)]
+
+
+def broken(tmp_path: Path) -> list[Item]:
+    good = encoded(millimetres(np.random.default_rng(0).uniform(1, 3, (48, 64))))
+    renamed = tmp_path / "renamed.png"
+    renamed.write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt " + bytes(200))
+    return [
+        good[: len(good) // 2],
+        encoded(scene(), "npy")[:-700],
+        renamed,
+        tmp_path,
+        b"",
+        None,
+        3.5,
+        np.zeros((24, 32), np.uint16),
+        np.full((24, 32), np.nan),
+        np.full((1, 1), 1000, np.uint16),
+        np.array([["a"] * 8] * 8),
+        np.zeros((24, 32, 3), np.uint8),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "npy"])
+def test_sixteen_bits_stay_sixteen_bits(kind: str, tmp_path: Path) -> None:
+    values = millimetres(scene())
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(encoded(values, kind))
+    expected = np.where(values == 0, np.nan, values / 1000)
+    for item in (path, str(path), path.read_bytes(), values):
+        np.testing.assert_allclose(read(item, MM).metres_HW, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
+def test_float_tiff_is_read_as_it_is(compression: str | None) -> None:
+    metres = scene().astype(np.float32)
+    found = read(encoded(metres, "tiff", compression=compression), DepthConfig(units="m")).metres_HW
+    np.testing.assert_array_equal(found, np.where(metres == 0, np.nan, metres))
+
+
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        ({"units": "mm"}, 1000 * scene()),
+        ({"units": "cm"}, 100 * scene()),
+        ({"units": "m"}, scene()),
+        ({"units": "m", "divisor": 5000}, 5000 * scene()),  # TUM RGB-D
+        ({"units": "m", "divisor": 256}, 256 * scene()),  # KITTI
+        ({"units": "disparity", "baseline_m": 0.075, "focal_px": 520}, 39 / np.maximum(scene(), 1e-9)),
+        (
+            {"units": "disparity", "baseline_m": 0.075, "focal_px": 520, "divisor": 16},
+            16 * 39 / np.maximum(scene(), 1e-9),
+        ),
+    ],
+)
+def test_the_same_scene_in_every_unit(config: dict[str, Any], values: np.ndarray) -> None:
+    found = read(values, DepthConfig(**config)).metres_HW
+    np.testing.assert_allclose(found, np.where(scene() == 0, np.nan, scene()), rtol=1e-5)
+
+
+def test_the_rotated_bits_of_sun_rgbd_are_put_right() -> None:
+    values = millimetres(scene())
+    rotated = (values << 3) | (values >> 13)
+    found = read(encoded(rotated), DepthConfig(units="mm", sun_bits=True)).metres_HW
+    np.testing.assert_array_equal(found, read(values, MM).metres_HW)
+    assert np.nanmedian(read(rotated, MM).metres_HW) > 7 * np.nanmedian(found), "unrotated, all is eight times farther"
+
+
+def test_what_was_not_measured_is_left_out() -> None:
+    values = np.array([[0, np.nan, np.inf, -np.inf], [-1, 0.001, 65.535, 1e10]] * 2 + [[1, 2, 3, 4]] * 2)
+    found = read(values, DepthConfig(units="m")).metres_HW
+    assert np.isnan(found[:4]).all()
+    np.testing.assert_array_equal(found[4:], values[4:])
+
+
+@pytest.mark.parametrize(
+    ("text", "factor"), [("mm", 0.001), ("Millimeters", 0.001), ("cm", 0.01), ("m", 1.0), ("metres", 1.0)]
+)
+def test_a_unit_that_the_file_says_counts(text: str, factor: float) -> None:
+    values = np.full((8, 8), 40, np.uint16)
+    data = encoded(values, pnginfo=says(text))
+    for config in (DepthConfig(), DepthConfig(units="cm")):
+        np.testing.assert_allclose(read(data, config).metres_HW, 40 * factor, rtol=1e-6)
+
+
+def test_without_units_the_error_names_the_option(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(millimetres(scene())))
+    with pytest.raises(ItemError, match=r"a\.png: the file does not say its unit: .* --set encoder\.units=mm"):
+        read(path, DepthConfig())
+    with pytest.raises(ConfigError, match=r"a\.png does not say its unit: .* --set encoder\.units=mm"):
+        adapt(DepthConfig(), [b"unreadable", path])
+    assert adapt(MM, [path]) == MM
+    said = encoded(millimetres(scene()), pnginfo=says("mm"))
+    assert adapt(DepthConfig(), [path, said]) == DepthConfig()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"units": "disparity"}, "needs baseline_m and focal_px, for instance --set encoder.baseline_m=0.075"),
+        ({"units": "disparity", "baseline_m": 0.1}, "needs focal_px, for instance --set encoder.focal_px=520"),
+        ({"units": "mm", "drawing": "imagebind"}, 'drawing = "imagebind" needs baseline_m and focal_px'),
+        ({"units": "feet"}, "units"),
+        ({"units": "mm", "min_m": 3, "max_m": 2}, "min_m: expected less than max_m"),
+    ],
+)
+def test_a_configuration_that_cannot_be_says_what_is_missing(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(message)):
+        DepthConfig(**values)
+
+
+def bomb(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is huge."""
+    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+
+
+def huge_npy() -> bytes:
+    """An npy file whose header speaks of a terabyte."""
+    data = encoded(np.zeros((24, 32)), "npy")
+    return data.replace(b"(24, 32), ", b"(500000, 250000), ").replace(b"          \n", b"\n", 1)
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (b"", "empty"),
+        (Path("no.png"), "no.png: no such file"),
+        (b"not a picture at all", "expected PNG, TIFF or npy"),
+        (b"\x93NUMPY and no more", "not a readable NumPy file"),
+        (encoded(np.array([[{}]] * 8, dtype=object), "npy"), "not a readable NumPy file"),
+        (encoded(millimetres(scene()))[:120], "cannot be decoded"),
+        (encoded(scene().astype(np.float32), "tiff")[:300], "<300 bytes>: "),
+        (encoded(np.zeros((24, 32, 3), np.uint8)), "a colour picture, not depth"),
+        (encoded(np.full((24, 32), 200, np.uint8)), "8-bit values cannot be depth in mm"),
+        (np.zeros((24, 32), np.uint16), "no pixel was measured"),
+        (np.full((24, 32), np.nan), "no pixel was measured"),
+        (np.full((24, 32), 1e9), "values of 1e+09 to 1e+09 in mm are not between 0.01 and 60 m: check encoder.units"),
+        (np.full((24, 32), 64000, np.uint16), "are multiples of 8: SUN RGB-D's need encoder.sun_bits = true"),
+        (np.full((1, 1), 1000, np.uint16), "expected at least 4 x 4 pixels, got (1, 1) of uint16"),
+        (np.zeros((2, 24, 32)), "expected numbers of shape (H, W)"),
+        (np.zeros((24, 32), np.complex64), "expected numbers of shape (H, W)"),
+        (bomb(100_000, 100_000), "pixels"),
+        (bomb(12_000, 12_000), "pixels"),
+        (huge_npy(), "not a readable NumPy file"),
+        (None, "expected a path, bytes or an array (H, W), not NoneType"),
+    ],
+)
+def test_what_cannot_be_read_says_why_in_one_line(item: Item, message: str) -> None:
+    with pytest.raises(ItemError) as caught:
+        read(item, MM)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_eight_bits_are_enough_for_a_disparity() -> None:
+    config = DepthConfig(units="disparity", baseline_m=0.16, focal_px=1000)
+    np.testing.assert_allclose(read(np.full((8, 8), 80, np.uint8), config).metres_HW, 2.0)
+
+
+def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path: Path) -> None:
+    data = b"\x76\x2f\x31\x01" + bytes(200)
+    try:
+        import OpenEXR
+    except ImportError:
+        with pytest.raises(ItemError, match=r"pip install 'binder-depth\[exr\]'"):
+            read(data, MM)
+        return
+    metres = scene().astype(np.float32)
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, "units": "m"}
+    path = tmp_path / "a.exr"
+    OpenEXR.File(header, {"Z": metres, "R": metres.astype(np.float16)}).write(str(path))
+    expected = np.where(metres == 0, np.nan, metres)
+    for item in (path, path.read_bytes()):
+        np.testing.assert_array_equal(read(item, DepthConfig()).metres_HW, expected)
+    OpenEXR.File(header, {"R": metres, "G": metres, "B": metres}).write(str(path))
+    for item, message in ((path, "named Z or depth; found: B, G, R"), (data, "not a readable EXR file")):
+        with pytest.raises(ItemError, match=message):
+            read(item, MM)
+
+
+def grey(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture.convert("L")).astype(float)
+
+
+@pytest.mark.parametrize("drawing", ["shaded", "near"])
+def test_a_drawing_shows_form_and_not_scale(drawing: Any) -> None:
+    config = DepthConfig(units="m", drawing=drawing)
+    metres = read(scene(48, 64), config).metres_HW
+    small, large = (grey(draw(Depth("a", metres * factor), config, 64)) for factor in (0.1, 10))
+    np.testing.assert_allclose(small, large, atol=1)
+    assert small[24, 32] > small[24, 2] + 20, "the ball is brighter than the wall behind it"
+
+
+def test_a_surface_is_brighter_where_it_faces_the_light() -> None:
+    config = DepthConfig(units="m")
+    shown = grey(draw(read(scene(48, 64, radius_m=0.7), config), config, 64))
+    assert shown[18, 26] > shown[30, 38] + 20, "lit from above left"
+
+
+def test_small_holes_and_speckles_do_not_show() -> None:
+    config = DepthConfig(units="m")
+    metres = np.where(scene(48, 64) == 0, 2.5, scene(48, 64))
+    holes = np.random.default_rng(0).random(metres.shape) < 0.03
+    whole, pierced = (grey(draw(read(m, config), config, 64)) for m in (metres, np.where(holes, 0, metres)))
+    assert np.abs(whole - pierced).mean() < 1.5
+    assert (pierced == 0).sum() == 0
+
+
+def test_languagebind_draws_a_tenth_of_the_metres() -> None:
+    config = DepthConfig(units="m", drawing="languagebind")
+    shown = grey(draw(read(np.array([[1.0, 5.0, 10.0, 20.0]] * 4), config), config, 64))
+    np.testing.assert_allclose(shown[0], [26, 128, 255, 255], atol=1)
+
+
+def test_imagebind_draws_normalised_disparity() -> None:
+    config = DepthConfig(units="m", drawing="imagebind", baseline_m=0.075, focal_px=520)
+    mean_m = 0.075 * 520 / (0.0418 * 75)  # where the disparity is the mean of what it was trained on
+    above_m = 0.075 * 520 / ((0.0418 + 0.0295) * 75)
+    shown = grey(draw(read(np.array([[mean_m, above_m, 0.05, 50.0]] * 4), config), config, 64))
+    np.testing.assert_allclose(shown[0], [128, 170, 255, 82], atol=2)
+
+
+def test_training_sees_variants_of_which_the_first_is_the_drawing() -> None:
+    encoder = DEPTH.build(DepthConfig(units="m", views=4), tiny_anchor())
+    assert isinstance(encoder, DepthEncoder)
+    metres = np.random.default_rng(0).normal(2, 0.3, (40, 60))
+    views = encoder.views(metres, np.random.default_rng(0))
+    assert len(views) == 4
+    np.testing.assert_array_equal(views[0], encoder.preprocess(metres)[0])
+    assert all(not np.allclose(views[0], view) for view in views[1:])
+
+
+def test_a_preview_needs_no_unit(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(millimetres(scene())))
+    assert DEPTH.preview is not None
+    for item in (tmp_path / "a.png", scene(), encoded(np.full((8, 8), 80, np.uint8))):
+        assert min(DEPTH.preview(item).size) >= 8
+    with pytest.raises(ItemError, match="no pixel was measured"):
+        DEPTH.preview(np.zeros((24, 32)))
+
+
+def test_diagnose_names_what_reads() -> None:
+    assert DEPTH.diagnose is not None
+    assert {"png, tiff", "npy", "exr"} == set(DEPTH.diagnose())
