@@ -130,8 +130,8 @@ def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: flo
     metrics["retrieval"] = held_out.retrieval(run.averaged, ready, task)
     card = _card(task, settings, ready, metrics, run)
     if processes.is_main:
-        checkpoint.write_aligned(folder, card, run.averaged.state_dict())
         _report(folder, card, run, ready, task)
+        checkpoint.write_aligned(folder, card, run.averaged.state_dict())  # last: from now on the run is finished
         cache.prune(keep=[ready.data.items.folder])
     return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
 
@@ -181,18 +181,20 @@ def _claim(folder: Path, resume: bool) -> None:
     """Refuse to write over a run, and to resume what is not there or is finished."""
     if (folder / checkpoint.CARD).is_file():
         raise RunError(f"{folder}: holds a finished run; choose another folder with --out, or delete it")
-    started = (folder / checkpoint.CONFIG).is_file()
-    if resume and not started:
+    begun = (folder / checkpoint.CONFIG).is_file()
+    # a run that was killed before its first step has left a hidden file at most, and is resumed from the start
+    free = not folder.exists() or (folder.is_dir() and all(path.name[0] == "." for path in folder.iterdir()))
+    if resume and not folder.exists():
         raise RunError(f"{folder}: nothing to resume there")
-    if not resume and folder.exists() and (not folder.is_dir() or any(p for p in folder.iterdir() if p.name[0] != ".")):
-        hint = "go on with it by --resume" if started else "it is not a run of binder"
+    if not (free or (begun and resume)):
+        hint = "go on with it by --resume" if begun else "it is not a run of binder"
         raise RunError(f"{folder}: exists already ({hint}); or choose another folder with --out")
 
 
 def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bool) -> None:
     """Keep the resolved configuration; on resume, refuse one that differs or other data."""
     values = {**settings.model_dump(mode="json", exclude_none=True), "data": data}
-    if not resume:
+    if not (resume and (folder / checkpoint.CONFIG).is_file()):
         checkpoint.write_text(folder / checkpoint.CONFIG, tomli_w.dumps(_without_none(values)))
         return
     before = config.read_toml(folder / checkpoint.CONFIG)

@@ -149,6 +149,7 @@ class TextTower(Encoder):
     def __init__(self, anchor: Anchor) -> None:
         super().__init__()
         self.anchor = anchor
+        self.warned = False  # of a text that is cut: once, as there may be a million
 
     def preprocess(self, item: Item) -> Tensor:
         if not isinstance(item, str):
@@ -156,8 +157,10 @@ class TextTower(Encoder):
         if not item.strip():
             raise ItemError(repr(item), "empty text")
         tokens = self.anchor.tokenizer([item])
-        if int(tokens[0, -1]) != self.anchor.padding:
-            log.warning("text fills the anchor's %d tokens, the rest is cut: %.60s...", tokens.shape[1], item)
+        if int(tokens[0, -1]) != self.anchor.padding and not self.warned:
+            self.warned = True
+            long = "texts that fill the anchor's %d tokens are cut there, such as: %.60s..."
+            log.warning(long, tokens.shape[1], item)
         return tokens
 
     def features(self, batch: Tensor) -> Tensor:

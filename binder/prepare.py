@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from binder import encode, evaluate, training
 from binder.anchor import Anchor, hash_weights
@@ -23,6 +24,7 @@ from binder.manifest import Row
 from binder.modality import EncoderConfig, Item, Modality
 from binder.plugins import registry
 from binder.split import split_rows
+from binder.vectors import normalize
 
 SAMPLE = 256  # training items that `Modality.adapt` looks at
 
@@ -90,16 +92,18 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
 
     keys = [items.keys[i] or b"" for i in train]
-    stored = [encode.view_key(encoder, key) for key in keys]
     number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
+    item_N = np.array([number[key] for key in keys])
+    item_S = samples_of(item_N)
+    stored = [encode.view_key(encoder, key) for key in number]
     device = task.anchor.device
     data = training.Data(
         items=collection,
         features=encoder.frozen_trunk,
-        first=collection.first(stored),
-        counts=np.array([collection.count(key) for key in stored]),
-        item_of_row=torch.tensor([number[key] for key in keys], device=device),
-        targets={t: _targets(side.restrict(train), device) for t, side in sides.items()},
+        first=collection.first(stored)[item_S],
+        counts=np.array([collection.count(key) for key in stored])[item_S],
+        item_of_row=torch.from_numpy(item_S).to(device),
+        targets={t: targets_of(side.restrict(train), item_N, item_S, device) for t, side in sides.items()},
     )
     others = {m.name for m in registry().modalities() if m.frozen} - set(sides)
     val_rows = [rows[i] for i in val]
@@ -190,8 +194,36 @@ def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
-def _targets(side: Side, device: torch.device) -> training.Targets:
-    return training.Targets(torch.from_numpy(side.vectors).to(device), torch.from_numpy(side.of_row).to(device))
+def samples_of(item_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(N,) the item of each row -> (S,) the items of an epoch: one that k rows have comes ceil(sqrt(k)) times.
+
+    All its rows draw it to the same place (`targets_of`), so k times would be waste; once would let items that are
+    rare but true of much be forgotten. The root as in Mahajan et al., "Exploring the limits of weakly supervised
+    pretraining", ECCV 2018.
+    """
+    counts_I = np.bincount(item_N)
+    return np.repeat(np.arange(len(counts_I)), np.ceil(np.sqrt(counts_I)).astype(int))
+
+
+def targets_of(
+    side: Side, item_N: NDArray[np.int64], item_S: NDArray[np.int64], device: torch.device
+) -> training.Targets:
+    """What each sample is drawn to: the mean of all that its item is paired with.
+
+    An item with several pictures or captions means what they have in common. Their mean is where the loss draws it in
+    the long run, without the noise of one at a time (as class prototypes: Snell et al., NeurIPS 2017).
+    """
+    has = side.of_row >= 0
+    pairs_P2 = np.unique(np.stack((item_N[has], side.of_row[has]), axis=1), axis=0)
+    item_I, first_I, count_I = np.unique(pairs_P2[:, 0], return_index=True, return_counts=True)
+    of_item = np.full(item_N.max() + 1, -1)
+    of_item[item_I] = pairs_P2[first_I, 1]
+    several = count_I > 1
+    of_item[item_I[several]] = len(side.vectors) + np.arange(several.sum())
+    spans = zip(first_I[several], count_I[several], strict=True)
+    means = [side.vectors[pairs_P2[first : first + n, 1]].mean(0) for first, n in spans]
+    vectors = np.concatenate((side.vectors, normalize(np.stack(means)))) if means else side.vectors
+    return training.Targets(torch.from_numpy(vectors).to(device), torch.from_numpy(of_item[item_S]).to(device))
 
 
 def _fingerprint(items: Sequence[bytes], targets: Sequence[bytes | None]) -> str:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -189,7 +190,7 @@ def _step(
 ) -> float:
     """One optimiser step; returns the loss."""
     rng = np.random.default_rng([config.seed, run.step])
-    torch.manual_seed(int(rng.integers(2**62)) + group.rank)  # dropout and masks of this step
+    _seed(int(rng.integers(2**62)) + group.rank, device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)) + group.rank)
     run.encoder.train()
     batch = data.batch(rows, rng, group).to(device)
@@ -219,30 +220,50 @@ def _step(
     return float(loss.detach())
 
 
+def _seed(seed: int, device: torch.device) -> None:
+    """Seed what the encoder draws in a step (dropout, masks) as `torch.manual_seed` does, on the devices in use only.
+
+    For an accelerator that is not in use yet `torch.manual_seed` formats the whole call stack, in every step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.manual_seed(seed)
+
+
 def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignConfig) -> Tensor:
     """Mean over the anchor modalities of the loss on the rows that have one."""
     parts = []
     for targets in data.targets.values():
         of_row = targets.of_row[rows]
         has = of_row >= 0
-        if int(has.sum()) < 2:
+        known = int(has.sum())
+        if known < 2:
             continue
-        t_BD = targets.vectors[of_row[has]]
-        item = data.item_of_row[rows[has]]
+        own, z = rows, z_BD
+        if known < len(rows):  # as a rule every row has one, and a copy less is a tenth of a small head's step
+            of_row, own, z = of_row[has], rows[has], z_BD[has]
+        t_BD = targets.vectors[of_row]
+        item = data.item_of_row[own]
         same_BB = item[:, None] == item[None, :]
         soft_BB = losses.soft_targets(t_BD, same_BB, config.loss.soft)
-        parts.append(losses.contrastive(z_BD[has], t_BD, soft_BB, scale) - losses.entropy(soft_BB))
+        parts.append(losses.contrastive(z, t_BD, soft_BB, scale) - losses.entropy(soft_BB))
     return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
 
 
 def _rows_of_step(step: int, n: int, config: AlignConfig, group: Group = ALONE) -> NDArray[np.int64]:
     """The rows of a step: each epoch is a new order of all rows, drawn from (seed, epoch)."""
     epoch, within = divmod(step, steps_per_epoch(n, config, group))
-    order = np.random.default_rng([config.seed, 1, epoch]).permutation(n)
+    order = _order_of_epoch(config.seed, epoch, n)
     size = config.train.batch_size * group.size
     rows = order[within * size : (within + 1) * size]
     least = max(2, group.size)  # a lone row has nothing to be told from, and every process needs one
-    return rows if len(rows) >= least else order[-least:]
+    return np.array(rows if len(rows) >= least else order[-least:])
+
+
+@lru_cache(maxsize=1)
+def _order_of_epoch(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
+    """A permutation of n rows; kept, as drawing it for a million rows takes longer than a small head's step."""
+    return np.random.default_rng([seed, 1, epoch]).permutation(n)
 
 
 def _progress(run: Run, total: int, config: AlignConfig) -> float:

@@ -263,6 +263,18 @@ def test_there_is_nothing_to_resume_where_no_run_was_begun(align, tmp_path):
     with pytest.raises(RunError, match="nothing to resume"):
         align(resume=True)
     assert not (tmp_path / "run").exists()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("")
+    with pytest.raises(RunError, match="not a run of binder"):
+        align(resume=True, out=tmp_path / "mine")
+
+
+def test_a_run_killed_before_its_first_step_is_resumed_from_the_start(align, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".lock").write_text("123 on a machine that is gone")
+    align(resume=True)
+    align(out=tmp_path / "whole")
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
 class Stop(Exception):

@@ -212,13 +212,15 @@ def test_what_is_no_text_is_an_item_error(anchor, item):
         anchors.TextTower(anchor).preprocess(item)
 
 
-def test_a_text_longer_than_the_context_is_cut_with_a_warning(anchor, caplog):
+def test_texts_longer_than_the_context_are_cut_with_one_warning(anchor, caplog):
     tower = anchors.TextTower(anchor)
     with caplog.at_level(logging.WARNING):
         tower.preprocess("a short text")
         assert not caplog.messages
         tower.preprocess("word " * 50)
-    assert "fills the anchor's 16 tokens" in caplog.text
+        tower.preprocess("another " * 50)
+    (message,) = caplog.messages
+    assert "fill the anchor's 16 tokens" in message and "word word" in message
 
 
 def test_a_tokenizer_that_pads_with_another_number_gives_no_false_warning(caplog):

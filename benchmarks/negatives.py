@@ -1,0 +1,178 @@
+"""What more negatives cost: a million cached targets beside those of the batch, and whether they teach more.
+
+    python benchmarks/negatives.py                 # cost of a step
+    python benchmarks/negatives.py --quality       # and held-out R@1 of short runs, some minutes more
+
+A frozen anchor's vectors never go stale, so every cached target could be a negative in every step. The core takes only
+those of the batch; this file puts another loss into its step: item -> target against the batch's targets and a bank of
+others, soft targets over all of them as in `binder.losses`, and target -> item within the batch. "sampled" draws
+16,384 of the cached targets anew in each step, "all" takes every one of them. Steps of all three are taken in turns in
+one process; times are CPU seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import tempfile
+import time
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+import binder
+from binder import losses, training
+from binder.cache import Collection
+from binder.config import AlignConfig
+from binder.encoder import Encoder
+from binder.plugins import registry
+
+DIM, SAMPLED = 512, 16_384
+MOST = 2.0  # a step with a sampled bank over one without
+ALL = None  # size of a bank that holds every target
+
+
+def bank_loss(
+    z_BD: Tensor, rows: Tensor, data: training.Data, scale: Tensor, config: AlignConfig, *, size: int | None
+) -> Tensor:
+    """In place of `training._loss`, for data with one target a row."""
+    (targets,) = data.targets.values()
+    t_BD = targets.vectors[targets.of_row[rows]]
+    item_B = data.item_of_row[rows]
+    same_BB = item_B[:, None] == item_B[None, :]
+    bank_MD = targets.vectors if size is ALL else targets.vectors[torch.randint(len(targets.vectors), (size,))]
+    soft_BB = losses.soft_targets(t_BD, same_BB, config.loss.soft)
+    backward = F.cross_entropy((scale * z_BD @ t_BD.T).T, soft_BB) - losses.entropy(soft_BB)
+    return (forward(z_BD, t_BD, bank_MD, scale, config.loss.soft) + backward) / 2
+
+
+def forward(z_BD: Tensor, t_BD: Tensor, bank_MD: Tensor, scale: Tensor, temperature: float) -> Tensor:
+    """Cross-entropy of items against the batch's and the bank's targets, less its least value.
+
+    A target that is in both is a match twice, and so no false negative.
+    """
+    with torch.no_grad():
+        cosine_BC = torch.cat([t_BD @ t_BD.T, t_BD @ bank_MD.T], 1).clamp(max=1.0)
+        soft_BC = (cosine_BC / temperature).softmax(1)
+    logits_BC = scale * torch.cat([z_BD @ t_BD.T, z_BD @ bank_MD.T], 1)
+    return F.cross_entropy(logits_BC, soft_BC) - losses.entropy(soft_BC)
+
+
+class Head(Encoder):
+    """A linear head on cached features."""
+
+    frozen_trunk = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.out = torch.nn.Linear(DIM, DIM)
+
+    def head(self, features: Tensor) -> Tensor:
+        return self.out(features)
+
+
+def audio_encoder() -> Encoder:
+    """The default audio encoder for clips of two seconds; it asks of the anchor its width only."""
+    kind = registry().get("audio")
+    assert kind.adapt is not None
+    return kind.build(kind.adapt(kind.config(), []), type("Width", (), {"embed_dim": DIM})())
+
+
+def some_data(encoder: Encoder, vectors: Tensor, rows: int) -> training.Data:
+    """`rows` items of noise in the cache, each with one of the targets."""
+    rng, items = np.random.default_rng(0), Collection(f"items-{encoder.frozen_trunk}")
+    keys = [i.to_bytes(16, "big") for i in range(rows)]
+    for key in keys:
+        if encoder.frozen_trunk:
+            items.add(key, rng.standard_normal((1, DIM), dtype=np.float32))
+        else:
+            items.add(key, rng.integers(-9000, 9000, (1, 32_000), dtype=np.int16))
+    items.flush()
+    targets = training.Targets(vectors, torch.arange(rows))
+    of_row = torch.arange(rows)
+    return training.Data(items, encoder.frozen_trunk, items.first(keys), np.ones(rows, int), of_row, {"text": targets})
+
+
+def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, full_steps: int) -> dict[str, Any]:
+    """Median CPU seconds of a step with each kind of negatives."""
+    data = some_data(encoder, vectors, 4 * batch)
+    config = AlignConfig.model_validate({"train": {"batch_size": batch, "precision": "fp32"}})
+    run = training.start(encoder, config)
+    banks = {"batch": None, "sampled": partial(bank_loss, size=SAMPLED), "all": partial(bank_loss, size=ALL)}
+    seconds: dict[str, list[float]] = {kind: [] for kind in banks}
+    for step in range(steps):
+        rows = training._rows_of_step(step, len(data), config)
+        for kind, loss in banks.items():
+            if kind == "all" and step >= full_steps:
+                continue
+            began = time.process_time()
+            with patch.object(training, "_loss", loss) if loss else nullcontext():
+                training._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
+            seconds[kind].append(time.process_time() - began)
+    found = {kind: statistics.median(values[1:]) for kind, values in seconds.items()}
+    return {"encoder": name, "batch": batch, "targets": len(vectors), **found}
+
+
+def quality(clips: int, steps: int, size: int) -> dict[str, dict[str, float]]:
+    """Held-out R@1 of spoken captions among the pictures they were aligned to, for each kind of negatives."""
+    from binder.playground import speech
+
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        some = speech.clips("train", "scene")[:clips]
+        wavs = speech.write_wavs(some, Path(folder) / "audio")
+        rows = [{"audio": wav, "text": clip.text} for wav, clip in zip(wavs, some, strict=True)]
+        encoder = {"trunk": "none", "width": 128, "layers": 2, "strength": 0.5}
+        settings = {"encoder": encoder, "train": {"steps": steps}}
+        for name, kind in {"batch": 0, "sampled": size, "all": ALL}.items():
+            replaced = patch.object(training, "_loss", partial(bank_loss, size=kind)) if kind != 0 else nullcontext()
+            began = time.process_time()
+            with replaced:
+                done = binder.align("audio", rows, to="text", config=settings, out=Path(folder) / name)
+            table = next(row for row in done.retrieval if row["query"] == "audio")
+            found[name] = {"r1": table["r1"], "r10": table["r10"], "cpu_s": time.process_time() - began}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--full-steps", type=int, default=4, help="of those with all targets")
+    parser.add_argument("--quality", action="store_true", help="also train with each")
+    parser.add_argument("--out", type=Path, help="JSON of everything measured")
+    given = parser.parse_args()
+    found: dict[str, Any] = {"cost": []}
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["BINDER_CACHE"] = str(Path(folder) / "cache")
+        vectors = F.normalize(torch.randn(given.targets, DIM), dim=-1)
+        for name, encoder, batch in [("audio", audio_encoder(), 48), ("head only", Head(), 256)]:
+            row = cost(name, encoder, vectors, batch, given.steps, given.full_steps)
+            found["cost"].append(row)
+            print(
+                f"{name}, batch {batch}, {given.targets:,} targets: a step {row['batch']:.4f} s; {SAMPLED:,} sampled "
+                f"{row['sampled'] / row['batch']:.2f} times that, all {row['all'] / row['batch']:.1f} times",
+                flush=True,
+            )
+        del vectors
+        if given.quality:
+            found["quality"] = quality(1500, 300, 128)
+            for name, row in found["quality"].items():
+                print(f"negatives of {name:8} R@1 {row['r1']:.3f}, R@10 {row['r10']:.3f}, {row['cpu_s']:.0f} CPU s")
+    ratio = found["cost"][0]["sampled"] / found["cost"][0]["batch"]
+    print(f"{'held  ' if ratio <= MOST else 'MISSED'} sampled over in-batch, audio: {ratio:.2f} (at most {MOST})")
+    if given.out:
+        given.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
