@@ -21,16 +21,12 @@ from typing import Any
 
 import librosa
 import numpy as np
-from sklearn.datasets import load_digits
+from scans import NAMES, pairs, write_scans
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 import binder
-
-NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-TRAIN_SCANS = 1437
-PICTURES_PER_CLIP = 2
 
 
 def main() -> None:
@@ -46,7 +42,7 @@ def main() -> None:
     speakers = given.speakers or sorted({clip["speaker"] for clip in clips})
     results = []
     with tempfile.TemporaryDirectory() as work:
-        scans = _write_scans(Path(work))
+        scans = write_scans(Path(work))
         for seed in given.seeds:
             for speaker in speakers:
                 out = Path(work) / f"{speaker}-{seed}"
@@ -69,13 +65,7 @@ def _leave_out(
     """Align without one speaker; accuracies on that speaker."""
     train = [clip for clip in clips if clip["speaker"] != speaker]
     test = [clip for clip in clips if clip["speaker"] == speaker]
-    rng = np.random.default_rng([seed, 7])
-    of_class = {name: [path for path, label in scans["train"] if label == name] for name in NAMES}
-    rows = [
-        {"audio": folder / clip["audio"], "image": path}
-        for clip in train
-        for path in rng.choice(of_class[clip["label"]], PICTURES_PER_CLIP, replace=False)
-    ]
+    rows = pairs([{"audio": folder / clip["audio"], "label": clip["label"]} for clip in train], scans, seed)
     began = time.monotonic()
     binder.align("audio", rows, anchor="mini", to="image", out=out, seed=seed, sets=sets)
     seconds = time.monotonic() - began
@@ -109,19 +99,6 @@ def _mel(path: Path) -> np.ndarray:
     mel = librosa.feature.melspectrogram(y=samples, sr=rate, n_fft=256, hop_length=80, n_mels=40)
     log = librosa.power_to_db(mel)
     return np.concatenate([log.mean(1), log.std(1)])
-
-
-def _write_scans(folder: Path) -> dict[str, list[tuple[Path, str]]]:
-    """scikit-learn's 8 x 8 scans as PNG files, dark ink on white, split as the mini anchor's recipe splits them."""
-    from PIL import Image
-
-    digits = load_digits()
-    found: dict[str, list[tuple[Path, str]]] = {"train": [], "test": []}
-    for i, (scan, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        path = folder / f"scan{i}.png"
-        Image.fromarray((255 - scan * 15.9).astype(np.uint8)).resize((64, 64), Image.Resampling.BICUBIC).save(path)
-        found["train" if i < TRAIN_SCANS else "test"].append((path, NAMES[label]))
-    return found
 
 
 def _print(results: list[dict[str, Any]], seeds: list[int]) -> None:

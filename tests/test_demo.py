@@ -66,7 +66,7 @@ def test_metrics_and_report(small, tmp_path):
     assert cells["audio", "chart"]["concept"] == "chart-trend"
     assert cells["audio", "text"]["chance_r1"] == pytest.approx(1 / 20)
     assert {row["kind"] for row in result["arithmetic"]} == {
-        "image - text + text", "image - audio + audio", "image + audio", "video + text",
+        "image - text + text", "image - audio + audio", "image.project_out(text) + audio", "video - text + text",
     }  # fmt: skip
     assert all(0 <= row["r1"] <= 1 and row["n"] > 0 for row in result["arithmetic"])
 

@@ -27,14 +27,19 @@ def swaps(
     gallery: Gallery,
     plus: Words,
     minus: Words | None = None,
+    without: Vectors | None = None,
     weight: float = 1.0,
 ) -> dict[str, Any]:
-    """R@1 of `operand + weight * (plus[new colour] - minus[its colour])` over all classes and all other colours."""
+    """R@1 of `operand + weight * (plus[new colour] - minus[its colour])` over all classes and all other colours.
+
+    With `without`, (K, D), these directions are projected out of the operand before anything is added.
+    """
     facets = FACETS[gallery.kind]
     place = {label(c, facets): i for i, c in enumerate(gallery.concepts)}
     assert operands.vectors is not None and gallery.vectors is not None
     hits: list[bool] = []
-    for z_D, concept in zip(operands.vectors, operands.concepts, strict=True):
+    z_ND = operands.vectors if without is None else vectors.project_out(operands.vectors, without)
+    for z_D, concept in zip(z_ND, operands.concepts, strict=True):
         asked = {c: place.get(label(replace(concept, colour=c), facets)) for c in COLOURS if c != concept.colour}
         others = [colour for colour, wanted in asked.items() if wanted is not None]
         terms = [(1.0, np.broadcast_to(z_D, (len(others), len(z_D)))), (weight, _take(plus, others, len(hits)))]

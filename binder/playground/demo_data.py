@@ -7,7 +7,8 @@ drawings of the same concepts.
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,9 @@ from binder.vectors import Vectors
 
 BOUND = ("audio", "video", "chart")  # what the demo aligns, each to pictures
 MODALITIES = ("image", "text", *BOUND)
-SPOKEN = {"scene": 1, "motion": 3, "chart": 2, "word": 2}  # pictures of each spoken clip, by its kind
-# A single word is true of many pictures, and only what they have in common is what it means. With more of them sums
-# with spoken words get better, and captions need more steps.
-SPOKEN_FULL = {**SPOKEN, "word": 8}
+# Pictures of each spoken clip, by its kind. A single word is true of many, and only what they have in common is what
+# it means; motions are said by few voices, and come more often for having several pictures.
+SPOKEN = {"scene": 1, "motion": 10, "chart": 2, "word": 49}
 VIDEOS_PER_CLASS = 2  # training takes of each of the 580 motions
 TABLES_PER_CLASS = 12  # training tables of each of the 25 kinds of chart
 HELD_OUT = {"image/scene": 2, "image/chart": 10, "video/motion": 1, "chart/chart": 10}  # items of each class
@@ -43,43 +43,60 @@ class Gallery:
     vectors: Vectors | None = None  # (N, D)
 
 
+@dataclass(frozen=True)
+class Row:
+    """A row of a manifest."""
+
+    item: Path
+    place: int  # of its picture
+    text: str  # the caption: there for the directly trained references only
+    held: bool = False  # kept apart from training
+
+
 def some(kind: str) -> list[Concept]:
     """The concepts of a kind that the demo is about: all of them."""
     return world.concepts(kind)
 
 
-def write_pairs(folder: Path, seed: int, spoken: Mapping[str, int]) -> dict[str, Path]:
+def write_pairs(folder: Path, seed: int) -> dict[str, Path]:
     """The training data of each bound modality -> its manifest: items, pictures, captions, what is shown."""
     return {
-        "audio": _write_spoken(folder, np.random.default_rng([seed, 1]), spoken),
+        "audio": _write_spoken(folder, np.random.default_rng([seed, 1])),
         "video": _write_videos(folder, np.random.default_rng([seed, 2])),
         "chart": _write_tables(folder, np.random.default_rng([seed, 3])),
     }
 
 
-def _write_spoken(folder: Path, rng: np.random.Generator, spoken: Mapping[str, int]) -> Path:
+def _write_spoken(folder: Path, rng: np.random.Generator) -> Path:
+    """Whole captions with pictures of their own; single words with those of them that the word is true of."""
     said = [clip for clip in speech.clips("train") if _is_asked(clip)]
-    wavs = speech.write_wavs(said, folder / "audio")
-    rows, dealt = [], Dealer(rng)
-    for clip, wav in zip(said, wavs, strict=True):
-        for _ in range(spoken[clip.kind]):
-            rows.append((wav, dealt.next(world.named(clip.concept)), clip.text))
-    return _write_manifest(folder, "audio", rows, lambda concept: draw(concept, rng))
+    wavs = dict(zip(said, speech.write_wavs(said, folder / "audio"), strict=True))
+    captions = [clip for clip in said if clip.kind != "word"]
+    held = {clip for clip, out in zip(captions, _held_out(len(captions), rng), strict=True) if out}
+    whole = [clip for clip in captions for _ in range(SPOKEN[clip.kind])]
+    shown = [world.named(clip.concept) for clip in whole]
+    rows = [Row(wavs[clip], place, clip.text, clip in held) for place, clip in enumerate(whole)]
+    dealers: dict[str, Iterator[int]] = {}
+    for clip in said:
+        if clip.kind == "word":
+            if clip.concept not in dealers:
+                true_of = world.named(clip.concept).true_of
+                fitting = [row.place for row in rows[: len(shown)] if true_of(shown[row.place]) and not row.held]
+                dealers[clip.concept] = _dealt(fitting, rng)
+            dealt = itertools.islice(dealers[clip.concept], SPOKEN["word"])
+            rows += [Row(wavs[clip], place, clip.text) for place in dealt]
+    return _write_manifest(folder, "audio", rows, shown, lambda concept: draw(concept, rng))
 
 
-class Dealer:
-    """Whole concepts that a partial one is true of, each as often as the others: "red" -> all red things in turn."""
+def _held_out(n: int, rng: np.random.Generator) -> list[bool]:
+    """One in twenty, to see how a run comes on."""
+    return list(rng.permutation(n) < n / 20)
 
-    def __init__(self, rng: np.random.Generator) -> None:
-        self.rng = rng
-        self.left: dict[str, list[Concept]] = {}
 
-    def next(self, concept: Concept) -> Concept:
-        left = self.left.setdefault(concept.key, [])
-        if not left:
-            left += world.instances(concept)
-            self.rng.shuffle(left)
-        return left.pop()
+def _dealt(places: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
+    """The places in random order again and again, so that each comes as often as the others."""
+    while len(places):
+        yield from rng.permutation(places).tolist()
 
 
 def _is_asked(clip: speech.Clip) -> bool:
@@ -91,29 +108,34 @@ def _is_asked(clip: speech.Clip) -> bool:
 def _write_videos(folder: Path, rng: np.random.Generator) -> Path:
     concepts = [c for c in some("motion") for _ in range(VIDEOS_PER_CLASS)]
     paths = clips.write_clips(concepts, folder / "video", rng)
-    rows = [(path, concept, world.caption(concept)) for path, concept in zip(paths, concepts, strict=True)]
-    return _write_manifest(folder, "video", rows, lambda concept: trail(concept, rng))
+    return _write_manifest(folder, "video", _one_each(paths, concepts, rng), concepts, lambda c: trail(c, rng))
 
 
 def _write_tables(folder: Path, rng: np.random.Generator) -> Path:
     concepts = [c for c in some("chart") for _ in range(TABLES_PER_CLASS)]
     paths = tables.write_tables(concepts, folder / "chart", rng)
-    rows = [(path, concept, world.caption(concept)) for path, concept in zip(paths, concepts, strict=True)]
-    return _write_manifest(folder, "chart", rows, lambda concept: draw(concept, rng))
+    return _write_manifest(folder, "chart", _one_each(paths, concepts, rng), concepts, lambda c: draw(c, rng))
+
+
+def _one_each(paths: Sequence[Path], concepts: Sequence[Concept], rng: np.random.Generator) -> list[Row]:
+    places = zip(paths, concepts, _held_out(len(paths), rng), strict=True)
+    return [Row(path, i, world.caption(concept), held) for i, (path, concept, held) in enumerate(places)]
 
 
 def _write_manifest(
-    folder: Path, modality: str, rows: Iterable[tuple[Path, Concept, str]], picture: Callable[[Concept], Any]
+    folder: Path, modality: str, pairs: Sequence[Row], shown: Sequence[Concept], picture: Callable[[Concept], Any]
 ) -> Path:
-    """The rows with a new picture for each; the captions are there for the directly trained references only."""
+    """A picture of each concept of `shown`, and the pairs with them."""
     path, pictures = folder / f"{modality}_to_pictures.csv", folder / f"{modality}_pictures"
     pictures.mkdir(parents=True, exist_ok=True)
+    for i, concept in enumerate(shown):
+        picture(concept).save(pictures / f"{i}.png")
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([modality, "image", "text", "shows"])
-        for i, (item, concept, text) in enumerate(rows):
-            picture(concept).save(pictures / f"{i}.png")
-            writer.writerow([item.relative_to(folder), f"{pictures.name}/{i}.png", text, concept.key])
+        writer.writerow([modality, "image", "text", "shows", "split"])
+        for pair in pairs:
+            item, image = pair.item.relative_to(folder), f"{pictures.name}/{pair.place}.png"
+            writer.writerow([item, image, pair.text, shown[pair.place].key, "val" if pair.held else "train"])
     return path
 
 

@@ -7,6 +7,7 @@ with an item of the searched modality that shows the same, as that modality's ow
 from __future__ import annotations
 
 import csv
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ def references(
             manifest = pairs[name] if other == "text" else _meeting(pairs, name, other, seed)
             encoders = () if other == "text" else (runs / other,)
             align(name, manifest, anchor=space.anchor, to=other, encoders=encoders, config=settings[name], out=out,
-                  seed=seed, device=str(space.anchor.device), progress=progress)  # fmt: skip
+                  seed=seed, split="split", device=str(space.anchor.device), progress=progress)  # fmt: skip
             direct = Binder(space.anchor, device=str(space.anchor.device)).load(out)
             own = [
                 replace(g, vectors=direct.encode(name, g.items, strict=True).vectors) if g.modality == name else g
@@ -59,19 +60,23 @@ def _meeting(pairs: Mapping[str, Path], name: str, other: str, seed: int) -> Pat
     """The training items of two modalities, paired where they show the same -> a manifest."""
     rng = np.random.default_rng([seed, 6])
     mine, theirs = (_rows(pairs[which], which) for which in (name, other))
-    labels = {facet for _, concept in theirs for facet in FACETS.get(concept.kind, ())}
+    facets = {facet for _, concept, _ in theirs for facet in FACETS.get(concept.kind, ())}
     rows = []
-    for item, concept in mine:
-        common = [facet for facet in FACETS.get(concept.kind, ()) if facet in labels]
-        partners = [i for i, c in theirs if label(c, common) == label(concept, common)] if common else []
-        if partners:
-            rows.append((item, partners[int(rng.integers(len(partners)))]))
+    for kind in sorted({concept.kind for _, concept, _ in mine}):
+        common = [facet for facet in FACETS.get(kind, ()) if facet in facets]
+        partners: dict[tuple[Any, ...], list[str]] = defaultdict(list)  # by what they show
+        for item, concept, _ in theirs if common else ():
+            partners[label(concept, common)].append(item)
+        for item, concept, split in mine:
+            there = partners.get(label(concept, common), []) if concept.kind == kind else []
+            if there:
+                rows.append((item, there[int(rng.integers(len(there)))], split))
     path = pairs[name].with_name(f"{name}_to_{other}.csv")
     with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows([(name, other), *dict.fromkeys(rows)])
+        csv.writer(file).writerows([(name, other, "split"), *dict.fromkeys(rows)])
     return path
 
 
-def _rows(manifest: Path, modality: str) -> list[tuple[str, world.Concept]]:
+def _rows(manifest: Path, modality: str) -> list[tuple[str, world.Concept, str]]:
     with manifest.open(encoding="utf-8", newline="") as file:
-        return [(row[modality], world.named(row["shows"])) for row in csv.DictReader(file)]
+        return [(row[modality], world.named(row["shows"]), row["split"]) for row in csv.DictReader(file)]
