@@ -33,7 +33,7 @@ class TrainConfig(Config):
     clip_grad: float = Field(1.0, gt=0)  # largest gradient norm
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights that are kept; 0 keeps the last ones
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the encoder's forward pass; auto: bf16 where it is native
-    val_fraction: float = Field(0.1, ge=0, lt=1)  # share of the rows held out where no column says which
+    val_fraction: float = Field(0.1, ge=0, lt=1)  # share held out (at most 10,000 rows)
     checkpoint_seconds: float = Field(30.0, ge=0)  # at most this much work is lost to a killed process
 
 

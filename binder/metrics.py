@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from binder.vectors import Vectors
 
 TIE = 1e-6  # scores closer than this are equal: the last bits depend on how a matrix product is cut into blocks
+FEW = 16  # matches up to which counting is quicker than sorting
 CHUNK = 512  # queries scored at a time, so that memory stays bounded
 
 
@@ -59,7 +60,10 @@ def _rank(scores: NDArray[np.float32], relevant: NDArray[np.int64]) -> tuple[int
     right = np.zeros(len(scores), bool)
     right[relevant] = True
     hits = np.sort(scores[right])[::-1]
-    wrong = np.sort(scores[~right])
-    before = len(wrong) - np.searchsorted(wrong, hits - TIE, side="left")  # wrong ones that score at least as much
+    wrong = scores[~right]
+    if len(hits) <= FEW:
+        before = np.array([np.count_nonzero(wrong >= hit - TIE) for hit in hits])  # wrong ones that score as much
+    else:
+        before = len(wrong) - np.searchsorted(np.sort(wrong), hits - TIE, side="left")
     order = np.arange(1, len(hits) + 1)
     return int(before[0]) + 1, float(np.mean(order / (order + before)))

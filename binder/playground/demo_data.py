@@ -83,7 +83,7 @@ def _write_spoken(folder: Path, rng: np.random.Generator) -> Path:
                 true_of = world.named(clip.concept).true_of
                 fitting = [row.place for row in rows[: len(shown)] if true_of(shown[row.place]) and not row.held]
                 dealers[clip.concept] = _dealt(fitting, rng)
-            dealt = itertools.islice(dealers[clip.concept], SPOKEN["word"])
+            dealt = dict.fromkeys(itertools.islice(dealers[clip.concept], SPOKEN["word"]))  # each once
             rows += [Row(wavs[clip], place, clip.text) for place in dealt]
     return _write_manifest(folder, "audio", rows, shown, lambda concept: draw(concept, rng))
 
