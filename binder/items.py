@@ -6,7 +6,7 @@ Nothing is guessed.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,24 +29,25 @@ class Found:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-def collect(sources: Iterable[Item], modality: str | None) -> Iterator[Found]:
+def collect(sources: Iterable[Item], modality: str | None, among: Collection[str] = ()) -> Iterator[Found]:
     """The items of every source: a file, a folder of files, a manifest, or the value itself (a text, an array).
 
-    Without `modality`, suffixes and the columns of manifests say it. Raises ItemError for a suffix that no modality
-    or several claim, ManifestError for a bad manifest or where there is nothing in any source.
+    Without `modality`, suffixes and the columns of manifests say it; a suffix that several modalities claim is that
+    one's of them which alone is `among` those that can be encoded. Raises ItemError for one that is not settled so or
+    that nothing claims, ManifestError for a bad manifest or where there is nothing in any source.
     """
     kind = registry().get(modality) if modality else None
     first, empty = None, True
     for source in sources:
         first = source if first is None else first
-        for found in _one(source, kind):
+        for found in _one(source, kind, among):
             empty = False
             yield found
     if empty:
         raise ManifestError(f"{first}: nothing in it that {modality or 'an installed modality'} can read")
 
 
-def _one(source: Item, kind: Modality | None) -> Iterator[Found]:
+def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
     if not isinstance(source, str | Path):
         if kind is None:
             raise ItemError(f"<{type(source).__name__}>", "say of which modality it is")
@@ -58,11 +59,11 @@ def _one(source: Item, kind: Modality | None) -> Iterator[Found]:
     elif Path(source).is_dir():
         for file in sorted(p for p in Path(source).rglob("*") if p.is_file()):
             if kind is None and registry().by_suffix(file.suffix):
-                yield Found(_by_suffix(file).name, file)
+                yield Found(by_suffix(file, among).name, file)
             elif kind is not None and file.suffix.lower() in kind.suffixes:
                 yield Found(kind.name, file)
     else:
-        yield Found((kind or _by_suffix(Path(source))).name, Path(source))
+        yield Found((kind or by_suffix(Path(source), among)).name, Path(source))
 
 
 def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
@@ -101,8 +102,10 @@ def _read_numbers(metas: list[dict[str, Any]]) -> None:
             meta[key] = None if not cell else float(cell) if numeric else meta[key]
 
 
-def _by_suffix(path: Path) -> Modality:
+def by_suffix(path: Path, among: Collection[str] = ()) -> Modality:
+    """The modality that a file's suffix says, as `collect` settles it. Raises ItemError."""
     claims = registry().by_suffix(path.suffix)
+    claims = [m for m in claims if m.name in among] or claims
     if len(claims) == 1:
         return claims[0]
     if claims:

@@ -164,6 +164,23 @@ def test_a_suffix_nobody_claims_or_several_is_never_guessed(binder, toy, run, tm
     assert "--as" in line
 
 
+def test_a_shared_suffix_is_that_of_the_only_modality_that_can_be_encoded(
+    binder, toy, run, toys, tmp_path, monkeypatch
+):
+    from dataclasses import replace
+
+    from binder.plugins import Registry
+
+    known = cli_plugins.registry().get("toy")
+    two = [replace(known, name="gnat"), known]
+    monkeypatch.setattr(Registry, "by_suffix", lambda self, suffix: two)
+    item = next(toys.rglob("*.npy"))
+    status, _, err = binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", item, "--workers", 0)
+    assert status == 0, err
+    line = one_line_error(binder("embed", "--out", tmp_path / "w", "--anchor", "mini", item))
+    assert "gnat or toy" in line
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [

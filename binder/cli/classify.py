@@ -41,15 +41,14 @@ def classify_command(
 
     FILE is an item, a folder of items, or a manifest (then --as names the column).
     """
-    from binder.cli.items import collect, encode
-
-    items = collect(files, modality)
     import numpy as np
 
     from binder.api import Binder, Classification
+    from binder.cli.items import collect, encode
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
     names = [label.strip() for label in labels.split(",") if label.strip()]
+    items = collect(files, modality, space)
     rows = encode(items, space, strict=strict)
     found: dict[int, Classification] = {}
     for kind in dict.fromkeys(items[row.position][0] for row in rows):

@@ -35,13 +35,12 @@ def embed_command(
 
     FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
     """
-    from binder.cli.items import collect, encode
-
-    items = collect(files, modality)
     from binder.api import Binder
+    from binder.cli.items import collect, encode
     from binder.vectors_file import write_vectors
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
+    items = collect(files, modality, space)
     rows = encode(items, space, strict=strict, every_s=every)
     write_vectors(
         out,

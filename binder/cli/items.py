@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from binder.vectors import Vectors
 
 
-def collect(arguments: Sequence[str], modality: str | None) -> list[tuple[str, Item]]:
+def collect(arguments: Sequence[str], modality: str | None, space: Binder) -> list[tuple[str, Item]]:
     """(modality, item) for every argument: a file, a folder of files, a manifest, or with `--as text` the text itself.
 
     Raises ItemError for a suffix that no modality or several claim, ManifestError for a bad manifest.
     """
-    return [(found.modality, found.item) for found in sources.collect(arguments, modality)]
+    return [(found.modality, found.item) for found in sources.collect(arguments, modality, space.encoders)]
 
 
 @dataclass(frozen=True)
