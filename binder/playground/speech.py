@@ -7,6 +7,7 @@ No voice is both in `train` and in `test`. What a clip says whose `heard` is fal
 
 from __future__ import annotations
 
+import io
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -73,8 +74,10 @@ def write_wavs(clips: Iterable[Clip], folder: Path) -> list[Path]:
             by_voice[clip.voice].append(clip)  # so that each voice is decoded once
     for missing in by_voice.values():
         for clip in missing:
+            wav = io.BytesIO()  # soundfile waits for the disk after each file that it writes itself
+            soundfile.write(wav, _cut(clip), RATE, subtype="PCM_16", format="WAV")
             part = folder / f"{clip.id}.part"
-            soundfile.write(part, _cut(clip), RATE, subtype="PCM_16", format="WAV")
+            part.write_bytes(wav.getvalue())
             part.replace(folder / f"{clip.id}.wav")
     return [folder / f"{clip.id}.wav" for clip in wanted]
 
