@@ -2,6 +2,7 @@
 
     binder demo --out demo                  # once
     python benchmarks/calibration.py demo   # two minutes or so on two cores; less when the cache has the vectors
+    python benchmarks/calibration.py demo --plot reliability.png
 
 The held-out items of the demo are one index. A hit is right where it shows the same as the query in everything that
 both are labelled with (colour, shape and count of a scene, and so on); one with no label in common is wrong. Queries
@@ -19,6 +20,7 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from finished_demo import opened
 
 from binder import Embeddings, Index
 from binder.index import Hit
@@ -30,6 +32,7 @@ QUERIES = 60  # of each modality
 JUDGED = 10  # other queries of each modality whose hits are judged
 K = 10
 Found = list[tuple[str, list[Hit]]]  # the name of each query, and its hits
+Bins = list[tuple[float, float, int]]  # what hits said, what is true, how many
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,6 @@ class Mixed:
 
     def all(self, **how: str) -> Found:
         return [(name, self.search(name, **how)) for name in self.queries]
-
-
-def demo_galleries(demo: Path) -> list[Gallery]:
-    """The held-out items of a finished demo with their vectors."""
-    from binder import Binder
-    from binder.playground import demo_data
-    from binder.playground.demo import embed
-
-    space = Binder("mini")
-    for name in demo_data.BOUND:
-        space.load(demo / "runs" / name)
-    return embed(space, demo_data.galleries(demo / "held_out", seed=0))
 
 
 def mixed(galleries: Sequence[Gallery], place: Path) -> Mixed:
@@ -103,17 +94,39 @@ def quality(m: Mixed, found: Found) -> str:
     return " | ".join(f"{100 * x:5.1f}" for x in numbers)
 
 
-def reliability(m: Mixed, found: Found) -> str:
-    """Expected calibration error over ten bins (Naeini et al., AAAI 2015), and each bin: said, true, how many."""
+def bins_of(m: Mixed, found: Found) -> Bins:
+    """Ten bins of equal width: the mean of what hits in it said, the share that is right, how many."""
     said = np.array([hit.probability for _, hits in found for hit in hits])
     true = np.array([m.right(name, hit.item) for name, hits in found for hit in hits])
     bins = np.minimum((said * 10).astype(int), 9)
-    lines, error = [], 0.0
-    for b in sorted(set(bins.tolist())):
-        inside = bins == b
-        error += inside.mean() * abs(said[inside].mean() - true[inside].mean())
-        lines.append(f"    {said[inside].mean():.2f} said, {true[inside].mean():.2f} true, {inside.sum()} hits")
+    return [(said[bins == b].mean(), true[bins == b].mean(), int((bins == b).sum())) for b in np.unique(bins)]
+
+
+def reliability(bins: Bins) -> str:
+    """Expected calibration error over the bins (Naeini et al., AAAI 2015), and each bin."""
+    error = sum(n * abs(said - true) for said, true, n in bins) / sum(n for *_, n in bins)
+    lines = [f"    {said:.2f} said, {true:.2f} true, {n} hits" for said, true, n in bins]
     return "\n".join([f"  expected calibration error {error:.3f}", *lines])
+
+
+def plot(found: dict[str, Bins], path: Path) -> None:
+    """The reliability diagram: on the diagonal what is said is true; the larger a point, the more hits."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(4.4, 4.2))
+    axes.plot([0, 1], [0, 1], "--", color="#888", linewidth=1)
+    for (title, bins), colour in zip(found.items(), ("#2b7bba", "#e07b28"), strict=True):
+        said, true, n = np.array(bins).T
+        axes.plot(said, true, color=colour, linewidth=1, label=title)
+        axes.scatter(said, true, 300 * n / n.sum(), color=colour)
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability that hits said", ylabel="share of them that is right")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper left")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
 
 
 def recall(m: Mixed, rank_by: str) -> dict[tuple[str, str], float]:
@@ -134,12 +147,17 @@ def recall(m: Mixed, rank_by: str) -> dict[tuple[str, str], float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path, help="the folder that `binder demo` left")
-    galleries = demo_galleries(parser.parse_args().demo)
+    parser.add_argument("--plot", type=Path, help="draw what is said against what is true")
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        measure(mixed(galleries, Path(folder) / "mixed.idx"))
+        galleries = opened(given.demo, Path(folder) / "held_out").galleries
+        found = measure(mixed(galleries, Path(folder) / "mixed.idx"))
+    if given.plot:
+        plot(found, given.plot)
 
 
-def measure(m: Mixed) -> None:
+def measure(m: Mixed) -> dict[str, Bins]:
+    """Print all; what is said and what is true, by how it was calibrated."""
     names = " | ".join(f"{name:>5}" for name in MODALITIES)
     print(f"{m.index}\n{'% of the first ten':26} | right | {names} |   own | {names}")
     print(f"{'':26} |  all  | by the query's modality {'':20} | modality of the hits")
@@ -152,13 +170,15 @@ def measure(m: Mixed) -> None:
     m.index.calibrate(verdicts)
     better = m.all()
     print(f"{f'{len(verdicts)} hits judged':26} | {quality(m, better)}")
-    for title, some in (("without labels", hits), ("with judged hits", better)):
-        print(f"{title}\n{reliability(m, some)}")
+    found = {"without labels": bins_of(m, hits), "with judged hits": bins_of(m, better)}
+    for title, bins in found.items():
+        print(f"{title}\n{reliability(bins)}")
     same = "equal" if r1["score"] == r1["probability"] else "DIFFERENT"
     print(
         f"R@1 within one modality, by cosine and by probability: {same} in all {len(r1['score'])} pairs, mean", end=" "
     )
     print(f"{np.mean(list(r1['score'].values())):.3f}")
+    return found
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import pytest
 
 from binder import ConfigError, Embeddings, Index, SpaceError, vectors
 from binder.index import table as tables
+from binder.index import upkeep
 from binder.index.durability import version_of
 
 DIM = 16
@@ -323,7 +324,7 @@ def test_many_small_adds_do_not_pile_up_files(index):
     for i in range(60):
         index.add(image=some(1, i, f"{i}-"))
     table = index.store.table("image")
-    assert table.inner.stats()["fragment_stats"]["num_fragments"] <= tables.FRAGMENTS + 1
+    assert table.inner.stats()["fragment_stats"]["num_fragments"] <= upkeep.FRAGMENTS + 1
 
 
 def test_readers_see_what_a_writer_adds(index):

@@ -239,3 +239,19 @@ def test_the_command_line_knows_rank_by():
 
     found = CliRunner().invoke(search_command, ["nowhere", "text", "--rank-by", "cosine"])
     assert found.exit_code == 2 and "'score', 'probability'" in found.output
+
+
+def test_similar_takes_rank_by_and_info_says_how_many_rows_were_looked_at(calibrated):
+    from binder.cli.index import info
+    from binder.cli.similar import similar_command
+
+    def items(*how):
+        done = CliRunner().invoke(similar_command, [calibrated.location, "in-3-1", "--json", *how])
+        assert done.exit_code == 0, done.output
+        return [json.loads(line)["item"] for line in done.output.splitlines()]
+
+    assert items("--rank-by", "score") != items("--rank-by", "probability") == items()
+    calibrated.add(text=galleries(seed=1)["text"], names=[f"more-{i}" for i in range(CONCEPTS * EACH)])
+    lines = {line.split()[0]: line for line in CliRunner().invoke(info, [calibrated.location]).output.splitlines()}
+    assert "from 240 of 240 rows" in lines["image"] and "optimize" not in lines["image"]
+    assert "optimize" in lines["text"]

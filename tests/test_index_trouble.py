@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -218,6 +219,29 @@ def test_several_writers_at_once_lose_nothing_and_double_nothing(index):
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert len(Index.open(index.location)) == 50 + 3 * 4 * 5 + 5
     assert Index.open(index.location).verify() == []
+
+
+def test_the_same_new_items_that_several_add_at_the_same_moment_are_there_once(index):
+    there = [Index.open(index.location) for _ in range(3)]
+    for one in there:
+        len(one)  # all have the table open as it is now
+    together, failed = threading.Barrier(len(there)), []
+
+    def add(one):
+        together.wait()
+        try:
+            one.add(image=some(20, 7, "same"))
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=add, args=(one,)) for one in there]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(Index.open(index.location)) == 50 + 20
+    assert index.verify() == []
 
 
 WORK = f"""

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+rank_by = click.option(
+    "--rank-by",
+    type=click.Choice(["score", "probability"]),
+    help="The order of several modalities' hits: by cosine, or by what it means; the latter where INDEX is calibrated.",
+)
 html = click.option("--html", metavar="FILE.html", help="A page with previews and players, all in one file.")
 
 
@@ -36,7 +41,7 @@ def showing(command: F) -> F:
 
 def search_options(given: dict[str, Any]) -> dict[str, Any]:
     """Those of a verb's options that `Index.search` takes."""
-    names = ("k", "where", "exact", "group", "collapse")
+    names = ("k", "where", "rank_by", "exact", "group", "collapse")
     return {"to": given["to"] or None, **{name: given[name] for name in names if name in given}}
 
 

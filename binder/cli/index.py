@@ -113,10 +113,16 @@ def info(index: str, as_json: bool) -> None:
     size = f", {found['bytes'] / 2**20:.1f} MiB" if found["bytes"] is not None else ""
     click.echo(f"{index}: anchor {found['anchor']}, space {found['space'][:8]}, {found['embed_dim']} dimensions{size}")
     rows = [
-        [name, m["rows"], m["search"], ", ".join(f"{column} ({kind})" for column, kind in m["metadata"].items()) or "-"]
+        [
+            name,
+            m["rows"],
+            m["search"],
+            _calibrated(m),
+            ", ".join(f"{column} ({kind})" for column, kind in m["metadata"].items()) or "-",
+        ]
         for name, m in found["modalities"].items()
     ]
-    output.table(["modality", "rows", "search", "metadata"], rows)
+    output.table(["modality", "rows", "search", "calibrated", "metadata"], rows)
     for name, run in found["encoders"].items():
         click.echo(f"{name} is encoded by {run}")
 
@@ -125,7 +131,11 @@ def info(index: str, as_json: bool) -> None:
 @place
 @click.option("--keep", type=Seconds(), default="10min", show_default=True, help="Keep versions younger than this.")
 def optimize(index: str, keep: float) -> None:
-    """Put small files together, bring what makes search fast up to date, delete old versions."""
+    """Put small files together, bring what makes search fast up to date, calibrate, delete old versions.
+
+    Calibration learns from a sample of each modality, without labels, what its cosines mean: hits then have a
+    probability, and those of several modalities are ranked by it. It holds until a quarter more rows came, or went.
+    """
     _open(index).optimize(keep_s=keep)
 
 
@@ -162,6 +172,13 @@ def _open(index: str) -> Index:
     from binder.index import Index
 
     return Index.open(index)
+
+
+def _calibrated(modality: dict[str, Any]) -> str:
+    sampled, rows = modality["calibrated_from"], modality["calibrated_at"]
+    if sampled is None:
+        return "no"
+    return f"from {sampled} of {rows} rows" + ("" if modality["calibrated"] else ", too different now: optimize")
 
 
 def _counts(added: Any) -> dict[str, int]:

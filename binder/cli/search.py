@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from binder.api import Binder
     from binder.embeddings import Embeddings
 
+Part = tuple[float, str, str]  # weight, modality, item
 WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 
 
@@ -29,11 +31,7 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
     show_default=True,
     help="By vector, by the words written beside the items, or by both.",
 )
-@click.option(
-    "--rank-by",
-    type=click.Choice(["score", "probability"]),
-    help="The order of several modalities' hits: by cosine, or by what it means; the latter where INDEX is calibrated.",
-)
+@hits.rank_by
 @click.option("--exact", is_flag=True, help="Compare all vectors one by one.")
 @click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
 @click.option("--collapse", type=click.FloatRange(0, 1), metavar="COSINE", help="One hit of those nearer than this.")
@@ -50,28 +48,30 @@ def search_command(
     from binder.index import Index, load_space
     from binder.plugins import registry
 
-    first = parse(query)
-    for _, modality, item in (first, *map(parse, (*plus, *minus))):
+    there = Index.open(index, load=lambda record: load_space(record, device=device))
+    encodable = {*there.record.encoders, *(m.name for m in registry().modalities() if m.frozen)}
+    first, *others = (parse(text, encodable) for text in (query, *plus, *minus))
+    for _, modality, item in (first, *others):
         if not registry().get(modality).inline and not Path(item).exists():
             raise click.UsageError(f"{item}: no such file ({modality}); a text is text:{item}")
-    there = Index.open(index, load=lambda record: load_space(record, device=device))
-    how = hits.search_options(given) | {"rank_by": given["rank_by"]}
+    how = hits.search_options(given)
     if mode != "vector":
         if first[1] != "text":
             raise click.UsageError(f"--mode {mode} looks up words; QUERY must be a text")
         if mode == "text" and (plus or minus):
             raise click.UsageError("--mode text takes no --plus and no --minus")
         how |= {"mode": mode, "text": first[2]}
-    z = None if mode == "text" else composed(there.encoder_space(), first, plus, minus)
+    z = None if mode == "text" else composed(there.encoder_space(), first, others[: len(plus)], others[len(plus) :])
     found = there.search(z, **how)
     title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
     hits.show(found, title=title, **hits.show_options(given))
 
 
-def parse(text: str) -> tuple[float, str, str]:
+def parse(text: str, among: Collection[str] = ()) -> Part:
     """'0.5*image:b.png' -> (0.5, "image", "b.png").
 
-    What has no installed modality in front is a file of the modality that its suffix says, or else a text.
+    What has no installed modality in front is a file of the modality that its suffix says, or else a text. A suffix
+    of several modalities is that one's which alone is `among` those that can be encoded.
     """
     from binder.plugins import registry
 
@@ -81,21 +81,22 @@ def parse(text: str) -> tuple[float, str, str]:
     if colon and modality in registry().names():
         return weight, modality, item
     claims = registry().by_suffix(Path(rest).suffix) if len(rest) < 256 and Path(rest).is_file() else []
+    claims = [m for m in claims if m.name in among] or claims
     if len(claims) > 1:
         ways = " or ".join(f"{m.name}:{rest}" for m in claims)
         raise click.UsageError(f"{rest} may be of several modalities; say {ways}")
     return weight, claims[0].name if claims else "text", rest
 
 
-def composed(space: Binder, first: tuple[float, str, str], plus: tuple[str, ...], minus: tuple[str, ...]) -> Embeddings:
+def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[Part]) -> Embeddings:
     """One direction of all parts; each is of length one before it is weighed."""
 
-    def part(weight: float, modality: str, item: str) -> Embeddings:
+    def embedded(weight: float, modality: str, item: str) -> Embeddings:
         return weight * space.embed(**{modality: item})  # type: ignore[arg-type]
 
-    total = part(*first)
-    for text in plus:
-        total = total + part(*parse(text))
-    for text in minus:
-        total = total - part(*parse(text))
+    total = embedded(*first)
+    for part in plus:
+        total = total + embedded(*part)
+    for part in minus:
+        total = total - embedded(*part)
     return total

@@ -12,6 +12,7 @@ from binder.cli import hits
 @click.command("similar")
 @click.argument("index", metavar="INDEX")
 @click.argument("item", metavar="ITEM")
+@hits.rank_by
 @click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
 @hits.narrowing
 @hits.showing

@@ -5,22 +5,20 @@ What is there already is left alone, so a second `add` after a crash completes t
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pyarrow as pa
 
-from binder.embeddings import Embeddings
 from binder.errors import ConfigError, ItemError, PluginError
 from binder.index import rows
 from binder.index.changes import Known, compared, known_of, name_of, pieces, recipe_of, says_more
 from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
+from binder.index.upkeep import maintain
 from binder.items import Found
 from binder.plugins import registry
 
@@ -115,21 +113,11 @@ def add_vectors(store: Store, modality: str, batches: Iterable[pa.Table], *, for
         for part in _parts(batch):
             table = store.make(modality, rows.schema(part.schema.field(VECTOR).type.list_size))
             unique = rows.last_of_each(part)
-            inserted, updated = table.merge(unique, force=force)
+            inserted, updated = (table.overwrite if force else table.merge)(unique)
             added.take(Added(inserted, updated, len(unique) - inserted - updated))
             done += len(part)
             progress(f"adding {modality}", done, done)
     return added
-
-
-def vector_rows(z: Embeddings, metadata: pa.Table | None, inline: bool) -> pa.Table:
-    """Embeddings (N, D) with metadata -> rows. A vector without a name is named by its content."""
-    content = [hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(z.vectors)]
-    items = z.items or content
-    columns: dict[str, Sequence[Any]] = {"item": items, "_content": content}
-    if inline:
-        columns["text"] = items
-    return rows.table(columns, z.vectors, metadata)
 
 
 def _each_once(found: Sequence[Found], names: Sequence[str]) -> dict[str, Found]:
@@ -176,7 +164,7 @@ def _add_chunk(task: Task, wanted: Mapping[str, Found]) -> Added:
     if added.inserted or added.updated:
         made = task.store.table(task.modality)
         if made and made.due:
-            made.maintain()
+            maintain(made)
     return added
 
 
@@ -194,7 +182,7 @@ def _encode(
     batch = rows.last_of_each(_encoded_rows(task, names, wanted, marks, made))
     table = task.store.make(task.modality, rows.schema(made.vectors.shape[1]))
     replace = [names[p] for p in dict.fromkeys(made.good) if names[p] in known]
-    added.inserted, added.updated = table.merge(batch, replace=replace, force=True)
+    added.inserted, added.updated = table.overwrite(batch, replace=replace)
     return added
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from binder.embeddings import Embeddings
 from binder.errors import ConfigError, SpaceError
 from binder.index import rows
 from binder.index.record import Record
+from binder.index.rows import vector_rows
 from binder.items import Found
+from binder.plugins import registry
 from binder.vectors import Vectors
 
 
@@ -32,6 +35,46 @@ def checked(part: Any, modality: str, names: Sequence[str] | None, record: Recor
         raise ConfigError(f"these are vectors of {part.modality}, not of {modality}")
     _fits(part, record)
     return part
+
+
+def vector_batches(
+    value: Any, modality: str, metadata: Any, names: Sequence[str] | None, record: Record
+) -> Iterator[pa.Table]:
+    """Vectors as `Index.add` takes them -> rows, as they come. Raises SpaceError, ConfigError."""
+    inline = modality in registry().names() and registry().get(modality).inline
+    single = isinstance(value, Embeddings | np.ndarray)
+    if not single and (metadata is not None or names is not None):
+        raise ConfigError("metadata and names cannot go with an iterator; let it give pairs (vectors, metadata)")
+    for part in [(value, metadata)] if single else value:
+        vectors, said = part if isinstance(part, tuple) else (part, None)
+        z = checked(vectors, modality, names, record)
+        yield vector_rows(z, rows.metadata_table(said, len(z)), inline)
+
+
+def check_search(k: int, mode: str, rank_by: str | None) -> None:
+    """Raises ConfigError for settings of a search that there are not."""
+    if k < 1 or mode not in ("vector", "text", "hybrid"):
+        raise ConfigError(f"k is {k}, mode {mode!r}; expected k of at least 1, mode vector, text or hybrid")
+    if rank_by not in (None, "score", "probability") or (rank_by == "probability" and mode == "text"):
+        raise ConfigError(f"rank_by is {rank_by!r} in mode {mode!r}; expected score, or probability (not of words)")
+
+
+def check_query(query: Any, items: Mapping[str, Any]) -> None:
+    """Raises ConfigError where it is not either a vector or one item."""
+    if (query is None) == (not items):
+        raise ConfigError("search needs a vector, or one item as a keyword such as text=...")
+    if query is None and len(items) != 1:
+        raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items)}")
+
+
+def words_of(mode: str, query: Any, items: Mapping[str, Any]) -> str | None:
+    """The words that a search looks up; None in mode "vector". Raises ConfigError where there are none."""
+    if mode == "vector":
+        return None
+    words = items.get("text")
+    if not isinstance(words, str) or len(items) > 1 or (mode == "text" and query is not None):
+        raise ConfigError(f"mode {mode!r} looks words up: give them as text=...")
+    return words
 
 
 def one_vector(query: Embeddings | Vectors, record: Record) -> Vectors:

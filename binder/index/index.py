@@ -5,31 +5,26 @@ Importing it, opening one and searching by vector need no torch; encoders are lo
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import pyarrow as pa
-
 from binder.embeddings import Embeddings
-from binder.errors import ConfigError, SpaceError, StoreError, nearest
+from binder.errors import ConfigError, SpaceError, StoreError
 from binder.index import add as adding
-from binder.index import calibration as calibrating
-from binder.index import given, inspection, rows, transfer
+from binder.index import given, inspection, transfer
 from binder.index.add import Added
-from binder.index.calibration import Calibration
 from binder.index.hits import Hit, without_vector
+from binder.index.kept import Kept
 from binder.index.record import Record, load_space
 from binder.index.searching import Query, run, side_by_side
 from binder.index.store import Store
-from binder.index.table import KEEP_S, Table, one_of
+from binder.index.table import one_of
+from binder.index.upkeep import KEEP_S, maintain
 from binder.items import Found, collect
 from binder.modality import Item
-from binder.plugins import registry
 from binder.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -63,7 +58,7 @@ class Index:
         self.record = store.record
         self._load = load or load_space
         self._space: Binder | None = None
-        self._calibration: tuple[int | None, Calibration | None] = (None, None)  # as of which version of the notes
+        self._calibration = Kept(store)
         if space is not None:
             self._attach(space)
 
@@ -111,10 +106,10 @@ class Index:
         return self.store.names()
 
     def __len__(self) -> int:
-        return sum(table.count() for table in self._tables(None))
+        return sum(table.count() for table in self.store.tables(None))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{table.count()} {table.name}" for table in self._tables(None)) or "empty"
+        counts = ", ".join(f"{table.count()} {table.name}" for table in self.store.tables(None)) or "empty"
         return f"Index({self.location!r}, space {self.space[:8]}: {counts})"
 
     def add(
@@ -143,25 +138,25 @@ class Index:
         if (metadata is not None or names is not None) and len(items) + len(sources) != 1:
             raise ConfigError("metadata and names need exactly one modality as a keyword")
         added, began = Added(), time.monotonic()
+        how: dict[str, Any] = {"every_s": every_s, "force": force, "strict": strict, "progress": progress}
         for modality, value in items.items():
             if given.are_vectors(value, self.record):
-                added.take(self._add_vectors(modality, value, metadata, names, force, progress))
+                batches = given.vector_batches(value, modality, metadata, names, self.record)
+                added.take(adding.add_vectors(self.store, modality, batches, force=force, progress=progress))
             else:
                 listed = value if isinstance(value, list | tuple) else [value]
-                found = given.with_metadata(list(collect(listed, modality)), metadata)
-                added.take(self._encoded(found, names, every_s=every_s, force=force, strict=strict, progress=progress))
+                added.take(self._encoded(collect(listed, modality), metadata, names, **how))
         files = [Path(s) for s in sources if transfer.is_vectors(Path(s))]
         for path in files:
             for modality, batch in transfer.read(path, self.record):
                 added.take(adding.add_vectors(self.store, modality, [batch], force=force, progress=progress))
         if rest := [s for s in sources if Path(s) not in files]:
-            found = given.with_metadata(list(collect(rest, None)), metadata)
-            added.take(self._encoded(found, names, every_s=every_s, force=force, strict=strict, progress=progress))
+            added.take(self._encoded(collect(rest, None, self.encoder_space().encoders), metadata, names, **how))
         spent_s = time.monotonic() - began
-        for table in self._tables(None):
-            table.maintain(spent_s=spent_s)
+        for table in self.store.tables(None):
+            maintain(table, spent_s=spent_s)
         if added.updated * 10 > len(self):  # other vectors of the same items: what was sampled is there no longer
-            self._set_calibration(None)
+            self._calibration.put(None)
         return added
 
     def upsert(self, *sources: str | Path, **more: Any) -> Added:
@@ -176,10 +171,10 @@ class Index:
         if (where is None) == (not items):
             raise ConfigError("delete needs a condition (where=), or items as a keyword per modality, not both")
         if where is not None:
-            return sum(side_by_side(self._tables(to), lambda table: table.delete(where)))
+            return sum(side_by_side(self.store.tables(to), lambda table: table.delete(where)))
         deleted = 0
         for modality, value in items.items():
-            (table,) = self._tables(modality)
+            (table,) = self.store.tables(modality)
             listed = [value] if isinstance(value, str | Path) or not isinstance(value, Iterable) else list(value)
             deleted += sum(table.delete(one_of("item", some)) for some in inspection.named(table, listed))
         return deleted
@@ -212,27 +207,20 @@ class Index:
         Raises SpaceError for a vector of another space or not of unit length, StoreError for a condition that cannot
         be read, ConfigError for anything else that does not fit together.
         """
-        if k < 1 or mode not in ("vector", "text", "hybrid"):
-            raise ConfigError(f"k is {k}, mode {mode!r}; expected k of at least 1, mode vector, text or hybrid")
-        if rank_by not in (None, "score", "probability") or (rank_by == "probability" and mode == "text"):
-            raise ConfigError(f"rank_by is {rank_by!r} in mode {mode!r}; expected score, or probability (not of words)")
-        words = items.get("text") if mode != "vector" else None
-        if mode != "vector" and (
-            not isinstance(words, str) or len(items) > 1 or (mode == "text" and query is not None)
-        ):
-            raise ConfigError(f"mode {mode!r} looks words up: give them as text=...")
+        given.check_search(k, mode, rank_by)
+        words = given.words_of(mode, query, items)
         z_D = None if mode == "text" else self._query(query, items if query is None or mode == "vector" else {})
         modality = query.modality if isinstance(query, Embeddings) else next(iter(items)) if query is None else None
-        tables, calibration = self._tables(to), None if mode == "text" else self._calibrated()
+        tables, calibration = self.store.tables(to), None if mode == "text" else self._calibration.now()
         asked = Query(
             z_D,
-            words if isinstance(words, str) else None,
+            words,
             where,
             exact,
             vectors or collapse is not None,
             modality,
             calibration,
-            self._by_probability(rank_by, tables, calibration),
+            self._calibration.orders(rank_by, tables, calibration),
         )
         hits = run(tables, asked, k, group=group, collapse=collapse)
         return hits if vectors or not asked.vectors else [without_vector(hit) for hit in hits]
@@ -243,7 +231,7 @@ class Index:
         Takes what `search` takes. Raises StoreError where the index does not hold it.
         """
         k = how.pop("k", 10)
-        z, names = inspection.vector_of(self._tables(modality), item)
+        z, names = inspection.vector_of(self.store.tables(modality), item)
         found = self.search(Embeddings(z[None], self.space), k=k + len(names), **how)
         return [hit for hit in found if (hit.modality, hit.item) not in names][:k]
 
@@ -256,13 +244,13 @@ class Index:
         """
         from binder.index.duplicates import groups
 
-        return [group for table in self._tables(to) for group in groups(table, cosine, progress)]
+        return [group for table in self.store.tables(to) for group in groups(table, cosine, progress)]
 
     def optimize(self, keep_s: float = KEEP_S) -> None:
         """Put small files together, extend the indexes, calibrate, delete versions older than `keep_s` seconds."""
         self.calibrate()
-        for table in self._tables(None):
-            table.maintain(force=True, keep_s=keep_s)
+        for table in self.store.tables(None):
+            maintain(table, force=True, keep_s=keep_s)
 
     def calibrate(self, pairs: Iterable[tuple[Embeddings | Vectors, Hit, bool]] | None = None) -> None:
         """Learn what cosines mean from a sample of each modality, for `Hit.probability` and `rank_by`.
@@ -273,32 +261,19 @@ class Index:
 
         Raises SpaceError for a query of another space, StoreError for a hit of a modality that is not calibrated.
         """
-        old = None
-        with contextlib.suppress(StoreError):  # a damaged one is renewed
-            old = self._calibrated()
-        new = calibrating.fitted(self._tables(None))
-        if new is None:
-            self._set_calibration(None)
-            return
-        judged = []
-        for query, hit, right in pairs or ():
-            if hit.modality not in new.nulls:
-                raise StoreError(f"{self.location}: too few rows of {hit.modality} to calibrate it")
-            modality = query.modality if isinstance(query, Embeddings) else None
-            judged.append((given.one_vector(query, self.record), modality, hit.modality, hit.score, bool(right)))
-        self._set_calibration(calibrating.refined(new, judged) if judged else calibrating.renewed(new, old))
+        self._calibration.renew(self.store.tables(None), pairs)
 
     def info(self) -> dict[str, Any]:
         """What the index holds, as plain values."""
-        return inspection.info(self.store, self.record, self._tables(None), self._calibrated())
+        return inspection.info(self.store, self.record, self.store.tables(None), self._calibration.now())
 
     def verify(self, *, files: bool = False, progress: Progress = _silent) -> list[str]:
         """Read everything; what is wrong, one line each, [] where nothing is. With `files`, also their contents."""
-        return inspection.verify(self.record, self._tables(None), files, progress)
+        return inspection.verify(self.record, self.store.tables(None), files, progress)
 
     def export(self, path: str | Path, *, to: str | Sequence[str] | None = None) -> int:
         """All rows as one .parquet or .arrow file, which `add` reads again; returns how many. Raises StoreError."""
-        return transfer.write(Path(path), self._tables(to), self.record)
+        return transfer.write(Path(path), self.store.tables(to), self.record)
 
     def encoder_space(self) -> Binder:
         """The Binder that encodes items: the one given, or the anchor and encoders that filled the index.
@@ -309,28 +284,6 @@ class Index:
             self._attach(self._load(self.record))
         assert self._space is not None
         return self._space
-
-    def _calibrated(self) -> Calibration | None:
-        """What is kept now, by any process. Raises StoreError where it is damaged."""
-        version = self.store.notes_version()
-        if version != self._calibration[0]:
-            text = self.store.note(calibrating.NOTE)
-            self._calibration = version, calibrating.parse(text, self.location) if text else None
-        return self._calibration[1]
-
-    def _set_calibration(self, calibration: Calibration | None) -> None:
-        text = "" if calibration is None else calibrating.dumped(calibration)
-        if text != (self.store.note(calibrating.NOTE) or ""):
-            self.store.set_note(calibrating.NOTE, text)
-
-    def _by_probability(self, rank_by: RankBy | None, tables: Sequence[Table], calibration: Calibration | None) -> bool:
-        lacking = [table.name for table in tables if calibration is None or not calibration.covers(table)]
-        if rank_by == "probability" and lacking:
-            raise StoreError(
-                f"{self.location}: {', '.join(lacking)} not calibrated, or changed since; "
-                "call optimize (binder index optimize), or rank by score"
-            )
-        return not lacking and (rank_by == "probability" or (rank_by is None and len(tables) > 1))
 
     def _attach(self, space: Binder) -> None:
         if space.space != self.record.space:
@@ -345,44 +298,10 @@ class Index:
                 update={"encoders": encoders, "anchor": self.record.anchor or space.anchor.name}
             )
 
-    def _encoded(self, found: list[Found], names: Sequence[str] | None, **how: Any) -> Added:
-        return adding.add_items(self.store, self.encoder_space(), found, names, **how)
-
-    def _add_vectors(
-        self, modality: str, value: Any, metadata: Any, names: Sequence[str] | None, force: bool, progress: Progress
-    ) -> Added:
-        inline = modality in registry().names() and registry().get(modality).inline
-        single = isinstance(value, Embeddings | np.ndarray)
-        if not single and (metadata is not None or names is not None):
-            raise ConfigError("metadata and names cannot go with an iterator; let it give pairs (vectors, metadata)")
-
-        def batches() -> Iterator[pa.Table]:
-            for part in [(value, metadata)] if single else value:
-                vectors, said = part if isinstance(part, tuple) else (part, None)
-                z = given.checked(vectors, modality, names, self.record)
-                yield adding.vector_rows(z, rows.metadata_table(said, len(z)), inline)
-
-        return adding.add_vectors(self.store, modality, batches(), force=force, progress=progress)
+    def _encoded(self, found: Iterable[Found], metadata: Any, names: Sequence[str] | None, **how: Any) -> Added:
+        said = given.with_metadata(list(found), metadata)
+        return adding.add_items(self.store, self.encoder_space(), said, names, **how)
 
     def _query(self, query: Embeddings | Vectors | None, items: Mapping[str, Item]) -> Vectors:
-        if (query is None) == (not items):
-            raise ConfigError("search needs a vector, or one item as a keyword such as text=...")
-        if query is None and len(items) != 1:
-            raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items)}")
+        given.check_query(query, items)
         return given.one_vector(self.encoder_space().embed(**items) if query is None else query, self.record)
-
-    def _tables(self, to: str | Sequence[str] | None) -> list[Table]:
-        if to is None:
-            names = self.store.names()
-        else:
-            names = [to] if isinstance(to, str) else list(dict.fromkeys(to))
-        found = []
-        for name in names:
-            table = self.store.table(name)
-            if table is None:
-                held = self.store.names()
-                raise StoreError(
-                    f"{self.location}: holds no {name}{nearest(name, held)}; it holds {', '.join(held) or 'nothing'}"
-                )
-            found.append(table)
-        return found

@@ -13,7 +13,7 @@ import pyarrow as pa
 from binder import vectors
 from binder.cache import content_key
 from binder.errors import BinderError, ItemError, StoreError
-from binder.index.calibration import Calibration
+from binder.index.calibration import SAMPLE, Calibration
 from binder.index.record import Record
 from binder.index.rows import KEY, VECTOR, absolute
 from binder.index.store import Store
@@ -27,12 +27,14 @@ def info(store: Store, record: Record, tables: Sequence[Table], calibration: Cal
     """Plain values, for `binder index info`."""
     modalities = {}
     for table in tables:
-        state = table.state()
+        state, null = table.state(), calibration.nulls.get(table.name) if calibration else None
         modalities[table.name] = {
             "rows": state.rows,
             "search": "exact, from memory" if state.in_memory else "1-bit codes" if state.vector_index else "scan",
             "words": list(state.worded),
             "calibrated": calibration is not None and calibration.covers(table),
+            "calibrated_from": min(null.rows, SAMPLE) if null else None,  # rows that were looked at
+            "calibrated_at": null.rows if null else None,  # rows that there were then
             "metadata": {name: _kind(kind) for name, kind in state.metadata.items()},
             "version": state.version,
         }

@@ -9,6 +9,7 @@ Shapes: N rows, D embed_dim.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import re
@@ -16,8 +17,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
+from binder.embeddings import Embeddings
 from binder.errors import ConfigError
 from binder.vectors import Vectors
 
@@ -51,7 +54,18 @@ def absolute(path: str | Path) -> str:
 
 def schema(embed_dim: int) -> pa.Schema:
     """Of a new table."""
-    return pa.schema({**OWN, VECTOR: pa.list_(pa.float32(), embed_dim)})
+    fields = [pa.field(name, kind) for name, kind in OWN.items() if name != KEY]
+    return pa.schema([unique(KEY), *fields, pa.field(VECTOR, pa.list_(pa.float32(), embed_dim))])
+
+
+def unique(name: str) -> pa.Field:
+    """A column of strings of which the store keeps each once, also where two processes insert it at the same time."""
+    return pa.field(name, pa.string(), nullable=False, metadata={"lance-schema:unenforced-primary-key": "true"})
+
+
+def keyed(rows: pa.Table, key: str) -> pa.Table:
+    """The same rows, the column `key` as the table has it that they go into."""
+    return rows.cast(pa.schema([unique(field.name) if field.name == key else field for field in rows.schema]))
 
 
 def table(columns: Mapping[str, Sequence[Any]], z_ND: Vectors, metadata: pa.Table | None = None) -> pa.Table:
@@ -64,6 +78,16 @@ def table(columns: Mapping[str, Sequence[Any]], z_ND: Vectors, metadata: pa.Tabl
     if metadata is not None:
         made |= {name: metadata[name] for name in metadata.column_names}
     return pa.table(made)
+
+
+def vector_rows(z: Embeddings, metadata: pa.Table | None, inline: bool) -> pa.Table:
+    """Embeddings (N, D) with metadata -> rows. A vector without a name is named by its content."""
+    content = [hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(z.vectors)]
+    items = z.items or content
+    columns: dict[str, Sequence[Any]] = {"item": items, "_content": content}
+    if inline:
+        columns["text"] = items
+    return table(columns, z.vectors, metadata)
 
 
 def last_of_each(rows: pa.Table) -> pa.Table:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from binder.errors import StoreError
+from binder.errors import StoreError, nearest
 from binder.index import record as records
 from binder.index.durability import set_aside_torn
 from binder.index.guard import guarded
 from binder.index.record import Record
+from binder.index.rows import unique
 from binder.index.table import Table, one_of
 
 NOTES = "_binder"  # the table of the record: columns key, value
@@ -68,6 +69,21 @@ class Store:
             self._tables[name] = Table(name, inner, self.location, folder)
         return self._tables[name]
 
+    def tables(self, names: str | Sequence[str] | None) -> list[Table]:
+        """The tables of these modalities, all by default. Raises StoreError for one of which nothing is held."""
+        if names is None:
+            names = self.names()
+        found = []
+        for name in [names] if isinstance(names, str) else dict.fromkeys(names):
+            table = self.table(name)
+            if table is None:
+                held = self.names()
+                raise StoreError(
+                    f"{self.location}: holds no {name}{nearest(name, held)}; it holds {', '.join(held) or 'nothing'}"
+                )
+            found.append(table)
+        return found
+
     def make(self, name: str, schema: pa.Schema) -> Table:
         """The table of that name, a new one with these columns where there is none."""
         table = self.table(name)
@@ -97,15 +113,14 @@ class Store:
         notes = self.table(NOTES)
         if notes is None:
             return None
-        with guarded(self.location):
-            return int(notes.inner.version)
+        return notes.state().version
 
     def set_note(self, key: str, value: str) -> None:
         """Note something for whoever opens the index, in one commit."""
         row = pa.table({"key": [key], "value": [value]})
         notes = self.table(NOTES)
         if notes is None:
-            notes = self.make(NOTES, row.schema)
+            notes = self.make(NOTES, pa.schema([unique("key"), pa.field("value", pa.string())]))
         notes.put(row, "key")
 
     @property

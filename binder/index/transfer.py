@@ -14,10 +14,9 @@ import pyarrow as pa
 from binder.embeddings import Embeddings
 from binder.errors import ConfigError, ManifestError, SpaceError
 from binder.index import rows
-from binder.index.add import vector_rows
 from binder.index.guard import guarded
 from binder.index.record import Record
-from binder.index.rows import KEY, OWN, VECTOR
+from binder.index.rows import KEY, OWN, VECTOR, vector_rows
 from binder.index.table import Table
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")

@@ -42,16 +42,16 @@ def swaps(
     for z_D, concept in zip(z_ND, operands.concepts, strict=True):
         asked = {c: place.get(label(replace(concept, colour=c), facets)) for c in COLOURS if c != concept.colour}
         others = [colour for colour, wanted in asked.items() if wanted is not None]
-        terms = [(1.0, np.broadcast_to(z_D, (len(others), len(z_D)))), (weight, _take(plus, others, len(hits)))]
+        terms = [(1.0, np.broadcast_to(z_D, (len(others), len(z_D)))), (weight, take(plus, others, len(hits)))]
         if minus is not None:
-            terms.append((-weight, _take(minus, [concept.colour] * len(others), len(hits))))
+            terms.append((-weight, take(minus, [concept.colour] * len(others), len(hits))))
         scores = vectors.compose(terms) @ gallery.vectors.T
         scores[:, place[label(concept, facets)]] = -np.inf
         hits += list(scores.argmax(1) == np.array([asked[colour] for colour in others]))
     return {"kind": kind, "n": len(hits), "r1": float(np.mean(hits)), "chance_r1": 1 / (len(gallery.concepts) - 1)}
 
 
-def _take(words: Words, colours: Sequence[str], turn: int) -> Vectors:
+def take(words: Words, colours: Sequence[str], turn: int) -> Vectors:
     """(C, D) of the colours; where there are several takes of a word, each in its turn."""
     rows = [np.atleast_2d(words[colour]) for colour in colours]
     return np.stack([takes[(turn + i) % len(takes)] for i, takes in enumerate(rows)])

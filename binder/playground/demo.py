@@ -83,7 +83,7 @@ def run(
     with clock("evaluate"):
         galleries = embed(space, galleries, progress)
         untrained = _untrained(space, galleries)
-        words = _words(space, out / "held_out")
+        words = words_of(space, out / "held_out")
         sums = _arithmetic(galleries, operands(space, out / "held_out", seed, progress), words)
     supervised: dict[Pair, float] = {}
     if reference:
@@ -171,7 +171,7 @@ def operands(space: Binder, folder: Path, seed: int, progress: Progress = silent
     )
 
 
-def _words(space: Binder, folder: Path) -> dict[str, dict[str, Vectors]]:
+def words_of(space: Binder, folder: Path) -> dict[str, dict[str, Vectors]]:
     """The names of colours, written and spoken (several takes of voices not heard)."""
     spoken = [clip for clip in speech.clips("test", "word") if clip.text in world.COLOURS]
     wavs = speech.write_wavs(spoken, folder / "audio")
