@@ -9,6 +9,7 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import click
 import pytest
 from support import write_csv
 
@@ -127,11 +128,17 @@ def test_a_search_adds_and_subtracts_with_weights(binder, filled, toys, anchor):
         (".5*rain", (0.5, "text", "rain")),
         ("2*text:3*4", (2, "text", "3*4")),
         ("image:a b.png", (1, "image", "a b.png")),
-        ("nowhere.png", (1, "text", "nowhere.png")),
+        ("nowhere is a.png", (1, "text", "nowhere is a.png")),
+        ("a" * 300 + ".png", (1, "text", "a" * 300 + ".png")),
     ],
 )
 def test_a_query_is_a_weight_a_modality_and_an_item(text, parts):
     assert parse(text) == parts
+
+
+def test_what_looks_like_a_file_and_is_none_is_no_text():
+    with pytest.raises(click.UsageError, match="no such file; a text is text:nowhere.png"):
+        parse("nowhere.png")
 
 
 def test_a_query_that_is_a_file_is_of_the_modality_of_its_suffix(toys):

@@ -71,7 +71,8 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     """'0.5*image:b.png' -> (0.5, "image", "b.png").
 
     What has no installed modality in front is a file of the modality that its suffix says, or else a text. A suffix
-    of several modalities is that one's which alone is `among` those that can be encoded.
+    of several modalities is that one's which alone is `among` those that can be encoded. Raises UsageError for a
+    suffix that says nothing, and for what looks like a file and is none.
     """
     from binder.plugins import registry
 
@@ -80,7 +81,10 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     modality, colon, item = rest.partition(":")
     if colon and modality in registry().names():
         return weight, modality, item
-    claims = registry().by_suffix(Path(rest).suffix) if len(rest) < 256 and Path(rest).is_file() else []
+    path = Path(rest if len(rest) < 256 else "")  # a longer one is no name of a file
+    claims = registry().by_suffix(path.suffix) if path.is_file() or not re.search(r"\s", rest) else []
+    if claims and not path.is_file():
+        raise click.UsageError(f"{rest}: no such file; a text is text:{rest}")
     claims = [m for m in claims if m.name in among] or claims
     if len(claims) > 1:
         ways = " or ".join(f"{m.name}:{rest}" for m in claims)
