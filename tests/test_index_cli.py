@@ -8,8 +8,8 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 
-import numpy as np
 import click
+import numpy as np
 import pytest
 from support import write_csv
 
@@ -137,7 +137,7 @@ def test_a_query_is_a_weight_a_modality_and_an_item(text, parts):
 
 
 def test_what_looks_like_a_file_and_is_none_is_no_text():
-    with pytest.raises(click.UsageError, match="no such file; a text is text:nowhere.png"):
+    with pytest.raises(click.UsageError, match=r"no such file; a text is text:nowhere\.png"):
         parse("nowhere.png")
 
 
