@@ -7,6 +7,7 @@ with an item of the searched modality that shows the same, as that modality's ow
 from __future__ import annotations
 
 import csv
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 
 from binder.alignment import align
 from binder.api import Binder
+from binder.checkpoint import LOG
 from binder.encode import Progress
 from binder.playground import demo_cells, world
 from binder.playground.demo_cells import FACETS, Pair, label
@@ -35,13 +37,14 @@ def references(
     """R@1 of the directly trained encoder for every emergent cell that has a shared label."""
     found: dict[Pair, float] = {}
     for name in BOUND:
+        config = _as_long(settings[name], runs / name)
         for other in ("text", *(b for b in BOUND if b != name)):
             if demo_cells.shared(galleries, name, other) is None:
                 continue
             out = runs / f"{name}-to-{other}"
             manifest = pairs[name] if other == "text" else _meeting(pairs, name, other, seed)
             encoders = () if other == "text" else (runs / other,)
-            align(name, manifest, anchor=space.anchor, to=other, encoders=encoders, config=settings[name], out=out,
+            align(name, manifest, anchor=space.anchor, to=other, encoders=encoders, config=config, out=out,
                   seed=seed, split="split", device=str(space.anchor.device), progress=progress)  # fmt: skip
             direct = Binder(space.anchor, device=str(space.anchor.device)).load(out)
             own = [
@@ -54,6 +57,13 @@ def references(
                 assert cell is not None
                 found[query, target] = demo_cells.cell(*cell)["r1"]
     return found
+
+
+def _as_long(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
+    """The settings of a finished run for other pairs: fewer of them make an epoch, but the steps are to be as many."""
+    lines = (run / LOG).read_text(encoding="utf-8").splitlines()
+    train = {key: value for key, value in settings["train"].items() if key != "epochs"}
+    return {**settings, "train": {**train, "steps": json.loads(lines[-1])["step"]}}
 
 
 def _meeting(pairs: Mapping[str, Path], name: str, other: str, seed: int) -> Path:
