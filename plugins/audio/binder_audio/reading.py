@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -266,7 +267,6 @@ def _by_system_decoder(path: Path, name: str) -> tuple[Samples, int]:
             warnings.simplefilter("ignore")  # librosa warns of its own fallback each time
             samples, rate = librosa.load(path, sr=None, mono=False)
     except Exception as error:  # audioread raises many kinds, some of them bare
-        kind = type(error).__name__
-        hint = "needs ffmpeg, which was not found" if kind == "NoBackendError" else kind
-        raise ItemError(name, f"not sound that can be decoded: {path.suffix} {hint}") from None
+        lacking = "" if shutil.which("ffmpeg") else f" ({path.suffix} needs ffmpeg, which was not found)"
+        raise ItemError(name, f"not sound that can be decoded: {type(error).__name__}{lacking}") from None
     return _from_array(samples, rate, name)
