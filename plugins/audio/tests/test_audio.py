@@ -339,7 +339,7 @@ def test_formats_of_the_systems_decoder_are_read_or_it_is_named(tmp_path):
     path, broken = tmp_path / "tone.m4a", tmp_path / "broken.m4a"
     broken.write_bytes(b"no sound" * 100)
     if shutil.which("ffmpeg") is None:
-        with pytest.raises(ItemError, match="not sound that can be decoded: .*needs ffmpeg, which was not found"):
+        with pytest.raises(ItemError, match=r"not sound that can be decoded: .*needs ffmpeg, which was not found"):
             read(broken, 16_000)
         pytest.skip("ffmpeg is not installed")
     tone = ["-f", "lavfi", "-i", "sine=frequency=440:duration=1:sample_rate=16000"]
