@@ -110,7 +110,7 @@ def bare_steps(x_ND: Any, t_ND: Any, bf16: bool) -> Iterator[None]:
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 z = head(x_ND[rows])
             t_BD = t_ND[rows]
-            soft_BB = losses.soft_targets(t_BD, rows[:, None] == rows[None, :], SOFT)
+            soft_BB = losses.soft_targets(t_BD, SOFT)
             z_BD = F.normalize(z.float(), dim=-1)
             loss = losses.contrastive(z_BD, t_BD, soft_BB, 1 / LOSS_TEMPERATURE) - losses.entropy(soft_BB)
             optimizer.zero_grad(set_to_none=True)

@@ -47,10 +47,8 @@ def bank_loss(
     """In place of `training._loss`, for data with one target a row."""
     (targets,) = data.targets.values()
     t_BD = targets.vectors[targets.of_row[rows]]
-    item_B = data.item_of_row[rows]
-    same_BB = item_B[:, None] == item_B[None, :]
     bank_MD = targets.vectors if size is ALL else targets.vectors[torch.randint(len(targets.vectors), (size,))]
-    soft_BB = losses.soft_targets(t_BD, same_BB, config.loss.soft)
+    soft_BB = losses.soft_targets(t_BD, config.loss.soft)
     backward = F.cross_entropy((scale * z_BD @ t_BD.T).T, soft_BB) - losses.entropy(soft_BB)
     return (forward(z_BD, t_BD, bank_MD, scale, config.loss.soft) + backward) / 2
 
@@ -98,8 +96,7 @@ def some_data(encoder: Encoder, vectors: Tensor, rows: int) -> training.Data:
             items.add(key, rng.integers(-9000, 9000, (1, 32_000), dtype=np.int16))
     items.flush()
     targets = training.Targets(vectors, torch.arange(rows))
-    of_row = torch.arange(rows)
-    return training.Data(items, encoder.frozen_trunk, items.first(keys), np.ones(rows, int), of_row, {"text": targets})
+    return training.Data(items, encoder.frozen_trunk, items.first(keys), np.ones(rows, int), {"text": targets})
 
 
 def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, full_steps: int) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def soft_targets(t_BD: Tensor, same_BB: Tensor, temperature: float) -> Tensor:
-    """Unit targets (B, D) and which items are the same (B, B) bool -> (B, B) rows that sum to 1.
+def soft_targets(t_BD: Tensor, temperature: float) -> Tensor:
+    """Unit targets (B, D) -> (B, B) rows that sum to 1.
 
     How much each target of the batch counts as a match of each row: the anchor's own similarities, sharpened by
     `temperature`. Equal targets share the mass equally, near-equal ones nearly so, far ones get none; with
@@ -20,9 +20,8 @@ def soft_targets(t_BD: Tensor, same_BB: Tensor, temperature: float) -> Tensor:
     self-distillation", CVPR 2022, with the frozen anchor in the teacher's place.
     """
     cosine = (t_BD @ t_BD.T).clamp(max=1.0)
-    cosine = cosine.masked_fill(same_BB, 1.0)
     if temperature == 0:
-        matches = ((cosine > 0.999) | same_BB).float()
+        matches = (cosine > 0.999).float()
         return matches / matches.sum(1, keepdim=True)
     return (cosine / temperature).softmax(1)
 

@@ -102,7 +102,6 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         features=encoder.frozen_trunk,
         first=collection.first(stored)[item_S],
         counts=np.array([collection.count(key) for key in stored])[item_S],
-        item_of_row=torch.from_numpy(item_S).to(device),
         targets={t: targets_of(side.restrict(train), item_N, item_S, device) for t, side in sides.items()},
     )
     others = {m.name for m in registry().modalities() if m.frozen} - set(sides)

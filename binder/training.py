@@ -40,13 +40,12 @@ class Targets:
 
 @dataclass(frozen=True)
 class Data:
-    """What there is to train on: row i is an item (its views in `items`) and its targets."""
+    """What there is to train on: row i is a sample of an epoch, an item (its views in `items`) and its targets."""
 
     items: Collection
     features: bool  # whether `items` holds what a frozen trunk made of them
     first: NDArray[np.int64]  # (N, 2) place of each row's first window
     counts: NDArray[np.int64]  # (N,) number of views
-    item_of_row: Tensor  # (N,) int64, equal where two rows hold the same item
     targets: Mapping[str, Targets]
 
     def __len__(self) -> int:
@@ -239,13 +238,11 @@ def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignCo
         known = int(has.sum())
         if known < 2:
             continue
-        own, z = rows, z_BD
+        z = z_BD
         if known < len(rows):  # as a rule every row has one, and a copy less is a tenth of a small head's step
-            of_row, own, z = of_row[has], rows[has], z_BD[has]
+            of_row, z = of_row[has], z_BD[has]
         t_BD = targets.vectors[of_row]
-        item = data.item_of_row[own]
-        same_BB = item[:, None] == item[None, :]
-        soft_BB = losses.soft_targets(t_BD, same_BB, config.loss.soft)
+        soft_BB = losses.soft_targets(t_BD, config.loss.soft)
         parts.append(losses.contrastive(z, t_BD, soft_BB, scale) - losses.entropy(soft_BB))
     return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
 

@@ -17,20 +17,18 @@ def unit(n, d, seed=0):
 
 @pytest.fixture
 def near():
-    """Targets of which some are near each other and two are equal: (6, 8), and that items 4 and 5 are the same."""
+    """Targets of which some are near each other and two pairs are equal: (6, 8)."""
     t = unit(6, 8)
     t[1] = F.normalize(t[0] + 0.2 * t[1], dim=-1)
-    t[3] = t[2]
-    same = torch.eye(6, dtype=torch.bool)
-    same[4, 5] = same[5, 4] = True
-    return t, same
+    t[3], t[5] = t[2], t[4]
+    return t
 
 
-def twin_soft_targets(t, same, temperature):
+def twin_soft_targets(t, temperature):
     n = len(t)
     rows = []
     for i in range(n):
-        cosines = [1.0 if same[i][j] else min(1.0, float(t[i] @ t[j])) for j in range(n)]
+        cosines = [min(1.0, float(t[i] @ t[j])) for j in range(n)]
         if temperature == 0:
             weights = [1.0 if c > 0.999 else 0.0 for c in cosines]
         else:
@@ -52,33 +50,33 @@ def twin_contrastive(z, t, targets, scale):
 
 @pytest.mark.parametrize("temperature", [0, 0.02, 0.1, 1.0])
 def test_soft_targets_equal_their_twin_and_sum_to_one(near, temperature):
-    t, same = near
-    got = losses.soft_targets(t, same, temperature)
-    torch.testing.assert_close(got, twin_soft_targets(t, same, temperature), atol=1e-5, rtol=1e-4)
+    t = near
+    got = losses.soft_targets(t, temperature)
+    torch.testing.assert_close(got, twin_soft_targets(t, temperature), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(got.sum(1), torch.ones(6))
 
 
-def test_repeated_classes_and_repeated_items_are_positives_at_any_temperature(near):
-    t, same = near
+def test_repeated_targets_are_positives_at_any_temperature(near):
+    t = near
     for temperature in (0, 0.02):
-        soft = losses.soft_targets(t, same, temperature)
+        soft = losses.soft_targets(t, temperature)
         assert float(soft[2, 3]) == pytest.approx(float(soft[2, 2]), rel=1e-3)
         assert float(soft[4, 5]) == pytest.approx(float(soft[4, 4]), rel=1e-3)
         assert float(soft[2, 4]) < 1e-3
 
 
 def test_hard_targets_count_only_equals(near):
-    t, same = near
-    hard = losses.soft_targets(t, same, 0)
+    t = near
+    hard = losses.soft_targets(t, 0)
     assert hard[0].tolist() == [1, 0, 0, 0, 0, 0]  # its near neighbour is no match
     assert hard[2].tolist() == [0, 0, 0.5, 0.5, 0, 0]
     assert hard[4].tolist() == [0, 0, 0, 0, 0.5, 0.5]
 
 
 def test_contrastive_equals_its_twin(near):
-    t, same = near
+    t = near
     z = unit(6, 8, seed=1)
-    targets = losses.soft_targets(t, same, 0.1)
+    targets = losses.soft_targets(t, 0.1)
     assert float(losses.contrastive(z, t, targets, 7.0)) == pytest.approx(
         twin_contrastive(z, t, targets, 7.0), abs=1e-5
     )
@@ -87,7 +85,7 @@ def test_contrastive_equals_its_twin(near):
 def test_on_orthogonal_targets_it_is_plain_infonce():
     t, z = torch.eye(5), unit(5, 5)
     for soft in (0, 0.01):
-        targets = losses.soft_targets(t, torch.eye(5, dtype=torch.bool), soft)
+        targets = losses.soft_targets(t, soft)
         logits = 20 * z @ t.T
         plain = (F.cross_entropy(logits, torch.arange(5)) + F.cross_entropy(logits.T, torch.arange(5))) / 2
         torch.testing.assert_close(losses.contrastive(z, t, targets, 20.0), plain)
@@ -95,9 +93,8 @@ def test_on_orthogonal_targets_it_is_plain_infonce():
 
 
 def test_with_equal_temperatures_the_embedding_at_its_target_is_the_minimum_and_excess_loss_is_zero(near):
-    t, _ = near
-    same = torch.eye(6, dtype=torch.bool)
-    targets = losses.soft_targets(t, same, 0.1)
+    t = near
+    targets = losses.soft_targets(t, 0.1)
 
     def excess(z):
         return losses.contrastive(F.normalize(z, dim=-1), t, targets, 10.0) - losses.entropy(targets)
@@ -112,8 +109,8 @@ def test_with_equal_temperatures_the_embedding_at_its_target_is_the_minimum_and_
 
 
 def test_no_embedding_has_less_than_no_excess_loss(near):
-    t, same = near
-    targets = losses.soft_targets(t, same, 0.1)
+    t = near
+    targets = losses.soft_targets(t, 0.1)
     w = unit(6, 8, seed=2).requires_grad_()
     optimizer = torch.optim.Adam([w], lr=0.05)
     for _ in range(200):
