@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 import filelock
 
@@ -23,20 +26,39 @@ def held(folder: Path) -> Iterator[None]:
     with its process however that dies: the file that a killed one leaves locks nothing.
     """
     fresh = not folder.exists()
-    lock = _acquire(folder)
+    lock = filelock.FileLock(folder / NAME, timeout=0)
     try:
+        with _undisturbed():
+            _acquire(lock, folder)
         yield
     finally:
-        with contextlib.suppress(OSError):  # Windows deletes no open file
-            (folder / NAME).unlink()  # before the release: whoever opened it meanwhile sees that its name is gone
-        lock.release()
+        if lock.is_locked:
+            with contextlib.suppress(OSError):  # Windows deletes no open file
+                (folder / NAME).unlink()  # before the release: whoever opened it meanwhile sees that its name is gone
+            lock.release()
         if fresh:
             with contextlib.suppress(OSError):  # as a rule there is a run in it now
                 folder.rmdir()
 
 
-def _acquire(folder: Path) -> filelock.BaseFileLock:
-    lock = filelock.FileLock(folder / NAME, timeout=0)
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C waits until the end of this: a file that is there but not yet locked would stay behind."""
+    usual = signal.getsignal(signal.SIGINT)
+    if not callable(usual) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, usual)
+        if came:
+            usual(*came[0])
+
+
+def _acquire(lock: filelock.BaseFileLock, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
@@ -44,9 +66,7 @@ def _acquire(folder: Path) -> filelock.BaseFileLock:
     except filelock.Timeout:
         raise RunError(f"{folder}: process {_holder(folder)} is at work on this run; wait until it ends") from None
     except OSError as error:
-        lock.release()
         raise RunError(f"{folder}: cannot be written: {error.strerror or error}") from None
-    return lock
 
 
 def _holder(folder: Path) -> str:
