@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import sys
@@ -86,3 +87,25 @@ def fast_processes():
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["binder.alignment", "open_clip"])
     return context
+
+
+@pytest.fixture
+def binder(capfd, monkeypatch):
+    """Run `binder ARGS` in this process -> (exit status, stdout, stderr)."""
+
+    from binder.cli import main as cli_main
+
+    def run(*args):
+        monkeypatch.setattr(sys, "argv", ["binder", *map(str, args)])
+        try:
+            cli_main.main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code or 0
+        finally:
+            logging.getLogger("binder").handlers.clear()
+            logging.getLogger("binder").propagate = True
+        out, err = capfd.readouterr()
+        return status, out, err
+
+    return run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import pickle
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 
 from binder import ConfigError, ItemError, RunError, cache
 from binder.cache import Collection, content_key
-from binder.cli import main as cli_main
 
 
 def key(i: int) -> bytes:
@@ -381,14 +379,13 @@ def test_what_cannot_be_read_or_named_is_an_item_error(tmp_path):
 
 
 @pytest.fixture
-def command(monkeypatch, capfd):
+def command(binder):
     """`binder cache ARGS` in this process -> what it prints."""
 
     def run(*arguments) -> str:
-        monkeypatch.setattr(sys, "argv", ["binder", "cache", *arguments])
-        cli_main.main()
-        logging.getLogger("binder").propagate = True
-        return capfd.readouterr().out
+        status, out, err = binder("cache", *arguments)
+        assert status == 0, err
+        return out
 
     return run
 

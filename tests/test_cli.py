@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 
@@ -15,26 +14,6 @@ from support import write_csv
 from binder.cli import main as cli_main
 from binder.cli import plugins as cli_plugins
 from binder.cli.options import Seconds
-
-
-@pytest.fixture
-def binder(capfd, monkeypatch):
-    """Run `binder ARGS` in this process -> (exit status, stdout, stderr)."""
-
-    def run(*args):
-        monkeypatch.setattr(sys, "argv", ["binder", *map(str, args)])
-        try:
-            cli_main.main()
-            status = 0
-        except SystemExit as stop:
-            status = stop.code or 0
-        finally:
-            logging.getLogger("binder").handlers.clear()
-            logging.getLogger("binder").propagate = True
-        out, err = capfd.readouterr()
-        return status, out, err
-
-    return run
 
 
 def one_line_error(result) -> str:

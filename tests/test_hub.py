@@ -6,10 +6,8 @@ import base64
 import hashlib
 import http.server
 import json
-import logging
 import re
 import shutil
-import sys
 import threading
 from dataclasses import dataclass, field
 
@@ -18,7 +16,6 @@ import pytest
 
 import binder
 from binder import AnchorError, RunError, hub
-from binder.cli import main as cli_main
 
 pytestmark = pytest.mark.usefixtures("toy")
 TOKEN = "hf_test"
@@ -313,12 +310,12 @@ def test_an_unfinished_run_and_a_strange_licence_are_not_pushed(run, tmp_path):
     assert "not finished" in error(hub.push, copy, "hf:me/toy")
 
 
-def test_the_command_line_pushes_and_pulls(server, run, tmp_path, monkeypatch, capfd):
-    for arguments in (["push", str(run), "hf:me/toy", "--licence", "mit"], ["pull", "hf:me/toy", str(tmp_path / "r")]):
-        monkeypatch.setattr(sys, "argv", ["binder", *arguments])
-        cli_main.main()
-        logging.getLogger("binder").propagate = True
-    out = capfd.readouterr().out
+def test_the_command_line_pushes_and_pulls(server, run, tmp_path, binder):
+    out = ""
+    for arguments in (["push", run, "hf:me/toy", "--licence", "mit"], ["pull", "hf:me/toy", tmp_path / "r"]):
+        status, said, err = binder(*arguments)
+        assert status == 0, err
+        out += said
     assert f"pushed to {server.address}/me/toy" in out
     assert f"the encoder is in {tmp_path / 'r'}" in out
     assert (tmp_path / "r" / "card.json").is_file()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import logging
 import os
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ from support import NAMES, distribution, installed, write_csv, write_toys
 
 import binder
 from binder import ConfigError, ManifestError, PluginError, manifest
-from binder.cli import main as cli_main
 from binder.pairs import contents
 from binder.pairs.agreement import agreement, cross_fit, wrong_share
 from binder.pairs.cleaned import write_rows
@@ -241,33 +238,29 @@ def test_the_page_and_the_json_say_what_was_found(check, tmp_path):
     assert len(found["agreement"]) == 59
 
 
-def test_the_command_line_checks_cleans_and_draws(tmp_path, anchor_folder, monkeypatch, capfd):
+def test_the_command_line_checks_cleans_and_draws(tmp_path, anchor_folder, binder):
     rows = write_toys(tmp_path, 60, images=False)
     exchanged(rows, 0.3)
     (tmp_path / "5.npy").write_bytes(b"broken")
     pairs = write_csv(tmp_path / "pairs.csv", rows)
-    common = ["pairs", "check", str(pairs), "--anchor", str(anchor_folder), "--workers", "0"]
-
-    def command(*options) -> tuple[str, str]:
-        monkeypatch.setattr(sys, "argv", ["binder", *common, *map(str, options)])
-        cli_main.main()
-        logging.getLogger("binder").propagate = True
-        return capfd.readouterr()
-
-    out, err = command("--keep", "0.5", "--out", tmp_path / "clean.csv", "--report", tmp_path / "page.html")
+    common = ["pairs", "check", pairs, "--anchor", anchor_folder, "--workers", "0"]
+    pages = ["--out", tmp_path / "clean.csv", "--report", tmp_path / "page.html"]
+    status, out, err = binder(*common, "--keep", "0.5", *pages)
+    assert status == 0, err
     assert "1 unreadable items:" in out and f"{pairs}:7" in out
     assert "of the pairs are wrong, judged by cross-fitting" in out
     assert "30 of 60 rows are kept, 30 dropped" in out
     assert f"wrote {tmp_path / 'clean.csv'}" in err and (tmp_path / "page.html").is_file()
     with (tmp_path / "clean.csv").open(encoding="utf-8") as file:
         assert len(list(csv.DictReader(file))) == 30
-    found = json.loads(command("--json").out)
+    status, out, err = binder(*common, "--json")
+    assert status == 0, err
+    found = json.loads(out)
     assert (found["rows"], found["kept"]) == (60, 59)
     for wrong in ("lots", "0"):
-        with pytest.raises(SystemExit) as stop:
-            command("--keep", wrong)
-        assert stop.value.code == 2
-        assert "0.7, or auto" in capfd.readouterr().err
+        status, _, err = binder(*common, "--keep", wrong)
+        assert status == 2
+        assert "0.7, or auto" in err
 
 
 def test_predictions_are_of_what_was_held_out():
