@@ -102,10 +102,15 @@ def _read_numbers(metas: list[dict[str, Any]]) -> None:
             meta[key] = None if not cell else float(cell) if numeric else meta[key]
 
 
+def claims_of(path: Path, among: Collection[str]) -> list[Modality]:
+    """The modalities that claim a file's suffix: those `among` what can be encoded, or all where none is."""
+    claims = registry().by_suffix(path.suffix)
+    return [m for m in claims if m.name in among] or claims
+
+
 def by_suffix(path: Path, among: Collection[str] = ()) -> Modality:
     """The modality that a file's suffix says, as `collect` settles it. Raises ItemError."""
-    claims = registry().by_suffix(path.suffix)
-    claims = [m for m in claims if m.name in among] or claims
+    claims = claims_of(path, among)
     if len(claims) == 1:
         return claims[0]
     if claims:

@@ -74,6 +74,7 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     of several modalities is that one's which alone is `among` those that can be encoded. Raises UsageError for a
     suffix that says nothing, and for what looks like a file and is none.
     """
+    from binder.items import claims_of
     from binder.plugins import registry
 
     weighted = WEIGHT.fullmatch(text)
@@ -82,10 +83,9 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     if colon and modality in registry().names():
         return weight, modality, item
     path = Path(rest if len(rest) < 256 else "")  # a longer one is no name of a file
-    claims = registry().by_suffix(path.suffix) if path.is_file() or not re.search(r"\s", rest) else []
+    claims = claims_of(path, among) if path.is_file() or not re.search(r"\s", rest) else []
     if claims and not path.is_file():
         raise click.UsageError(f"{rest}: no such file; a text is text:{rest}")
-    claims = [m for m in claims if m.name in among] or claims
     if len(claims) > 1:
         ways = " or ".join(f"{m.name}:{rest}" for m in claims)
         raise click.UsageError(f"{rest} may be of several modalities; say {ways}")
