@@ -13,10 +13,6 @@ encoder (the anchor on the drawn map), ridge regression from it to the pictures'
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,72 +25,29 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from solid_shapes import bind, command
 
-import binder
 from binder import config as configs
 from binder.closed_form import Moments, ridge
-from binder.playground.solids import draw_solid, mesh
-from binder.playground.world import SOLIDS, Concept, caption, detailed
+from binder.playground.solids import mesh
+from binder.playground.world import SOLIDS
 
 TEST_PER_CLASS = 20
-PICTURES_PER_MAP = 2
-SIZE = 64  # pixels of a shaded picture
 WIDTH, HEIGHT, FOCAL_PX = 160, 120, 140.0  # of the depth camera
 POINTS = 80_000  # of a surface: about ten for each pixel that it covers
 Floats = NDArray[np.floating[Any]]
 KEYS = ("depth_to_text", "untrained", "ridge", "depth_to_picture", "picture_to_text", "logistic_regression")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--per-class", type=int, default=40, help="training instances of each solid")
-    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, help="write the results as JSON")
-    given = parser.parse_args()
-    results = []
-    for seed in given.seeds:
-        with tempfile.TemporaryDirectory() as work:
-            results.append(_run(seed, given.per_class, Path(work), ["encoder.units=mm", *given.sets]))
-        print(json.dumps(results[-1]), flush=True)
-    for key in KEYS:
-        values = [r[key] for r in results]
-        print(f"{key:20}{np.mean(values):.3f}  over seeds {given.seeds}: deviation {np.std(values):.3f}")
-    if given.out:
-        given.out.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def _run(seed: int, per_class: int, folder: Path, sets: list[str]) -> dict[str, Any]:
+def run(seed: int, per_class: int, folder: Path, sets: list[str]) -> dict[str, Any]:
     """Make the data, align, and name the test instances."""
+    sets = ["encoder.units=mm", *sets]
     rng = np.random.default_rng([seed, 21])
     train = [(_depth_map(s, rng, folder / f"train-{s}-{i}.png"), s) for s in SOLIDS for i in range(per_class)]
     test = [(_depth_map(s, rng, folder / f"test-{s}-{i}.png"), s) for s in SOLIDS for i in range(TEST_PER_CLASS)]
-    rows = [
-        {"depth": path, "image": _picture(solid, rng, path.with_name(f"{path.stem}-picture-{i}.png"))}
-        for path, solid in train
-        for i in range(PICTURES_PER_MAP)
-    ]
-    began = time.monotonic()
-    binder.align("depth", rows, anchor="mini", to="image", out=folder / "run", seed=seed, sets=sets)
-    seconds = time.monotonic() - began
-    space = binder.Binder("mini").load(folder / "run")
-    truth, names = np.array([solid for _, solid in test]), np.array(SOLIDS)
-    prompts = space.embed(text=[caption(Concept("solid", solid=solid)) for solid in SOLIDS])
-    z = space.embed(depth=[path for path, _ in test])
-    by_text = names[z.cosine(prompts).argmax(1)]
-    pictures = space.embed(image=[_picture(s, rng, path.with_name(f"{path.stem}-new.png")) for path, s in test])
-    missed = {solid: by_text[(truth == solid) & (by_text != solid)].tolist() for solid in SOLIDS}
-    return {
-        "seed": seed,
-        "depth_to_text": float((by_text == truth).mean()),
-        "depth_to_picture": float((truth[z.cosine(pictures).argmax(1)] == truth).mean()),
-        "picture_to_text": float((names[pictures.cosine(prompts).argmax(1)] == truth).mean()),
-        **_references(space, train, test, rows, prompts.vectors, sets),
-        "taken_for": {solid: max(set(own), key=own.count) for solid, own in missed.items() if own},
-        "n_train": len(train),
-        "n_test": len(test),
-        "minutes": round(seconds / 60, 1),
-    }
+    bound = bind("depth", "depth", train, test, rng, folder, seed, sets)
+    references = _references(bound.space, train, test, bound.rows, bound.prompts.vectors, sets)
+    return {"seed": seed, **bound.scores, **references, **bound.sizes}
 
 
 def _depth_map(solid: str, rng: np.random.Generator, path: Path) -> Path:
@@ -143,11 +96,6 @@ def _seen(points_P3: Floats) -> Floats:
     return z_HW
 
 
-def _picture(solid: str, rng: np.random.Generator, path: Path) -> Path:
-    draw_solid(detailed(Concept("solid", solid=solid), rng), rng, SIZE).save(path)
-    return path
-
-
 def _references(
     space: Any,
     train: list[tuple[Path, str]],
@@ -182,4 +130,4 @@ def _references(
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, KEYS, 40, run)

@@ -11,10 +11,6 @@ nearest class mean and 1-nearest neighbour of shape descriptors, trained on the 
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,68 +22,23 @@ from numpy.typing import NDArray
 from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from solid_shapes import bind, command
 
-import binder
-from binder.playground.solids import draw_solid, mesh
-from binder.playground.world import SOLIDS, Concept, caption, detailed
+from binder.playground.solids import mesh
+from binder.playground.world import SOLIDS
 
 TEST_PER_CLASS = 25
-PICTURES_PER_CLOUD = 2
-SIZE = 64  # pixels of a rendering
+KEYS = ("cloud_to_text", "cloud_to_picture", "picture_to_text", "class_mean", "nearest_neighbour")
 Floats = NDArray[np.floating[Any]]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--per-class", type=int, default=60, help="training instances of each solid")
-    parser.add_argument("--set", dest="sets", action="append", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--out", type=Path, help="write the results as JSON")
-    given = parser.parse_args()
-    results = []
-    for seed in given.seeds:
-        with tempfile.TemporaryDirectory() as work:
-            results.append(_run(seed, given.per_class, Path(work), given.sets))
-        print(json.dumps(results[-1]), flush=True)
-    for key in ("cloud_to_text", "cloud_to_picture", "picture_to_text", "class_mean", "nearest_neighbour"):
-        values = [r[key] for r in results]
-        print(f"{key:20}{np.mean(values):.3f}  over seeds {given.seeds}: deviation {np.std(values):.3f}")
-    if given.out:
-        given.out.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def _run(seed: int, per_class: int, folder: Path, sets: list[str]) -> dict[str, Any]:
+def run(seed: int, per_class: int, folder: Path, sets: list[str]) -> dict[str, Any]:
     """Make the data, align, and name the test instances."""
     rng = np.random.default_rng([seed, 20])
     train = [(_instance(s, rng, folder / f"train-{s}-{i}"), s) for s in SOLIDS for i in range(per_class)]
     test = [(_instance(s, rng, folder / f"test-{s}-{i}"), s) for s in SOLIDS for i in range(TEST_PER_CLASS)]
-    rows = [
-        {"pointcloud": path, "image": _rendering(solid, rng, path.with_name(f"{path.stem}-{i}.png"))}
-        for path, solid in train
-        for i in range(PICTURES_PER_CLOUD)
-    ]
-    began = time.monotonic()
-    binder.align("pointcloud", rows, anchor="mini", to="image", out=folder / "run", seed=seed, sets=sets)
-    seconds = time.monotonic() - began
-    space = binder.Binder("mini").load(folder / "run")
-    truth = np.array([solid for _, solid in test])
-    prompts = space.embed(text=[caption(Concept("solid", solid=solid)) for solid in SOLIDS])
-    names = np.array(SOLIDS)
-    z = space.embed(pointcloud=[path for path, _ in test])
-    by_text = names[z.cosine(prompts).argmax(1)]
-    pictures = space.embed(image=[_rendering(solid, rng, path.with_suffix(".png")) for path, solid in test])
-    missed = {solid: by_text[(truth == solid) & (by_text != solid)].tolist() for solid in SOLIDS}
-    return {
-        "seed": seed,
-        "cloud_to_text": float((by_text == truth).mean()),
-        "cloud_to_picture": float((truth[z.cosine(pictures).argmax(1)] == truth).mean()),
-        "picture_to_text": float((names[pictures.cosine(prompts).argmax(1)] == truth).mean()),
-        **_references(train, test),
-        "taken_for": {solid: max(set(own), key=own.count) for solid, own in missed.items() if own},
-        "n_train": len(train),
-        "n_test": len(test),
-        "minutes": round(seconds / 60, 1),
-    }
+    bound = bind("pointcloud", "cloud", train, test, rng, folder, seed, sets)
+    return {"seed": seed, **bound.scores, **_references(train, test), **bound.sizes}
 
 
 def _instance(solid: str, rng: np.random.Generator, path: Path) -> Path:
@@ -111,11 +62,6 @@ def _instance(solid: str, rng: np.random.Generator, path: Path) -> Path:
     points = points + rng.normal(0, 0.015 * np.ptp(placed, axis=0).max() / 2, points.shape)
     path = path.with_name(path.name + ".ply")
     trimesh.PointCloud(points).export(path)
-    return path
-
-
-def _rendering(solid: str, rng: np.random.Generator, path: Path) -> Path:
-    draw_solid(detailed(Concept("solid", solid=solid), rng), rng, SIZE).save(path)
     return path
 
 
@@ -149,4 +95,4 @@ def _descriptor(path: Path) -> Floats:
 
 
 if __name__ == "__main__":
-    main()
+    command(__doc__, KEYS, 60, run)
