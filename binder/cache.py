@@ -28,7 +28,6 @@ from binder.modality import Item
 
 log = logging.getLogger(__name__)
 
-TRIES = 20  # times a shard is written while others prune its collection away
 SHARD_BYTES = 256 * 2**20
 VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
 Array = NDArray[Any]
@@ -123,18 +122,14 @@ class Collection:
             self._take_in(keys, counts, rows)
 
     def _write(self, *arrays: Array) -> None:
-        for left in reversed(range(TRIES)):
-            try:
-                shards.write(self.folder, *arrays)
-                return
-            except FileNotFoundError:  # another process pruned the collection just now
-                if not left:
-                    raise RunError(f"cache {self.folder}: something removes it while it is written") from None
-            except OSError as error:
-                full = error.errno in (errno.ENOSPC, None)  # NumPy reports a short write without a number
-                what = "the disk is full" if full else error.strerror
-                hint = "make room, or set BINDER_CACHE to another folder"
-                raise RunError(f"cache {self.folder}: {what}; {hint}") from None
+        try:
+            shards.write(self.folder, *arrays)
+        except FileNotFoundError:
+            raise RunError(f"cache {self.folder}: something removes it while it is written") from None
+        except OSError as error:
+            what = "the disk is full" if error.errno in (errno.ENOSPC, None) else error.strerror  # None: a short write
+            hint = "make room, or set BINDER_CACHE to another folder"
+            raise RunError(f"cache {self.folder}: {what}; {hint}") from None
 
     def count(self, key: bytes) -> int:
         """W, the number of windows under `key`."""

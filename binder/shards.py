@@ -5,6 +5,7 @@ keys.npy (N, 16) uint8, counts.npy (N,) int64, rows.npy (sum of counts, ...); su
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -20,22 +21,35 @@ from numpy.typing import NDArray
 
 PARTS, SUMS = ("keys.npy", "counts.npy", "rows.npy"), "sums.json"
 LEFTOVER_S = 3600.0  # age in seconds from which something half-written counts as left by a killed process
+TRIES = 100  # times a whole shard is moved to its collection while others prune that away
 Array = NDArray[Any]
 
 
 def write(collection: Path, keys: Array, counts: Array, rows: Array) -> None:
-    """One more shard, written beside and renamed. Raises OSError; then nothing of it is left."""
-    beside = collection / f".{uuid.uuid4().hex}"
+    """One more shard, written beside the collection and moved to it. Raises OSError; then nothing of it is left."""
+    beside = collection.with_name(f".{uuid.uuid4().hex}")  # not in it: it may be pruned away meanwhile
     try:
         beside.mkdir(parents=True)
         for part, array in zip(PARTS, (keys, counts, rows), strict=True):
             np.save(beside / part, array)
         sums = {part: _crc(beside / part) for part in PARTS}
         (beside / SUMS).write_text(json.dumps(sums), encoding="utf-8")
-        beside.rename(collection / beside.name[1:])
+        _move(beside, collection)
     except OSError:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def _move(shard: Path, collection: Path) -> None:
+    for left in reversed(range(TRIES)):
+        try:
+            with contextlib.suppress(FileExistsError):  # `exist_ok` fails where it goes in the same moment
+                collection.mkdir()
+            shard.rename(collection / shard.name[1:])
+            return
+        except FileNotFoundError:  # another process pruned the collection between the two
+            if not left:
+                raise
 
 
 def problem(shard: Path, *, sums: bool) -> str | None:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import time
@@ -278,22 +279,33 @@ def test_what_is_pruned_while_it_is_open_stays_readable_and_can_be_written_again
     assert holds(Collection("c"), 3)
 
 
-def test_a_collection_that_vanishes_while_it_is_written_is_written_once_more(monkeypatch, cache_folder):
+def test_a_collection_that_vanishes_while_it_is_written_comes_back(monkeypatch, cache_folder):
     collection, save = filled("c", 1), np.save
-
-    def pruned_meanwhile(path, array):
-        monkeypatch.setattr(np, "save", save)
-        cache.prune(cap=0)
-        save(path, array)
-
-    monkeypatch.setattr(np, "save", pruned_meanwhile)
+    monkeypatch.setattr(np, "save", lambda path, array: (cache.prune(cap=0), save(path, array)))
     collection.add(key(2), rows(2, 3))
     collection.flush()
     assert holds(Collection("c"), 2)
-    monkeypatch.setattr(np, "save", lambda path, array: cache.prune(cap=0) and save(path, array))
-    collection.add(key(5), rows(5, 3))
-    with pytest.raises(RunError, match="something removes it while it is written"):
+
+
+@pytest.mark.parametrize("times", [1, 99, 100])
+def test_a_collection_that_vanishes_in_the_moment_a_shard_is_moved_to_it(monkeypatch, cache_folder, times):
+    collection, rename, moves = filled("c", 1), Path.rename, []
+
+    def pruned_meanwhile(path, target):
+        if target.parent.name == "c" and len(moves) < times:
+            moves.append(target)
+            shutil.rmtree(target.parent)
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", pruned_meanwhile)
+    collection.add(key(2), rows(2, 3))
+    if times < 100:
         collection.flush()
+        assert holds(Collection("c"), 2)
+    else:
+        with pytest.raises(RunError, match="something removes it while it is written"):
+            collection.flush()
+        assert not list(cache_folder.iterdir())
 
 
 WRITER = """
