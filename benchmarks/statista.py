@@ -39,7 +39,7 @@ def main() -> None:
     folder = Path(os.environ["BINDER_DATA"]) / "statista"
     with (folder / "pairs.csv").open(encoding="utf-8") as file:
         pairs = list(csv.DictReader(file))
-    fold_of = _folds([pair["title"] for pair in pairs])
+    fold_of = folds([pair["title"] for pair in pairs])
     print(f"sizes of the folds: {np.bincount(fold_of).tolist()}", flush=True)
     results = []
     with tempfile.TemporaryDirectory() as work:
@@ -69,14 +69,14 @@ def _aligned(
     encoder: Any = space.encoders["chart"]
     drawn = np.asarray(space.embed(image=[encoder.picture(table) for table in tables]))
     return {
-        "trained": _recalls(trained, pictures),
-        "untrained": _recalls(drawn, pictures),
+        "trained": recalls(trained, pictures),
+        "untrained": recalls(drawn, pictures),
         "n_test": len(test),
         "minutes": minutes,
     }
 
 
-def _recalls(tables_ND: np.ndarray, pictures_ND: np.ndarray) -> list[float]:
+def recalls(tables_ND: np.ndarray, pictures_ND: np.ndarray) -> list[float]:
     """R@1, R@5 of tables asking for pictures, then of pictures asking for tables; a tie counts as half."""
     scores = tables_ND @ pictures_ND.T
     found = []
@@ -87,7 +87,7 @@ def _recalls(tables_ND: np.ndarray, pictures_ND: np.ndarray) -> list[float]:
     return found
 
 
-def _folds(titles: list[str]) -> np.ndarray:
+def folds(titles: list[str]) -> np.ndarray:
     """(N,) fold of each title: groups of titles alike, the largest first, each into the smallest fold so far."""
     words = [frozenset(re.findall(r"[a-z]+", title.lower())) for title in titles]
     group = list(range(len(titles)))

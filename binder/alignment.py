@@ -17,12 +17,13 @@ import tomli_w
 import torch
 
 from binder import anchor as anchors
-from binder import cache, checkpoint, config, distributed, held_out, lock, manifest, report, training
+from binder import cache, checkpoint, config, distributed, held_out, hub, lock, manifest, report, training
 from binder.config import AlignConfig
 from binder.distributed import Group
 from binder.encode import Progress, silent
 from binder.errors import ConfigError, PluginError, RunError
 from binder.manifest import Row
+from binder.modality import EncoderConfig, Modality
 from binder.plugins import registry
 from binder.prepare import Prepared, Task, prepare
 
@@ -48,6 +49,7 @@ def align(
     anchor: str | anchors.Anchor | None = None,
     to: str | None = None,
     encoders: str | Path | Sequence[str | Path] = (),
+    init: str | Path | None = None,
     out: str | Path | None = None,
     config: str | Path | Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
@@ -66,7 +68,8 @@ def align(
 
     `pairs` is a manifest, a folder with a folder per class, or rows as mappings. What is given here overrides
     `config` (a TOML file or a mapping). `to` is image, text, both, or the modality of one of `encoders`: run folders
-    of aligned encoders of the same space, which stay frozen. With workers > 0 a script needs the usual
+    of aligned encoders of the same space, which stay frozen. `init` is one of the same modality whose weights and
+    settings it starts from: more data, or another part trained next. With workers > 0 a script needs the usual
     `if __name__ == "__main__":`. Started by torchrun, its processes share the work.
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
@@ -76,17 +79,23 @@ def align(
         raise PluginError(f"modality {modality!r} is the anchor's own: there is nothing to align")
     anchor_name = anchor.name if isinstance(anchor, anchors.Anchor) else anchor
     through = [str(p) for p in ([encoders] if isinstance(encoders, str | Path) else encoders)] or None
-    given = {"anchor": anchor_name, "to": to, "encoders": through, "seed": seed, "epochs": epochs, "minutes": minutes}
-    settings = _settings(config, sets, **given)
-    encoder_config = _encoder_config(kind.config, settings)
+    start = str(init) if init is not None else None
+    given = {"anchor": anchor_name, "to": to, "encoders": through, "init": start, "seed": seed}
+    settings = _settings(config, sets, **given, epochs=epochs, minutes=minutes)
+    started = hub.local(settings.init) if settings.init else None
+    encoder_config = _encoder_config(kind, settings, started)
     folder = Path(out) if out is not None else Path("runs") / modality
     with distributed.joined() as processes, _claimed(folder, resume, processes):
-        others = {checkpoint.read_card(Path(run)).modality: Path(run) for run in settings.encoders}
+        runs = [hub.local(run) for run in settings.encoders]
+        others = {checkpoint.read_card(run).modality: run for run in runs}
         rows, wanted = _read(modality, pairs, settings, others)
         where = pick_device(distributed.local_device() if processes.size > 1 and device == "auto" else device)
         frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
         towers = {name: checkpoint.load(run, frozen).encoder for name, run in others.items() if name in wanted}
-        task = Task(kind, encoder_config, frozen, wanted, settings, towers, split, group, strict, workers, progress)
+        weights = checkpoint.load(started, frozen).encoder.state_dict() if started else {}
+        task = Task(
+            kind, encoder_config, frozen, wanted, settings, towers, weights, split, group, strict, workers, progress
+        )
         warn_unknown_words(frozen, rows)
         return _run(folder, task, rows, resume, began, processes)
 
@@ -148,8 +157,15 @@ def _settings(source: str | Path | Mapping[str, Any] | None, sets: Sequence[str]
     return config.validate(AlignConfig, values, str(source) if isinstance(source, str | Path) else "configuration")
 
 
-def _encoder_config(model: type[config.C], settings: AlignConfig) -> config.C:
-    return config.validate(model, settings.encoder, "configuration: encoder")
+def _encoder_config(kind: Modality, settings: AlignConfig, started: Path | None) -> EncoderConfig:
+    """The encoder's configuration; what is not set is as in the run that it starts from."""
+    before: Mapping[str, Any] = {}
+    if started is not None:
+        card = checkpoint.read_card(started)
+        if card.modality != kind.name:
+            raise ConfigError(f"init: {settings.init}: an encoder of {card.modality}, expected one of {kind.name}")
+        before = card.config
+    return config.validate(kind.config, {**before, **settings.encoder}, "configuration: encoder")
 
 
 def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str, Path]) -> tuple[list[Row], list[str]]:

@@ -51,6 +51,7 @@ class AlignConfig(Config):
     anchor: str = "mini"
     to: str = "image"  # image, text, both, or the modality of one of `encoders`
     encoders: tuple[str, ...] = ()  # run folders of aligned encoders that may be trained against; they stay frozen
+    init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from
     seed: int = Field(0, ge=0)
     train: TrainConfig = TrainConfig()
     loss: LossConfig = LossConfig()

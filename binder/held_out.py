@@ -37,9 +37,11 @@ def baselines(ready: Prepared, task: Task) -> list[dict[str, Any]]:
     if not ready.val_items:
         return []
     found = []
-    if ready.encoder.untrained:
+    init = task.settings.init
+    what = "the encoder that it starts from" if init else ready.encoder.untrained
+    if what:
         rows = retrieval(ready.encoder, ready, task)
-        found.append({"name": "untrained", "what": ready.encoder.untrained, "retrieval": rows})
+        found.append({"name": "start" if init else "untrained", "what": what, "retrieval": rows})
     linear = closed_form.fit(ready.encoder, ready.data, task.settings.seed)
     trunk = _trunk(ready.encoder, ready)
     rows = _retrieval(lambda batch: linear(closed_form.pooled(trunk(batch))), ready, task)

@@ -120,6 +120,8 @@ def _stage(folder: Path, place: Path, card: Card, repo: str, licence: str | None
         config: dict[str, Any] = read_toml(folder / CONFIG)
         config["anchor"] = _public(str(config.get("anchor", card.anchor)))
         config["encoders"] = [_public(str(run)) for run in config.get("encoders", [])]
+        if "init" in config:
+            config["init"] = _public(str(config["init"]))
         (place / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
     (place / README).write_text(model_card(card, repo), encoding="utf-8")
 

@@ -6,6 +6,7 @@ Shapes: N rows, U unique targets, D embed_dim.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -18,13 +19,15 @@ from binder.anchor import Anchor, hash_weights
 from binder.config import AlignConfig
 from binder.encode import Progress
 from binder.encoder import Encoder
-from binder.errors import ManifestError
+from binder.errors import ConfigError, ManifestError
 from binder.evaluate import Column, Side
 from binder.manifest import Row
 from binder.modality import EncoderConfig, Item, Modality
 from binder.plugins import registry
 from binder.split import split_rows
 from binder.vectors import normalize
+
+log = logging.getLogger(__name__)
 
 SAMPLE = 256  # training items that `Modality.adapt` looks at
 
@@ -39,6 +42,7 @@ class Task:
     to: list[str]  # the modalities trained against: the anchor's, or that of an encoder in `towers`
     settings: AlignConfig
     towers: Mapping[str, Encoder] = field(default_factory=dict)  # frozen, by modality
+    weights: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of `settings.init`: where the encoder starts
     split: str | None = None  # column that says which rows train
     group: str | None = None  # column whose equal values stay together
     strict: bool = False
@@ -171,12 +175,20 @@ def _split(
 
 
 def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
-    """The encoder with fresh weights, its open settings filled from a sample of the training items."""
+    """The encoder as it begins, its open settings filled from a sample of the training items."""
     config = task.config
     if task.kind.adapt is not None and items:
         config = task.kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
     torch.manual_seed(task.settings.seed)
-    return config, task.kind.build(config, task.anchor)
+    encoder = task.kind.build(config, task.anchor)
+    fresh = encoder.state_dict()
+    taken = {key: w for key, w in task.weights.items() if key in fresh and w.shape == fresh[key].shape}
+    if task.weights:
+        if not taken:
+            raise ConfigError(f"init: {task.settings.init}: none of its weights fit this encoder's configuration")
+        log.info("%d of the encoder's %d tensors start as in %s", len(taken), len(fresh), task.settings.init)
+    encoder.load_state_dict({**fresh, **taken})
+    return config, encoder
 
 
 def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:

@@ -10,7 +10,7 @@ import shutil
 import numpy as np
 import pytest
 import toy_run
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from support import FAST, distribution, installed, write_csv, write_toys
 
 import binder
@@ -573,6 +573,44 @@ def test_it_aligns_to_the_frozen_vectors_of_another_modality(run, toys, toy_site
         assert space.gesture(item).cosine(space.toy(item)) > 0.8
         with pytest.raises(ConfigError, match="to: 'gesture' is unknown: expected image, text, both, toy"):
             binder.align("gesture", rows, **{**options, "to": "gesture", "out": tmp_path / "other"})
+
+
+def test_a_run_may_start_from_the_weights_and_settings_of_another(align, run, tmp_path):
+    before = checkpoint.read_card(run)
+    result = align(init=run, epochs=1, sets=["train.lr=1e-9", "train.ema=0"])
+    first, _ = result.card.metrics["baselines"]
+    assert (first["name"], first["what"]) == ("start", "the encoder that it starts from")
+    assert score(result)["r1"] == 1.0 == next(r for r in first["retrieval"] if r["target"] == "text")["r1"]
+    assert result.card.config == before.config
+    old, new = load_file(run / "encoder.safetensors"), load_file(tmp_path / "run" / "encoder.safetensors")
+    assert all(np.allclose(old[key], new[key], atol=1e-6) for key in old)
+
+
+def test_what_fits_of_another_run_is_taken_and_the_rest_begins_anew(align, run, tmp_path, caplog):
+    width = checkpoint.read_card(run).config["width"]
+    with caplog.at_level(logging.INFO, "binder"):
+        align(init=run, sets=[f"encoder.width={2 * width}", "train.lr=1e-9"])
+    assert f"1 of the encoder's 4 tensors start as in {run}" in caplog.text  # the bias of the last layer
+    old, new = load_file(run / "encoder.safetensors"), load_file(tmp_path / "run" / "encoder.safetensors")
+    assert np.allclose(old["out.bias"], new["out.bias"], atol=1e-6)
+    assert new["out.weight"].shape[1] == 2 * old["out.weight"].shape[1]
+
+
+def test_a_run_cannot_start_from_what_does_not_fit(align, run, tmp_path, toys, toy_site, anchor, monkeypatch):
+    with pytest.raises(RunError, match="nowhere: no aligned encoder there"):
+        align(init=tmp_path / "nowhere")
+    with pytest.raises(SpaceError, match="vectors of two spaces cannot be compared"):
+        align(init=run, anchor=str(write_tiny_checkpoint(tmp_path / "other", seed=1)))
+    distribution(tmp_path / "site", "binder-gesture", "binder_gesture", key="gesture")
+    with installed(toy_site, tmp_path / "site", only="toy,gesture"):
+        rows = [{"gesture": toys / row["toy"], "text": row["text"]} for row in read_rows(toys / "pairs.csv")]
+        with pytest.raises(ConfigError, match=f"init: {run}: an encoder of toy, expected one of gesture"):
+            binder.align("gesture", rows, anchor=anchor, to="text", init=run, out=tmp_path / "gesture")
+    other = shutil.copytree(run, tmp_path / "copy")
+    save_file({"else": np.zeros(3, np.float32)}, other / "encoder.safetensors")
+    with pytest.raises(RunError, match="damaged or incomplete"):
+        align(init=other)
+    assert not (tmp_path / "run").exists()
 
 
 def read_rows(path):

@@ -185,6 +185,7 @@ def test_neither_data_nor_paths_of_this_machine_are_pushed(server, run, toys, an
     copy = shutil.copytree(run, tmp_path / "copy")
     (copy / "notes.txt").write_text("mine")
     (copy / "state.pt").write_text("old")
+    (copy / "config.toml").write_text(f'init = "{run}"\n' + (copy / "config.toml").read_text())
     hub.push(copy, "hf:me/toy")
     assert (copy / "report.html").is_file()
     assert set(server.repos["me/toy"]) == {"README.md", "card.json", "config.toml", "encoder.safetensors", "log.jsonl"}

@@ -17,6 +17,7 @@ from binder.cli import options, output
 @click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder.")
 @click.option("--to", metavar="image|text|both|MODALITY", help="What to train against; image by default.")
 @click.option("--encoder", "encoders", multiple=True, metavar="RUN", help="The frozen encoder of a MODALITY in --to.")
+@click.option("--init", metavar="RUN", help="Start from the weights and settings of this encoder of MODALITY.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/MODALITY by default.")
 @click.option("--config", "config_file", metavar="FILE.toml", help="Settings from a file.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, for instance train.lr=0.001.")
