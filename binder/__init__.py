@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from binder.hub import pull, push
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
-    from binder.tower import PictureEncoder, Tower
+    from binder.tower import PictureEncoder, Tower, into_space, picture_tower
+    from binder.trunk import Trunk, image_trunk, load_transformers, load_trunk
 
 _LAZY = {
     "Anchor": "binder.anchor",
@@ -65,9 +66,15 @@ _LAZY = {
     "TableConfig": "binder.bases.series",
     "Tower": "binder.tower",
     "Transformer": "binder.bases.transformer",
+    "Trunk": "binder.trunk",
     "align": "binder.alignment",
     "check_pairs": "binder.pairs",
+    "image_trunk": "binder.trunk",
+    "into_space": "binder.tower",
+    "load_transformers": "binder.trunk",
+    "load_trunk": "binder.trunk",
     "picture_modality": "binder.bases.kinds",
+    "picture_tower": "binder.tower",
     "point_modality": "binder.bases.kinds",
     "pull": "binder.hub",
     "push": "binder.hub",
@@ -113,10 +120,16 @@ __all__ = [
     "Tower",
     "TrainingError",
     "Transformer",
+    "Trunk",
     "align",
     "check_pairs",
     "hookimpl",
+    "image_trunk",
+    "into_space",
+    "load_transformers",
+    "load_trunk",
     "picture_modality",
+    "picture_tower",
     "point_modality",
     "pull",
     "push",

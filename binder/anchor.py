@@ -13,18 +13,18 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from binder.builtin import read_image
 from binder.encoder import Encoder
 from binder.errors import AnchorError, ItemError, nearest
 from binder.modality import Item
+from binder.trunk import Trunk, hash_weights
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,9 @@ class Anchor:
         return self._model
 
     @property
-    def visual(self) -> torch.nn.Module:
-        """The image tower, for encoders that start from it: (B, 3, H, W) -> (B, D)."""
-        return self.model.visual  # type: ignore[return-value]
+    def image_trunk(self) -> Trunk:
+        """The image tower, for encoders that build on it: (B, 3, H, W) -> (B, D), not normalised."""
+        return Trunk(self.name, _ImageSide(self.model), self.transform, self.embed_dim, part="model.visual.")
 
     @property
     def device(self) -> torch.device:
@@ -83,15 +83,9 @@ class Anchor:
         self.model.to(device)
         return self
 
-    def encode_image(self, batch: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(B, 3, H, W) -> (B, D), not normalised; with `weights`, as if they stood in place of the anchor's own."""
-        if not weights:
-            return self.model.encode_image(batch)  # type: ignore[operator]
-        return functional_call(_ImageSide(self.model), {f"model.{n}": w for n, w in weights.items()}, (batch,))
-
-    def image_parameters(self) -> dict[str, Tensor]:
-        """The frozen weights of the image tower by their names in the model."""
-        return {name: p for name, p in self.model.named_parameters() if name.startswith("visual.")}
+    def encode_image(self, batch: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), not normalised."""
+        return self.model.encode_image(batch)  # type: ignore[operator]
 
     def encode_text(self, tokens: Tensor) -> Tensor:
         """(B, L) -> (B, D), not normalised."""
@@ -116,7 +110,7 @@ class Anchor:
 
 
 class _ImageSide(torch.nn.Module):
-    """The model with `encode_image` as its forward pass, which is what `functional_call` calls."""
+    """The model with `encode_image` as its forward pass."""
 
     def __init__(self, model: torch.nn.Module) -> None:
         super().__init__()
@@ -281,12 +275,3 @@ def _functions(model: torch.nn.Module) -> list[list[str]]:
         if heads is not None or "ELU" in type(module).__name__.upper():
             found.append([name, str(heads or type(module).__name__)])
     return found
-
-
-def hash_weights(weights: Mapping[str, Tensor]) -> str:
-    """A name for weights by their content."""
-    digest = hashlib.sha256()
-    for key, tensor in sorted(weights.items()):
-        digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-    return digest.hexdigest()

@@ -32,12 +32,13 @@ class EncoderConfig(Config):
 
 
 class PictureConfig(EncoderConfig):
-    """Base for encoders that see through the anchor's image tower."""
+    """Base for encoders that see through an image tower, the anchor's by default."""
 
+    trunk: str | None = None  # a pretrained tower in its place: timm:NAME or transformers:NAME, NAME also a folder
     tune: Literal["frozen", "lora", "full"] = "frozen"  # the tower: as it is, with low-rank additions, or all of it
     rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
     views: int = Field(8, ge=1, le=64)  # pictures of each training item, where the plugin can vary them
-    hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; the anchor's by default
+    hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; the embed_dim by default
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from binder import encode, evaluate, training
-from binder.anchor import Anchor, hash_weights
+from binder.anchor import Anchor
 from binder.config import AlignConfig
 from binder.encode import Progress
 from binder.encoder import Encoder
@@ -25,6 +25,7 @@ from binder.manifest import Row
 from binder.modality import EncoderConfig, Item, Modality
 from binder.plugins import registry
 from binder.split import split_rows
+from binder.trunk import hash_weights
 from binder.vectors import normalize
 
 log = logging.getLogger(__name__)

@@ -24,7 +24,7 @@ LAYERS = [
     {"config", "lock", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
-    {"builtin", "guard"},
+    {"builtin", "guard", "trunk"},
     {"plugins", "anchor"},
     {"encode", "items", "split", "tower"},
     {"bases"},

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from binder import Modality, PictureConfig, PictureEncoder, Tower
 from binder.builtin import read_image
 from binder.testing import EncoderContract
+from binder.tower import Standardise
 
 
 class Shown(PictureEncoder):
@@ -64,7 +65,7 @@ def test_untrained_it_is_the_anchor(anchor, tune):
 @pytest.mark.parametrize("tune", ["lora", "full"])
 def test_training_it_leaves_the_anchor_alone_and_reaches_every_matrix(anchor, tune):
     before = anchor.checksum()
-    tower = Tower(anchor, tune, rank=2)
+    tower = Tower(anchor.image_trunk, tune, rank=2)
     optimizer = torch.optim.SGD(tower.parameters(), lr=1.0)
     start = tower(batch(anchor)).detach()
     for _ in range(2):  # the first step moves only the factor that starts at zero
@@ -78,9 +79,11 @@ def test_training_it_leaves_the_anchor_alone_and_reaches_every_matrix(anchor, tu
 
 
 def test_what_is_kept_of_it(anchor):
-    assert not Tower(anchor).state_dict()
-    low, full = (sum(p.numel() for p in Tower(anchor, tune, rank=2).parameters()) for tune in ("lora", "full"))
-    assert 0 < low < full == sum(p.numel() for p in anchor.image_parameters().values())
+    assert not Tower(anchor.image_trunk).state_dict()
+    low, full = (
+        sum(p.numel() for p in Tower(anchor.image_trunk, tune, rank=2).parameters()) for tune in ("lora", "full")
+    )
+    assert 0 < low < full == sum(p.numel() for p in anchor.image_trunk.weights().values())
 
 
 def test_a_copy_shares_the_frozen_anchor(anchor):
@@ -95,3 +98,18 @@ def test_views_are_the_picture_and_its_variants(anchor):
     assert len(views) == 3
     assert torch.equal(views[:1], encoder.preprocess(pictures()[0]))
     assert not torch.equal(views[1], views[2])
+
+
+def test_features_are_standardised_by_all_that_was_seen_and_constant_ones_say_nothing():
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal([5, -100, 3], [0.001, 50, 0], (60, 3))).float()
+    layer = Standardise(3).train()
+    assert torch.equal(Standardise(3).eval()(x), x)  # before it saw anything
+    for part in x.split([7, 1, 52]):
+        layer(part)
+    found, seen = layer.eval()(x), x.double()
+    expected = ((seen - seen.mean(0)) / seen.std(0, correction=0))[:, :2]
+    torch.testing.assert_close(found[:, :2].double(), expected, atol=1e-2, rtol=1e-2)
+    assert torch.equal(found[:, 2], torch.zeros(60))
+    assert torch.equal(layer(x[:1]), found[:1])
+    assert layer(x.unflatten(0, (6, 10))).shape == (6, 10, 3)

@@ -50,7 +50,7 @@ def pieces(space: Binder, modality: str, every_s: float | None) -> float | None:
 
 def recipe_of(space: Binder, modality: str, every_s: float | None) -> str:
     """A name for how vectors of this modality are made: the encoder's weights and settings, the length of pieces."""
-    from binder.anchor import hash_weights
+    from binder.trunk import hash_weights
 
     card = space.cards.get(modality)
     made = f"{hash_weights(space.encoders[modality].state_dict())} {card.config}" if card else "anchor"

@@ -17,6 +17,10 @@ __all__ = ["AUDIO", "AudioConfig"]
 
 def build(config: AudioConfig, anchor: Anchor) -> Encoder:
     """A fresh encoder into `anchor`'s space."""
+    if config.trunk not in (None, "speech", "none"):
+        from binder_audio.waveform import WaveformEncoder
+
+        return WaveformEncoder(config, anchor)
     from binder_audio.encoder import AudioEncoder
 
     return AudioEncoder(config, anchor.embed_dim)

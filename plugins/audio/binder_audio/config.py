@@ -14,8 +14,11 @@ class AudioConfig(EncoderConfig):
     """Fields left at None are filled from a sample of the training items, or by the preset."""
 
     preset: Literal["small", "vit-b"] = "small"  # small: 1.5 M parameters; vit-b: ImageBind's shape, 86 M
-    # speech: start from weights trained on synthetic English words (the default where the shape allows it)
-    trunk: Literal["speech", "none"] | None = None
+    # speech: start from weights trained on synthetic English words (the default where the shape allows it); none: from
+    # random ones; transformers:NAME: a pretrained model of waveforms, NAME also a folder, which `tune` says how to use
+    trunk: str | None = Field(None, pattern="^(speech|none|transformers:.+)$")
+    tune: Literal["frozen", "lora", "full"] = "frozen"  # such a model: as it is, with low-rank additions, or all of it
+    rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
     trunk_lr: float = Field(0.4, gt=0, le=1)  # learning rate of a trunk that was trained before, relative to the rest
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz; every file is resampled to it
     window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged

@@ -5,49 +5,33 @@ Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from binder import Encoder, Item, Span, Transformer
+from binder import Transformer
 from binder_audio.augment import distort, mask
-from binder_audio.config import AudioConfig, complete
+from binder_audio.config import AudioConfig
 from binder_audio.pretrained import load
-from binder_audio.reading import Samples, pieces, read, windows
+from binder_audio.reading import Samples, windows
+from binder_audio.sound import SoundEncoder
 from binder_audio.spectrogram import Spectrogram, valid_frames
 
 
-class AudioEncoder(Encoder):
+class AudioEncoder(SoundEncoder):
     """Sound -> (D,). Starts from waveforms, so that what the core caches serves every augmentation."""
 
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
-        super().__init__()
-        self.config = config = complete(config)
-        assert config.window_s and config.width and config.mels
-        self.window = round(config.window_s * config.sample_rate)  # samples
+        super().__init__(config)
+        config = self.config
         self.spectrogram = Spectrogram(config)
         self.trunk = Trunk(config)
         if config.trunk == "speech":
             load(self.trunk, config)
         self.project = nn.Linear(self.trunk.out_features, embed_dim)
-
-    def preprocess(self, item: Item) -> Tensor:
-        """Path, bytes or (samples, rate) -> (W, T) int16 at the config's sample rate."""
-        cut, _ = windows(read(item, self.config.sample_rate), self.window)
-        return torch.from_numpy(cut)
-
-    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
-        """Pieces without any sound have no moment. Raises ItemError where there is none at all."""
-        heard = False
-        for start_s, end_s, samples in pieces(item, self.config.sample_rate, every_s):
-            cut, _ = windows(samples, self.window)
-            heard = True
-            yield Span(start_s, end_s), torch.from_numpy(cut)
-        if not heard:
-            read(item, self.config.sample_rate)  # says why
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, T) -> (B, 2, M, N): the spectrogram, altered; `features` takes either."""

@@ -3,7 +3,8 @@
 A bare table does not say how it was drawn. So it is drawn in each way, and the training pairs teach which way counts
 for which table; at the start it is the one chosen by rule, alone.
 
-Shapes: B batch, K ways to draw a table, S side of a picture in pixels, D embed_dim of the anchor, F facts.
+Shapes: B batch, K ways to draw a table, S side of a picture in pixels, D features of the
+tower (of the anchor's own: embed_dim), F facts.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ class ChartEncoder(PictureEncoder):
 
     def __init__(self, config: ChartConfig, anchor: Anchor) -> None:
         super().__init__(config, anchor)
-        self.side = int(anchor.transform(Image.new("RGB", (8, 8))).shape[-1])
-        self.dim = anchor.embed_dim
+        self.side = int(self.transform(Image.new("RGB", (8, 8))).shape[-1])
+        self.dim = self.tower.out_features
         self.choice = nn.Linear(self.dim + FACTS + WAYS, WAYS)
         nn.init.zeros_(self.choice.weight)
         nn.init.zeros_(self.choice.bias)
@@ -49,7 +50,7 @@ class ChartEncoder(PictureEncoder):
         return torch.stack([self._row(found), *(self._row(found, rng) for _ in range(self.config.views - 1))])
 
     def lr_scales(self) -> dict[str, float]:
-        return {"adapter.": self.config.adapter_lr}
+        return {} if self.config.trunk else {"adapter.": self.config.adapter_lr}
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, K * 3 * S * S + F + K) -> (B, K * D + F + K)."""
@@ -64,17 +65,17 @@ class ChartEncoder(PictureEncoder):
         return torch.cat([z_BKD.flatten(1), rest.to(z_BKD.dtype)], dim=1)
 
     def head(self, features: Tensor) -> Tensor:
-        """(B, K * D + F + K) -> (B, D): the chosen drawing, moved towards others as far as was learned, adapted."""
+        """(B, K * D + F + K) -> (B, embed_dim): the chosen drawing, moved towards others as was learned, adapted."""
         seen, facts_BF, chosen_BK = features.split([WAYS * self.dim, FACTS, WAYS], dim=1)
         z_BKD = functional.normalize(seen.unflatten(1, (WAYS, self.dim)), dim=-1)
         own_BD = (chosen_BK[:, :, None] * z_BKD).sum(1)
         scaled_BD = functional.layer_norm(own_BD, (self.dim,))
         weights_BK = self.choice(torch.cat([scaled_BD, facts_BF, chosen_BK], dim=1))
         moved_BD = own_BD + (weights_BK[:, :, None] * (z_BKD - own_BD[:, None])).sum(1)
-        return self.adapter(functional.normalize(moved_BD, dim=-1))
+        return self.adapter(self.into_space(functional.normalize(moved_BD, dim=-1)))
 
     def _row(self, found: Source, rng: np.random.Generator | None = None) -> Tensor:
-        shown = [self.anchor.transform(image) for image in pictures(found, OVERSAMPLED * self.side, rng)]
+        shown = [self.transform(image) for image in pictures(found, OVERSAMPLED * self.side, rng)]
         every = torch.stack(shown if len(shown) == WAYS else shown * WAYS)
         chosen = functional.one_hot(torch.tensor(found.chosen), WAYS)
         return torch.cat([every.flatten(), torch.from_numpy(found.facts), chosen])

@@ -20,7 +20,7 @@ class DepthEncoder(PictureEncoder):
 
     def __init__(self, config: DepthConfig, anchor: Anchor) -> None:
         super().__init__(config, anchor)
-        self.side = OVERSAMPLED * int(anchor.transform(Image.new("RGB", (8, 8))).shape[-1])
+        self.side = OVERSAMPLED * int(self.transform(Image.new("RGB", (8, 8))).shape[-1])
 
     def picture(self, item: Item) -> Image.Image:
         return draw(read(item, self.config), self.config, self.side)

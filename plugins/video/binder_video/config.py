@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from pydantic import Field
 
-from binder import EncoderConfig, Item
+from binder import Item, PictureConfig
 
 
-class VideoConfig(EncoderConfig):
+class VideoConfig(PictureConfig):
     """`window_s` left at None is filled from a sample of the training items."""
 
     frames: int = Field(8, ge=1, le=128)  # frames seen of a window, evenly spread over it
     window_s: float | None = Field(None, ge=0.1, le=3600)  # s embedded at once; of longer videos windows are averaged
     clips: int = Field(8, ge=1, le=4096)  # windows of one item at most, evenly spread over it
     views: int = Field(2, ge=1, le=64)  # random takes of each training item
-    tune: Literal["frozen", "lora", "full"] = "frozen"  # the anchor's image tower: as it is, low-rank additions, all
-    rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
     tower_lr: float | None = Field(None, gt=0, le=1)  # learning rate of the tower relative to the rest; see TOWER_LR
-    hidden: int | None = Field(None, ge=1)  # width of the hidden layer over the frames; the anchor's by default
-    dropout: float = Field(0.3, ge=0, lt=1)  # in that layer
+    dropout: float = Field(0.3, ge=0, lt=1)  # in the hidden layer over the frames
 
 
 # Relative learning rates: low-rank additions start at nothing, a whole tower would forget at the rest's rate.

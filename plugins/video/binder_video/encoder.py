@@ -1,6 +1,6 @@
 """The trainable encoder: the anchor's image tower on each frame, then what the order of the frames adds.
 
-Shapes: B batch, W windows, V takes, T frames, D embed_dim.
+Shapes: B batch, W windows, V takes, T frames, F features of the tower, D embed_dim.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 
-from binder import Anchor, Encoder, Item, Span, Tower
+from binder import Anchor, Encoder, Item, Span, into_space, picture_tower
 from binder_video.config import DEFAULT_WINDOW_S, TOWER_LR, VideoConfig
 from binder_video.reading import open_clip
 from binder_video.sampling import even, jittered, pieces, windows
@@ -30,11 +30,12 @@ class VideoEncoder(Encoder):
         super().__init__()
         self.config, self.anchor = config, anchor
         self.window_s = config.window_s or DEFAULT_WINDOW_S
-        self.tower = Tower(anchor, config.tune, config.rank)
+        self.tower = picture_tower(config, anchor)
+        self.into_space = into_space(self.tower, anchor)
         width = anchor.embed_dim
         self.temporal = Temporal(config.frames, width, config.hidden or width, config.dropout)
         self.frozen_trunk = config.tune == "frozen"
-        self.untrained = "the anchor on the mean frame"
+        self.untrained = None if config.trunk else "the anchor on the mean frame"
 
     def preprocess(self, item: Item) -> Tensor:
         """Path, bytes or frames -> (W, T, 3, H, W)."""
@@ -65,14 +66,14 @@ class VideoEncoder(Encoder):
         return {"tower.": self.config.tower_lr or TOWER_LR[self.config.tune]}
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, T, 3, H, W) -> (B, T, D): each frame as the image tower sees it."""
+        """(B, T, 3, H, W) -> (B, T, F): each frame as the image tower sees it."""
         frames = batch.flatten(0, 1)
         parts = frames.split(AT_ONCE) if self.frozen_trunk else [frames]
         return torch.cat([self.tower(part) for part in parts]).unflatten(0, batch.shape[:2])
 
     def head(self, features: Tensor) -> Tensor:
-        """(B, T, D) -> (B, D). Frames count alike: each is brought to unit length before the mean."""
-        z_BTD = functional.normalize(features, dim=-1)
+        """(B, T, F) -> (B, D). Frames count alike: each is brought to unit length before the mean."""
+        z_BTD = self.into_space(functional.normalize(features, dim=-1))
         return z_BTD.mean(1) + self.temporal(z_BTD)
 
     def _groups(self, start_s: float, end_s: float, timed: bool = True) -> list[list[float]]:
@@ -87,7 +88,7 @@ class VideoEncoder(Encoder):
         last: tuple[Image, Tensor] | None = None
         for time_s, image in zip(_ascending(groups), shown, strict=False):
             if last is None or last[0] is not image:
-                last = image, self.anchor.transform(image)
+                last = image, self.tower.trunk.transform(image)
             seen[time_s] = last[1]
         return torch.stack([torch.stack([seen[time_s] for time_s in group]) for group in groups])
 
