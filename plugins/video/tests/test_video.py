@@ -96,6 +96,20 @@ class TestContract(EncoderContract):
         ]
 
 
+class TestAnotherTower(TestContract):
+    """Seen through a pretrained model of timm, from a checkpoint made here."""
+
+    @pytest.fixture(autouse=True)
+    def _tower(self, tmp_path_factory: pytest.TempPathFactory) -> None:
+        import timm
+        from timm.models import save_for_hf
+
+        folder = tmp_path_factory.mktemp("towers") / "tower"
+        torch.manual_seed(0)
+        save_for_hf(timm.create_model("test_vit", num_classes=0), folder, safe_serialization=True)
+        self.config = {**type(self).config, "trunk": f"timm:local-dir:{folder}"}
+
+
 # What is read
 
 
