@@ -10,7 +10,7 @@ Shapes: B batch of all processes, D embed_dim.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -57,11 +57,10 @@ class Group:
         found[self.rank] = own
         return torch.cat(found)
 
-    def sum_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def sum_gradients(self, trained: Sequence[Tensor]) -> None:
         """Add up what the processes found, in place. A process with an empty share counts as zero."""
         if self.size == 1:
             return
-        trained = [p for p in parameters if p.requires_grad]
         for p in trained:
             if p.grad is None:
                 p.grad = torch.zeros_like(p)

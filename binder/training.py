@@ -72,6 +72,16 @@ class Run:
     history: list[dict[str, Any]] = field(default_factory=list)  # the lines of log.jsonl
     window: list[float] = field(default_factory=list)  # the losses since the last of them
 
+    def __post_init__(self) -> None:
+        # looked up once: walking the modules in every step takes a small head's time
+        self.trained: list[Tensor] = [p for p in self.encoder.parameters() if p.requires_grad]
+        self.trained_averages: list[Tensor] = [
+            mine
+            for mine, own in zip(self.averaged.parameters(), self.encoder.parameters(), strict=True)
+            if own.requires_grad
+        ]
+        self.buffers = list(zip(self.averaged.buffers(), self.encoder.buffers(), strict=True))
+
     def state(self) -> dict[str, Any]:
         return {
             "encoder": self.encoder.state_dict(),
@@ -102,7 +112,7 @@ def start(encoder: Encoder, config: AlignConfig) -> Run:
     groups = _parameter_groups(encoder, config.train.weight_decay)
     if config.loss.learn_temperature:
         groups.append({"params": [log_scale], "weight_decay": 0.0, "lr_scale": 1.0})
-    optimizer = torch.optim.AdamW(groups, lr=config.train.lr, betas=(0.9, 0.98))
+    optimizer = torch.optim.AdamW(groups, lr=config.train.lr, betas=(0.9, 0.98), fused=True)
     averaged = copy.deepcopy(encoder).requires_grad_(False).eval()
     return Run(encoder, optimizer, averaged, log_scale.to(next(iter(trainable)).device))
 
@@ -191,7 +201,8 @@ def _step(
     rng = np.random.default_rng([config.seed, run.step])
     _seed(int(rng.integers(2**62)) + group.rank, device)
     generator = torch.Generator().manual_seed(int(rng.integers(2**62)) + group.rank)
-    run.encoder.train()
+    if not run.encoder.training:
+        run.encoder.train()
     batch = data.batch(rows, rng, group).to(device)
     if not data.features:
         batch = run.encoder.augment(batch, generator)
@@ -201,8 +212,8 @@ def _step(
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    group.sum_gradients(run.encoder.parameters())
-    norm = nn.utils.clip_grad_norm_(run.encoder.parameters(), config.train.clip_grad)
+    group.sum_gradients(run.trained)
+    norm = nn.utils.clip_grad_norm_(run.trained, config.train.clip_grad)
     if not torch.isfinite(loss) or not torch.isfinite(norm):  # before the weights take it in
         what = "gradient" if torch.isfinite(loss) else "loss"
         value = (norm if what == "gradient" else loss).item()
@@ -290,8 +301,6 @@ def _schedule(progress: float, warmup: float) -> float:
 def _average(run: Run, decay: float) -> None:
     """Polyak averaging of the weights, with a shorter memory in the first steps; buffers are copied."""
     decay = min(decay, (1 + run.step) / (10 + run.step)) if decay else 0.0
-    averaged: list[Tensor] = list(run.averaged.parameters())
-    own: list[Tensor] = list(run.encoder.parameters())
-    torch._foreach_lerp_(averaged, own, 1 - decay)
-    for mine, theirs in zip(run.averaged.buffers(), run.encoder.buffers(), strict=True):
+    torch._foreach_lerp_(run.trained_averages, run.trained, 1 - decay)
+    for mine, theirs in run.buffers:
         mine.copy_(theirs)
