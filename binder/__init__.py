@@ -20,6 +20,7 @@ from binder.errors import (
     SpaceError,
     StoreError,
     TrainingError,
+    name_of,
 )
 from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality, PictureConfig
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from binder.alignment import Result, align
     from binder.anchor import Anchor
     from binder.api import Binder
-    from binder.bases.kinds import picture_modality, point_modality, series_modality
+    from binder.bases.content import existing_file, read_array, read_bytes
+    from binder.bases.kinds import picture_modality, point_modality, raster_modality, series_modality
     from binder.bases.point_encoder import PointEncoder
     from binder.bases.points import PointConfig, Points
     from binder.bases.raster import Raster, read_raster
     from binder.bases.series import Series, SeriesConfig, TableConfig
     from binder.bases.series_encoder import SeriesEncoder
+    from binder.bases.shades import stretched
     from binder.bases.table import Table, read_table
     from binder.bases.transformer import Transformer
     from binder.embeddings import Embeddings
@@ -67,13 +70,18 @@ _LAZY = {
     "Transformer": "binder.bases.transformer",
     "align": "binder.alignment",
     "check_pairs": "binder.pairs",
+    "existing_file": "binder.bases.content",
     "picture_modality": "binder.bases.kinds",
     "point_modality": "binder.bases.kinds",
     "pull": "binder.hub",
     "push": "binder.hub",
+    "raster_modality": "binder.bases.kinds",
+    "read_array": "binder.bases.content",
+    "read_bytes": "binder.bases.content",
     "read_raster": "binder.bases.raster",
     "read_table": "binder.bases.table",
     "series_modality": "binder.bases.kinds",
+    "stretched": "binder.bases.shades",
 }
 
 __all__ = [
@@ -115,14 +123,20 @@ __all__ = [
     "Transformer",
     "align",
     "check_pairs",
+    "existing_file",
     "hookimpl",
+    "name_of",
     "picture_modality",
     "point_modality",
     "pull",
     "push",
+    "raster_modality",
+    "read_array",
+    "read_bytes",
     "read_raster",
     "read_table",
     "series_modality",
+    "stretched",
 ]
 
 

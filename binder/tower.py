@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -70,16 +70,17 @@ class PictureEncoder(Encoder):
     def __init__(self, config: PictureConfig, anchor: Anchor) -> None:
         super().__init__()
         self.config, self.anchor = config, anchor
+        self.side = int(anchor.transform(Image.new("RGB", (8, 8))).shape[-1])  # pixels that the anchor sees
         self.tower = Tower(anchor, config.tune, config.rank)
         self.adapter = Adapter(anchor.embed_dim, config.hidden or anchor.embed_dim)
         self.frozen_trunk = config.tune == "frozen"
         self.untrained = "the anchor on the picture"
 
-    def picture(self, item: Item) -> Image:
+    def picture(self, item: Item) -> Image.Image:
         """One item -> the picture that stands for it. Deterministic. Raises ItemError."""
         raise NotImplementedError
 
-    def variant(self, item: Item, rng: np.random.Generator) -> Image:
+    def variant(self, item: Item, rng: np.random.Generator) -> Image.Image:
         """Training only: one item -> another picture that stands for it as well."""
         return self.picture(item)
 
