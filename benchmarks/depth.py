@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 import trimesh
 from binder_depth import DEPTH, DepthConfig
-from binder_depth.encoder import DepthEncoder
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -27,6 +26,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from solid_shapes import bind, command
 
+from binder import PictureEncoder
 from binder import config as configs
 from binder.closed_form import Moments, ridge
 from binder.playground.solids import mesh
@@ -109,7 +109,7 @@ def _references(
 
     config = configs.validate(DepthConfig, configs.apply_sets({}, sets)["encoder"], "depth")
     encoder = DEPTH.build(config, space.anchor)
-    assert isinstance(encoder, DepthEncoder)
+    assert isinstance(encoder, PictureEncoder)
     drawn = {path: encoder.picture(path) for path, _ in (*train, *test)}
     with torch.inference_mode():
         batch = torch.stack([space.anchor.transform(drawing) for drawing in drawn.values()])

@@ -20,6 +20,7 @@ from binder.errors import (
     SpaceError,
     StoreError,
     TrainingError,
+    name_of,
 )
 from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality, PictureConfig
@@ -28,12 +29,14 @@ if TYPE_CHECKING:
     from binder.alignment import Result, align
     from binder.anchor import Anchor
     from binder.api import Binder
-    from binder.bases.kinds import picture_modality, point_modality, series_modality
+    from binder.bases.content import existing_file, read_array, read_bytes
+    from binder.bases.kinds import picture_modality, point_modality, raster_modality, series_modality
     from binder.bases.point_encoder import PointEncoder
     from binder.bases.points import PointConfig, Points
     from binder.bases.raster import Raster, read_raster
     from binder.bases.series import Series, SeriesConfig, TableConfig
     from binder.bases.series_encoder import SeriesEncoder
+    from binder.bases.shades import stretched
     from binder.bases.table import Table, read_table
     from binder.bases.transformer import Transformer
     from binder.embeddings import Embeddings
@@ -69,6 +72,7 @@ _LAZY = {
     "Trunk": "binder.trunk",
     "align": "binder.alignment",
     "check_pairs": "binder.pairs",
+    "existing_file": "binder.bases.content",
     "image_trunk": "binder.trunk",
     "into_space": "binder.tower",
     "load_transformers": "binder.trunk",
@@ -78,9 +82,13 @@ _LAZY = {
     "point_modality": "binder.bases.kinds",
     "pull": "binder.hub",
     "push": "binder.hub",
+    "raster_modality": "binder.bases.kinds",
+    "read_array": "binder.bases.content",
+    "read_bytes": "binder.bases.content",
     "read_raster": "binder.bases.raster",
     "read_table": "binder.bases.table",
     "series_modality": "binder.bases.kinds",
+    "stretched": "binder.bases.shades",
 }
 
 __all__ = [
@@ -123,19 +131,25 @@ __all__ = [
     "Trunk",
     "align",
     "check_pairs",
+    "existing_file",
     "hookimpl",
     "image_trunk",
     "into_space",
     "load_transformers",
     "load_trunk",
+    "name_of",
     "picture_modality",
     "picture_tower",
     "point_modality",
     "pull",
     "push",
+    "raster_modality",
+    "read_array",
+    "read_bytes",
     "read_raster",
     "read_table",
     "series_modality",
+    "stretched",
 ]
 
 

@@ -17,6 +17,7 @@ Anything else that is raised is a bug and shows its traceback.
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -33,10 +34,10 @@ class ManifestError(BinderError):
 
 
 class ItemError(BinderError):
-    """One item cannot be read. `item` says which, `reason` why."""
+    """One item cannot be read. `item` says which (an item, or its name), `reason` why."""
 
     def __init__(self, item: object, reason: str) -> None:
-        self.item = item if isinstance(item, str) else str(item)
+        self.item = name_of(item)
         self.reason = reason
         super().__init__(" ".join(f"{self.item[:200]}: {reason}".split()))  # one line
 
@@ -66,6 +67,15 @@ class StoreError(BinderError):
 
 class TrainingError(BinderError):
     """Training cannot start or cannot go on."""
+
+
+def name_of(item: object) -> str:
+    """How a message names an item: its path or text, or what is held in memory."""
+    if isinstance(item, tuple) and item:  # a table with its rate, say
+        return name_of(item[0])
+    if isinstance(item, bytes | bytearray | memoryview):
+        return f"<{len(item)} bytes>"
+    return str(item) if isinstance(item, str | os.PathLike) else f"<{type(item).__name__} in memory>"
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

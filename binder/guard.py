@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from binder.errors import BinderError, ItemError, PluginError
-from binder.modality import EncoderConfig, Item, Modality, name_of
+from binder.modality import EncoderConfig, Item, Modality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +94,7 @@ def check_windows(encoder: Encoder, made: object, before: Tensor | None = None) 
 
 def mistake(encoder: Encoder, item: Item, error: Exception) -> ItemError:
     """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
-    return ItemError(name_of(item), f"{_one_line(error)} in {type(encoder).__qualname__}, which should say ItemError")
+    return ItemError(item, f"{_one_line(error)} in {type(encoder).__qualname__}, which should say ItemError")
 
 
 def _one_line(error: BaseException) -> str:

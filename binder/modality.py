@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,13 +17,6 @@ if TYPE_CHECKING:
     from binder.encoder import Encoder
 
 Item = Any  # a path, bytes, text or an in-memory array: whatever the modality's `preprocess` reads
-
-
-def name_of(item: Item) -> str:
-    """How a message names an item: its path or text, or what is held in memory."""
-    if isinstance(item, bytes):
-        return f"<{len(item)} bytes>"
-    return str(item) if isinstance(item, str | os.PathLike) else f"<{type(item).__name__} in memory>"
 
 
 class EncoderConfig(Config):

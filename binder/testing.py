@@ -14,8 +14,10 @@ import io
 import itertools
 import json
 import pickle
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,6 +65,15 @@ def _tiny_model(seed: int) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return CLIP(**json.loads(json.dumps(TINY)))
+
+
+def huge_png(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is huge: it must be refused before there is room made for its pixels."""
+    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
 
 
 class EncoderContract:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from PIL.Image import Image
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -127,17 +127,17 @@ class PictureEncoder(Encoder):
         self.config, self.anchor = config, anchor
         self.tower = picture_tower(config, anchor)
         self.transform = self.tower.trunk.transform
-        dim = anchor.embed_dim
+        self.side = int(self.transform(Image.new("RGB", (8, 8))).shape[-1])  # pixels that the tower sees
         self.into_space = into_space(self.tower, anchor)
-        self.adapter = Adapter(dim, config.hidden or dim)
+        self.adapter = Adapter(anchor.embed_dim, config.hidden or anchor.embed_dim)
         self.frozen_trunk = config.tune == "frozen"
         self.untrained = None if config.trunk else "the anchor on the picture"
 
-    def picture(self, item: Item) -> Image:
+    def picture(self, item: Item) -> Image.Image:
         """One item -> the picture that stands for it. Deterministic. Raises ItemError."""
         raise NotImplementedError
 
-    def variant(self, item: Item, rng: np.random.Generator) -> Image:
+    def variant(self, item: Item, rng: np.random.Generator) -> Image.Image:
         """Training only: one item -> another picture that stands for it as well."""
         return self.picture(item)
 

@@ -1,18 +1,18 @@
-"""Rasters: their numbers are kept, whatever else is one line."""
+"""Rasters: their numbers are kept and drawn in grey, whatever else is one line. And bare numbers."""
 
 from __future__ import annotations
 
 import io
-import struct
-import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from binder import ItemError, Raster, read_raster
+from binder import ItemError, PictureConfig, raster_modality, read_array, read_bytes, read_raster
 from binder.bases.raster import MOST_PIXELS
+from binder.testing import huge_png, tiny_anchor
 
 
 def encoded(values, kind="PNG", **options):
@@ -51,29 +51,10 @@ def test_what_a_file_says_in_words_is_kept():
     assert read_raster(encoded(values, "TIFF", tiffinfo={270: "units: m"})).info["description"] == "units: m"
 
 
-def test_other_formats_are_known_by_how_they_begin():
-    found = read_raster(b"OWN!1234", {b"OWN!": lambda data, name: Raster(name, np.full((4, 4), len(data)))})
-    assert (found.values == 8).all()
-    with pytest.raises(ItemError, match="at least 4 x 4"):
-        read_raster(b"OWN!", {b"OWN!": lambda data, name: Raster(name, np.zeros((1, 1)))})
-
-
-def png_of(width, height):
-    """A PNG of a few bytes that says how large it is."""
-    parts = [
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
-        (b"IDAT", zlib.compress(bytes(9))),
-        (b"IEND", b""),
-    ]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
-    )
-
-
 @pytest.mark.parametrize(("width", "height"), [(MOST_PIXELS // 4 + 1, 4), (10_000, 9_000), (200_000, 200_000)])
 def test_a_small_file_that_says_it_is_huge_fills_no_memory(width, height):
     with pytest.raises(ItemError, match=f"{MOST_PIXELS}"):
-        read_raster(png_of(width, height))
+        read_raster(huge_png(width, height))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +63,7 @@ def test_a_small_file_that_says_it_is_huge_fills_no_memory(width, height):
         (b" \n", "empty"),
         ("no.png", "no.png: no such file"),
         (b"GARBAGE", "expected PNG, TIFF or npy"),
-        (png_of(20, 20), "cannot be decoded"),
+        (huge_png(20, 20), "cannot be decoded"),
         (b"\x93NUMPY\x01\x00", "not a readable NumPy file"),
         (np.zeros((5, 8, 4), np.uint8), r"expected numbers of shape \(H, W\)"),
         (np.zeros((5, 8, 3), np.float32), r"expected numbers of shape \(H, W\)"),
@@ -94,4 +75,100 @@ def test_a_small_file_that_says_it_is_huge_fills_no_memory(width, height):
 def test_what_is_no_raster_is_one_line(item, message):
     with pytest.raises(ItemError, match=message) as caught:
         read_raster(item)
+    assert "\n" not in str(caught.value)
+
+
+def read_own(item, config):
+    """A format of one's own: OWN!, then 16 x 16 bytes, of which 255 was not measured."""
+    if isinstance(item, np.ndarray):
+        return item
+    values = np.frombuffer(read_bytes(item)[4:], np.uint8).reshape(16, 16).astype(float)
+    return np.where(values == 255, np.nan, values)
+
+
+OWN = raster_modality("own", {".own"}, PictureConfig, read_own)
+
+
+def drawn(item):
+    """(H, W) 0..255: what the anchor's image tower is shown; it sees 32 x 32 pixels."""
+    return np.asarray(OWN.build(PictureConfig(), tiny_anchor()).picture(item).convert("L")).astype(int)
+
+
+def ramp(side=16):
+    return np.tile(np.linspace(10, 90, side), (side, 1))
+
+
+def test_a_format_of_ones_own_is_drawn_from_its_lowest_to_its_highest():
+    shown = drawn(b"OWN!" + ramp().astype(np.uint8).tobytes())
+    assert (shown[:, 0] == 0).all()
+    assert (shown[:, -1] == 255).all()
+    assert (np.diff(shown, axis=1) >= 0).all()
+
+
+def test_a_dead_pixel_is_mended_and_a_hole_is_black():
+    values = ramp()
+    values[5, 9], values[10:15, 9:14], values[0, 0] = np.nan, np.inf, 10_000  # the last is broken, and sets no range
+    shown, whole = drawn(values), drawn(ramp())
+    assert abs(shown[5, 9] - whole[5, 9]) < 10
+    assert shown[12, 11] == 0
+    assert np.abs(shown[:9, 1:] - whole[:9, 1:]).max() < 10
+
+
+def test_a_large_raster_is_brought_down_by_medians_which_speckles_do_not_move():
+    values, rng = np.where(ramp(512) > 50, 90.0, 10.0), np.random.default_rng(0)
+    shown = drawn(np.where(rng.random(values.shape) < 0.1, rng.choice((np.nan, 0, 100), values.shape), values))
+    assert shown.shape == (64, 64)
+    assert set(np.unique(shown)) == {0, 255}
+
+
+def test_training_reads_once_and_sees_variants_of_which_the_first_is_the_picture():
+    reads = []
+    modality = raster_modality("own", (), PictureConfig, lambda item, _: reads.append(item) or item)
+    encoder = modality.build(PictureConfig(views=4), tiny_anchor())
+    views = encoder.views(ramp(), np.random.default_rng(0))
+    assert (len(reads), len(views)) == (1, 4)
+    np.testing.assert_array_equal(views[0], encoder.preprocess(ramp())[0])
+    assert all(not np.allclose(views[0], view) for view in views[1:])
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (np.full((8, 8), np.nan), "no pixel was measured"),
+        (np.zeros((8, 8, 3), np.uint8), "a colour picture"),
+        (np.zeros((8, 8), "U3"), "expected numbers of shape"),
+        (np.zeros((2, 8)), "at least 4 x 4 pixels"),
+        (3, "expected a path or bytes, not int"),
+        (b"", "<0 bytes>: empty"),
+    ],
+)
+def test_what_a_reading_function_cannot_have_meant_is_one_line(item, message):
+    with pytest.raises(ItemError, match=message) as caught:
+        drawn(item)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", [b"1,2.5\n-3,4e2\n", b"1 2.5\n-3 4e2", b"# x y\n1\t2.5\r\n -3  4e2 \r\n"])
+def test_bare_numbers_are_read_however_they_are_parted(text, tmp_path):
+    (tmp_path / "a.txt").write_bytes(text)
+    for item in (text, tmp_path / "a.txt", np.array([[1, 2.5], [-3, 400]])):
+        np.testing.assert_array_equal(read_array(item), [[1, 2.5], [-3, 400]])
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (b"1 2\n3\n", "not a table of numbers"),
+        (b"one two", "not a table of numbers"),
+        (b"# nothing else\n", "not a table of numbers"),
+        (b"\x93NUMPY\x01\x00", "not a readable NumPy file"),
+        (b"\xff\xfe\x00" * 9, "not a table of numbers"),
+        (None, "expected a path, bytes or an array, not NoneType"),
+        ("no\0name", "no such file"),
+        (Path(__file__).parent, "not a file"),
+    ],
+)
+def test_what_holds_no_numbers_is_one_line(item, message):
+    with pytest.raises(ItemError, match=message) as caught:
+        read_array(item)
     assert "\n" not in str(caught.value)

@@ -42,7 +42,7 @@ with joined() as group:
     own = group.share(torch.arange(5).numpy())
     z = group.gather(layer(x[own]), 5)
     (z @ z.T).logsumexp(1).sum().backward()
-    group.sum_gradients(layer.parameters())
+    group.sum_gradients(list(layer.parameters()))
     whole = torch.nn.Linear(4, 3)
     whole.load_state_dict(layer.state_dict())
     y = whole(x)

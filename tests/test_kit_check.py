@@ -50,7 +50,7 @@ def test_what_is_wrong_is_listed_and_the_exit_status_says_so(plugin):
     folder, change = plugin
     encoder = "binder_hum/encoder.py"
     change(encoder, "return self.project(features)", "return self.project(features) * torch.nan")
-    change(encoder, 'raise ItemError(item, f"not a row', 'raise KeyError(f"not a row')
+    change(encoder, 'raise ItemError(item, f"expected', 'raise KeyError(f"expected')
     change(
         "binder_hum/__init__.py", "from binder import EncoderConfig", "import torch\nfrom binder import EncoderConfig"
     )

@@ -135,7 +135,7 @@ def test_without_suffixes_nothing_is_guessed(tmp_path):
         ({"name": "class"}, "such as 'my_class'"),
         ({"name": "3d"}, "such as 'd'"),
         ({"kind": "serie"}, "unknown kind 'serie' (did you mean 'series'?)"),
-        ({"kind": "smell"}, "unknown kind 'smell': expected series, waveform, picture, points, custom"),
+        ({"kind": "smell"}, "unknown kind 'smell': expected series, waveform, picture, raster, points, custom"),
         ({"suffixes": (".c v",)}, "'.c v' is not a file suffix"),
         ({"package": "-x"}, "'-x' cannot be a package"),
         ({"package": "json"}, "would be imported as 'json', which cannot be"),

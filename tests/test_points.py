@@ -82,6 +82,29 @@ def test_neither_size_nor_place_nor_order_counts():
     np.testing.assert_allclose(np.sort(wanted, axis=0), np.sort(other, axis=0), atol=1e-6)
 
 
+def test_the_axis_that_is_up_is_turned_to_z():
+    corner = np.concatenate([np.zeros((1, 3)), np.eye(3) * [1, 2, 4]])  # the length of an axis names it
+    for up, turned in (("x", [2, 4, 1]), ("y", [4, 1, 2]), ("z", [1, 2, 4])):
+        config = DotsConfig(points=64, groups=8, neighbours=8, up=up, normals=True)
+        made = read_points(read_dots, Points(corner, corner), config)
+        size = np.ptp(made[:, :3], axis=0)
+        np.testing.assert_allclose(size / size.max(), np.array(turned) / 4, atol=1e-6)
+        assert {tuple(row) for row in made[:, 3:].round(6)} == {(0, 0, 0), (1, 0, 0), (0, 1, 0), (0, 0, 1)}
+        np.testing.assert_array_equal(made[:, :3].argmax(0), made[:, 3:].argmax(0), "normals are turned alike")
+
+
+@pytest.mark.parametrize(("normals", "colours", "width"), [(0, 0, 3), (1, 0, 6), (0, 1, 6), (1, 1, 9)])
+def test_an_array_has_what_the_configuration_asks_for_in_its_columns(normals, colours, width):
+    rows = np.concatenate([ball(90), ball(90, seed=1), np.full((90, 3), 0.5)], axis=1)
+    config = DotsConfig(points=128, normals=bool(normals), colours=bool(colours))
+    wanted = Points(ball(90), ball(90, seed=1), np.full((90, 3), 0.5))
+    array = rows if normals else np.delete(rows, [3, 4, 5], axis=1)
+    found = read_points(lambda item, _: item, array, config)
+    np.testing.assert_array_equal(found, read_points(read_dots, wanted, config))
+    with pytest.raises(ItemError, match=f"expected an array of shape \\(P, {width}\\), got"):
+        read_points(lambda item, _: item, array[:, : width - 1], config)
+
+
 def test_points_are_spread_evenly_whatever_the_scan_looked_at_most():
     dense, rest = ball(5000), ball(500, seed=1)
     uneven = np.concatenate([dense[dense[:, 0] > 0.9], rest])

@@ -1,4 +1,4 @@
-"""What people see of a series and of points: small plain pictures. Free of torch.
+"""What people see of a series, of points and of rasters: small plain pictures. Free of torch.
 
 Shapes: S samples, C channels.
 """
@@ -11,11 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from binder.bases.shades import Read, Tone, draw_grid, read_grid
+from binder.modality import Item, PictureConfig
+
 Floats = NDArray[np.floating[Any]]
 
 SIZE = (320, 160)  # pixels
 # told apart by the colour-blind too (Okabe and Ito)
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#b8a800")
+SMALLEST = 32  # pixels of a raster's shorter side: those of the smallest sensors are shown as squares
 MOST_LINES = 16  # channels drawn
 SCALE = 2  # drawn this many times larger, then averaged
 
@@ -54,6 +58,15 @@ def cloud(xyz_P3: Floats) -> Image.Image:
         box = (column - radius, row - radius, column + radius, row + radius)
         pen.ellipse(box, fill=(shade // 3, shade // 2, shade))
     return page.reduce(SCALE)
+
+
+def shades(read: Read, tone: Tone, config: PictureConfig, item: Item) -> Image.Image:
+    """A raster as the encoder draws it, whole."""
+    drawn = draw_grid(read_grid(read, item, config, SIZE[0]), tone, config)
+    factor = -(-SMALLEST // min(drawn.size))
+    drawn = drawn.resize((drawn.width * factor, drawn.height * factor), Image.Resampling.NEAREST)
+    drawn.thumbnail((SIZE[0], SIZE[0]))
+    return drawn
 
 
 def _thinned(x: Floats, y: Floats, columns: int) -> tuple[list[float], list[float]]:

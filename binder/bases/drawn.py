@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL.Image import Image
@@ -20,17 +21,17 @@ class DrawnEncoder(PictureEncoder):
         self,
         config: PictureConfig,
         anchor: Anchor,
-        draw: Callable[[Item], Image],
-        vary: Callable[[Item, np.random.Generator], Image] | None,
+        draw: Callable[[Item, Any], Image],
+        vary: Callable[[Item, Any, np.random.Generator], Image] | None,
     ) -> None:
         super().__init__(config, anchor)
         self.draw, self.vary = draw, vary
 
     def picture(self, item: Item) -> Image:
-        return self.draw(item)
+        return self.draw(item, self.config)
 
     def variant(self, item: Item, rng: np.random.Generator) -> Image:
-        return self.vary(item, rng) if self.vary else self.draw(item)
+        return self.vary(item, self.config, rng) if self.vary else self.picture(item)
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         return super().views(item, rng) if self.vary else self.preprocess(item)

@@ -6,13 +6,16 @@ is defined at the top of a module, so that worker processes find it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from binder.bases.points import PointConfig, read_points
 from binder.bases.points import Read as ReadPoints
+from binder.bases.raster import diagnose as diagnose_raster
 from binder.bases.series import Read, SeriesConfig, adapt_series, read_series
+from binder.bases.shades import Read as ReadGrid
+from binder.bases.shades import Tone, lowest_to_highest
 from binder.modality import Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
@@ -32,15 +35,9 @@ def series_modality(
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
     """Channels over time. `read(item, config)` -> Series, or raises ItemError. People see it as lines."""
-    return Modality(
-        name=name,
-        suffixes=frozenset(suffixes),
-        config=config,
-        build=partial(_build_series, read),
-        adapt=partial(adapt_series, read),
-        preview=partial(_preview_series, read, config),
-        diagnose=diagnose,
-    )
+    build, adapt = partial(_build_series, read), partial(adapt_series, read)
+    preview = partial(_preview_series, read, config)
+    return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=diagnose)
 
 
 def point_modality(
@@ -51,38 +48,55 @@ def point_modality(
     *,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Sets of points. `read(item, config)` -> Points, or raises ItemError. People see them from a little above."""
-    return Modality(
-        name=name,
-        suffixes=frozenset(suffixes),
-        config=config,
-        build=partial(_build_points, read),
-        preview=partial(_preview_points, read, config),
-        diagnose=diagnose,
-    )
+    """Sets of points. `read(item, config)` -> Points, or an array of (P, 3 to 9), or raises ItemError.
+
+    People see them from a little above.
+    """
+    build, preview = partial(_build_points, read), partial(_preview_points, read, config)
+    return Modality(name, frozenset(suffixes), config, build, preview=preview, diagnose=diagnose)
 
 
 def picture_modality(
     name: str,
     suffixes: Iterable[str],
     config: type[PictureConfig],
-    draw: Callable[[Item], Image],
+    draw: Callable[[Item, Any], Image],
     *,
-    vary: Callable[[Item, np.random.Generator], Image] | None = None,
+    vary: Callable[[Item, Any, np.random.Generator], Image] | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Whatever can be drawn. `draw(item)` -> picture, always the same, or raises ItemError; people see that picture.
+    """Whatever can be drawn. `draw(item, config)` -> picture, always the same, or raises ItemError.
 
-    `vary(item, rng)` draws it in another style, for training.
+    People see that picture, of the default configuration. `vary(item, config, rng)` draws it in another style, for
+    training.
     """
-    return Modality(
-        name=name,
-        suffixes=frozenset(suffixes),
-        config=config,
-        build=partial(_build_picture, draw, vary),
-        preview=draw,
-        diagnose=diagnose,
-    )
+    build, preview = partial(_build_picture, draw, vary), partial(_preview_picture, draw, config)
+    return Modality(name, frozenset(suffixes), config, build, preview=preview, diagnose=diagnose)
+
+
+def raster_modality(
+    name: str,
+    suffixes: Iterable[str],
+    config: type[PictureConfig],
+    read: ReadGrid,
+    *,
+    tone: Tone | None = None,
+    adapt: Callable[[Any, Sequence[Item]], Any] | None = None,
+    seen: PictureConfig | None = None,
+    diagnose: Callable[[], dict[str, str]] | None = None,
+) -> Modality:
+    """Measurements on a grid. `read(item, config)` -> (H, W), NaN where nothing was measured, or raises ItemError.
+
+    They are shown to the anchor's image tower in grey, from the lowest in the picture to the highest, unless
+    `tone(values, config, factor, rng)` -> (H, W) of 0 (black) to 1 (white) says otherwise: of large grids, `factor`
+    pixels of the file are one of `values`; `rng` is None but in training. Training sees each a little cut off, and of
+    other contrasts. People see them as the configuration `seen` has them drawn, or the default one. What `read_raster`
+    reads is among the answers of `diagnose`.
+    """
+    tone = tone or lowest_to_highest
+    build, preview = partial(_build_raster, read, tone), partial(_preview_raster, read, tone, config, seen)
+    answers = partial(_diagnose_raster, diagnose)
+    return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=answers)
 
 
 def _build_series(read: Read, config: Any, anchor: Anchor) -> Encoder:
@@ -114,3 +128,25 @@ def _build_picture(draw: Any, vary: Any, config: Any, anchor: Anchor) -> Encoder
     from binder.bases.drawn import DrawnEncoder
 
     return DrawnEncoder(config, anchor, draw, vary)
+
+
+def _preview_picture(draw: Callable[[Item, Any], Image], config: type[PictureConfig], item: Item) -> Image:
+    return draw(item, config())
+
+
+def _build_raster(read: ReadGrid, tone: Tone, config: Any, anchor: Anchor) -> Encoder:
+    from binder.bases.raster_encoder import RasterEncoder
+
+    return RasterEncoder(config, anchor, read, tone)
+
+
+def _preview_raster(
+    read: ReadGrid, tone: Tone, config: type[PictureConfig], seen: PictureConfig | None, item: Item
+) -> Image:
+    from binder.bases.drawing import shades
+
+    return shades(read, tone, seen or config(), item)
+
+
+def _diagnose_raster(more: Callable[[], dict[str, str]] | None) -> dict[str, str]:
+    return diagnose_raster() | (more() if more else {})

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from binder.errors import ItemError
-from binder.modality import EncoderConfig, Item, name_of
+from binder.modality import EncoderConfig, Item
 
 Floats = NDArray[np.floating[Any]]
 
 FEWEST = 4  # points; fewer span no volume
 THINNED = 4  # times as many points as are wanted, from which they are chosen
+UPRIGHT = {"x": [1, 2, 0], "y": [2, 0, 1], "z": [0, 1, 2]}  # order of the axes that puts the one that is up last
 
 
 class PointConfig(EncoderConfig):
@@ -28,7 +29,8 @@ class PointConfig(EncoderConfig):
     points: int = Field(1024, ge=64, le=65_536)  # that the encoder sees of an item
     normals: bool = False  # whether it sees which way the surface faces
     colours: bool = False  # whether it sees the points' colours
-    turn: Literal["x", "y", "z", "all", "none"] = "z"  # axis about which training turns items: the upright one
+    up: Literal["x", "y", "z"] = "z"  # axis that is up in the files; inside the encoder it is z
+    turn: Literal["x", "y", "z", "all", "none"] = "z"  # axis about which training turns items, once z is up
     groups: int = Field(64, ge=8, le=1024)  # tokens: neighbourhoods that are looked at
     neighbours: int = Field(24, ge=4, le=256)  # points of each
     width: int = Field(96, ge=16, le=2048)  # channels of the transformer
@@ -48,14 +50,17 @@ class PointConfig(EncoderConfig):
 
 @dataclass(frozen=True)
 class Points:
-    """What a reading function returns: points, in any unit, about any origin."""
+    """What a reading function returns: points, in any unit, about any origin.
+
+    Or an array (P, 3 to 9): x, y, z, then normals, then colours, as far as the configuration asks for them.
+    """
 
     xyz: Floats  # (P, 3)
     normals: Floats | None = None  # (P, 3), of any length
     colours: Floats | None = None  # (P, 3) red, green, blue: 0 to 1, or whole numbers 0 to 255
 
 
-Read = Callable[[Item, Any], Points]  # (item, config) -> points; raises ItemError
+Read = Callable[[Item, Any], Points | Floats]  # (item, config) -> points; raises ItemError
 
 
 def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float32]:
@@ -64,29 +69,32 @@ def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float
     The first point is the farthest from the centre and each further one the farthest from all before it, so the first
     few are a coarse picture of the whole. The order in the file does not count. Raises ItemError in one line.
     """
-    found, name = read(item, config), name_of(item)
-    columns = [_usable(found.xyz, "points", name)]
+    found = read(item, config)
+    if not isinstance(found, Points):
+        found = _of_columns(found, config, item)
+    columns = [_usable(found.xyz, "points", item)[:, UPRIGHT[config.up]]]
     for wanted, values, what in (
         (config.normals, found.normals, "normals"),
         (config.colours, found.colours, "colours"),
     ):
         if wanted and values is None:
-            raise ItemError(name, f"has no {what}; set encoder.{what} = false")
+            raise ItemError(item, f"has no {what}; set encoder.{what} = false")
         if wanted:
-            columns.append(_usable(values, what, name))
+            columns.append(_usable(values, what, item))
             if len(columns[-1]) != len(columns[0]):
-                raise ItemError(name, f"{len(columns[0])} points but {len(columns[-1])} {what}")
+                raise ItemError(item, f"{len(columns[0])} points but {len(columns[-1])} {what}")
     if config.normals:
-        columns[1] = columns[1] / np.maximum(np.linalg.norm(columns[1], axis=1, keepdims=True), 1e-12)
+        turned = columns[1][:, UPRIGHT[config.up]]
+        columns[1] = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
     if config.colours:
-        columns[-1] = _colours(columns[-1], np.asarray(found.colours).dtype.kind, name)
+        columns[-1] = _colours(columns[-1], np.asarray(found.colours).dtype.kind, item)
     xyz = columns[0]
     if len(xyz) < FEWEST:
-        raise ItemError(name, f"{len(xyz)} points, at least {FEWEST} are needed")
+        raise ItemError(item, f"{len(xyz)} points, at least {FEWEST} are needed")
     xyz = xyz - (xyz.min(0) + xyz.max(0)) / 2
     radius = np.linalg.norm(xyz, axis=1).max()
     if not radius > 0:
-        raise ItemError(name, "all points are in one place")
+        raise ItemError(item, "all points are in one place")
     rows = np.concatenate([xyz / radius, *columns[1:]], axis=1)
     return spread(rows, config.points).astype(np.float32)
 
@@ -107,18 +115,26 @@ def spread(rows_PC: Floats, count: int) -> Floats:
     return rows_PC[np.resize(chosen, count)]
 
 
-def _usable(values: Any, what: str, name: str) -> Floats:
+def _of_columns(array: Floats, config: PointConfig, item: Item) -> Points:
+    array, needed = np.asarray(array), 3 * (1 + config.normals + config.colours)
+    if array.ndim != 2 or array.shape[1] < needed:
+        raise ItemError(item, f"expected an array of shape (P, {needed}), got {array.shape}")
+    normals = array[:, 3:6] if config.normals else None
+    return Points(array[:, :3], normals, array[:, needed - 3 : needed] if config.colours else None)
+
+
+def _usable(values: Any, what: str, item: Item) -> Floats:
     array = np.asarray(values)
     if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] != 3:
-        raise ItemError(name, f"expected {what} of shape (P, 3), got {array.shape} of {array.dtype}")
+        raise ItemError(item, f"expected {what} of shape (P, 3), got {array.shape} of {array.dtype}")
     bad = ~np.isfinite(array).all(1)
     if bad.any():
-        raise ItemError(name, f"{what[:-1]} {int(bad.argmax()) + 1} is not finite")
+        raise ItemError(item, f"{what[:-1]} {int(bad.argmax()) + 1} is not finite")
     return array.astype(np.float64)
 
 
-def _colours(values: Floats, kind: str, name: str) -> Floats:
+def _colours(values: Floats, kind: str, item: Item) -> Floats:
     low, high = values.min(), values.max()
     if low < 0 or high > 255 or (kind == "f" and high > 1):
-        raise ItemError(name, f"colours from {low:g} to {high:g}: expected 0 to 1, or whole numbers 0 to 255")
+        raise ItemError(item, f"colours from {low:g} to {high:g}: expected 0 to 1, or whole numbers 0 to 255")
     return values / 255 if kind in "iu" else values

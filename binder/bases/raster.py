@@ -1,4 +1,4 @@
-"""Measurements on a grid of pixels, as cameras other than ordinary ones write them: PNG, TIFF, NumPy. Free of torch.
+"""Measurements on a grid of pixels, as cameras other than ordinary ones write them. Free of torch.
 
 Unlike a picture, a raster keeps its numbers: 16 bits stay 16 bits. Shapes: H height, W width.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from binder.bases.content import content
-from binder.errors import ItemError
-from binder.modality import Item, name_of
+from binder.bases.content import NUMPY, from_numpy, one_line, read_bytes
+from binder.errors import ItemError, name_of
+from binder.modality import Item
 
 FEWEST = 4  # pixels in a row and in a column: the smallest such sensors have eight
 MOST_PIXELS = 1 << 26  # what is larger is no single item, or a small file that would fill the memory
 COLOURED = ("RGB", "RGBA", "RGBX", "P", "PA", "YCbCr", "CMYK", "LAB", "HSV")  # Pillow's modes
+EXR = b"\x76\x2f\x31\x01"  # how an OpenEXR file begins
+INSTALL_EXR = "pip install 'modality-binder[exr]'"
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,20 @@ class Raster:
     info: Mapping[str, str] = field(default_factory=dict)  # what the file says in words, keys in lower case
 
 
-Decode = Callable[[bytes, str], Raster]  # the file's bytes, its name -> raster; raises ItemError
-
-
-def read_raster(item: Item, others: Mapping[bytes, Decode] | None = None) -> Raster:
+def read_raster(item: Item, channels: Sequence[str] = ()) -> Raster:
     """Path, bytes or array (H, W) or (H, W, 3) -> Raster. Raises ItemError for whatever is none.
 
-    PNG, TIFF and whatever else Pillow decodes, with the bits they have, and NumPy's npy; which of them is found out
-    from the content. `others`: further formats, by how their files begin.
+    PNG, TIFF and whatever else Pillow decodes, with the bits they have, NumPy's npy, and OpenEXR where that is
+    installed; which of them is found out from the content. `channels`: what the one to be read may be called in a file
+    that names several, as renderers write it.
     """
+    name = name_of(item)
     if isinstance(item, np.ndarray):
-        return checked(Raster(name_of(item), item))
-    data, name = content(item, " or an array (H, W)", "make it smaller")
-    for start, decode in (others or {}).items():
-        if data.startswith(start):
-            return checked(decode(data, name))
-    return checked(_numpy(data, name) if data.startswith(b"\x93NUMPY") else _picture(data, name))
+        return checked(Raster(name, item))
+    data = read_bytes(item, " or an array (H, W)")
+    if data.startswith(NUMPY):
+        return checked(Raster(name, from_numpy(data, name)))
+    return checked(_exr(data, name, channels) if data.startswith(EXR) else _picture(data, name))
 
 
 def checked(raster: Raster) -> Raster:
@@ -70,15 +71,17 @@ def check_size(width: int, height: int, name: str) -> None:
         raise ItemError(name, f"{width} x {height} pixels, more than {MOST_PIXELS}; make it smaller")
 
 
+def diagnose() -> dict[str, str]:
+    """What reads which format, for `binder doctor`."""
+    try:
+        exr = f"OpenEXR {version('OpenEXR')}"
+    except PackageNotFoundError:
+        exr = f"not installed: {INSTALL_EXR}"
+    return {"png, tiff": f"Pillow {version('pillow')}", "npy": f"NumPy {version('numpy')}", "exr": exr}
+
+
 def _coloured(values: NDArray[Any]) -> bool:
     return values.ndim == 3 and values.shape[2] == 3 and values.dtype == np.uint8
-
-
-def _numpy(data: bytes, name: str) -> Raster:
-    try:
-        return Raster(name, np.load(io.BytesIO(data)))
-    except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise ItemError(name, f"not a readable NumPy file: {' '.join(str(error).split())[:160]}") from None
 
 
 def _picture(data: bytes, name: str) -> Raster:
@@ -104,3 +107,23 @@ def _picture(data: bytes, name: str) -> Raster:
     said = {str(key).lower(): value for key, value in image.info.items() if isinstance(value, str)}
     description = image.getexif().get(270) if image.format == "TIFF" else None  # the tag ImageDescription
     return Raster(name, values, {**said, **({"description": description} if isinstance(description, str) else {})})
+
+
+def _exr(data: bytes, name: str, wanted: Sequence[str]) -> Raster:
+    try:
+        import OpenEXR
+    except ImportError:
+        raise ItemError(name, f"reading EXR needs another package: {INSTALL_EXR}") from None
+    try:
+        header = OpenEXR.File(io.BytesIO(data), header_only=True).header()
+        (left, top), (right, bottom) = header["dataWindow"]
+        check_size(int(right) - int(left) + 1, int(bottom) - int(top) + 1, name)
+        channels = OpenEXR.File(io.BytesIO(data), separate_channels=True).channels()
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, MemoryError) as error:
+        raise ItemError(name, f"not a readable EXR file: {one_line(error)}") from None
+    found = [n for n in channels if len(channels) == 1 or {w.lower() for w in wanted} & set(n.lower().split("."))]
+    if len(found) != 1:
+        named = f", or one named {' or '.join(wanted)}" if wanted else ""
+        raise ItemError(name, f"expected one channel{named}; found: {', '.join(channels)[:160]}")
+    said = {key.lower(): value for key, value in header.items() if isinstance(value, str)}
+    return Raster(name, channels[found[0]].pixels, said)

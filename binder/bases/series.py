@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from binder.errors import ItemError
-from binder.modality import EncoderConfig, Item, name_of
+from binder.modality import EncoderConfig, Item
 
 Floats = NDArray[np.floating[Any]]
 
@@ -106,16 +106,16 @@ def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
     if values.ndim == 1:
         values = values[:, None]
     if values.dtype.kind not in "iufb":
-        raise ItemError(name_of(item), f"expected numbers, got values of type {values.dtype}")
+        raise ItemError(item, f"expected numbers, got values of type {values.dtype}")
     if values.ndim != 2 or values.shape[1] != len(config.channels):
         expected = f"(samples, {len(config.channels)}) for {', '.join(config.channels)}"
-        raise ItemError(name_of(item), f"expected values of shape {expected}, got {values.shape}")
+        raise ItemError(item, f"expected values of shape {expected}, got {values.shape}")
     if len(values) < 2:
-        raise ItemError(name_of(item), f"too short: {len(values)} samples, at least 2 are needed")
+        raise ItemError(item, f"too short: {len(values)} samples, at least 2 are needed")
     bad = np.argwhere(~np.isfinite(values))
     if len(bad):
         row, column = bad[0]
-        raise ItemError(name_of(item), f"sample {row + 1} of {config.channels[column]} is {values[row, column]}")
+        raise ItemError(item, f"sample {row + 1} of {config.channels[column]} is {values[row, column]}")
     return Clean(values.astype(np.float64), _times(series, len(values), item))
 
 
@@ -217,22 +217,21 @@ def _measured(config: SeriesConfig, found: Sequence[Clean]) -> SeriesConfig:
 
 
 def _times(series: Series, count: int, item: Item) -> Floats:
-    name = name_of(item)
     if (series.rate_hz is None) == (series.time_s is None):
-        raise ItemError(name, "expected either a rate in Hz or the samples' times in s")
+        raise ItemError(item, "expected either a rate in Hz or the samples' times in s")
     if series.time_s is None:
         rate = series.rate_hz
         if not isinstance(rate, int | float | np.number) or not 0 < rate < math.inf:
-            raise ItemError(name, f"not a rate in Hz: {rate!r}")
+            raise ItemError(item, f"not a rate in Hz: {rate!r}")
         return np.arange(count) / float(rate)
     time = np.asarray(series.time_s, np.float64)
     if time.shape != (count,) or not np.isfinite(time).all():
-        raise ItemError(name, f"expected {count} times in s, one a sample")
+        raise ItemError(item, f"expected {count} times in s, one a sample")
     steps = np.diff(time)
     if (steps < 0).any():
-        raise ItemError(name, f"the times do not rise: after sample {int((steps < 0).argmax()) + 1} they go back")
+        raise ItemError(item, f"the times do not rise: after sample {int((steps < 0).argmax()) + 1} they go back")
     if not np.median(steps) > 0:
-        raise ItemError(name, "the times stand still: most samples have the same time")
+        raise ItemError(item, "the times stand still: most samples have the same time")
     return time - time[0]
 
 

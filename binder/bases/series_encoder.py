@@ -18,7 +18,7 @@ from binder.bases.series import Clean, Read, SeriesConfig, complete, pieces, rea
 from binder.bases.transformer import Transformer
 from binder.encoder import Encoder, Span
 from binder.errors import ItemError
-from binder.modality import Item, name_of
+from binder.modality import Item
 
 TOKENS = 32  # about as many a window: longer ones get a wider stride
 
@@ -56,7 +56,7 @@ class SeriesEncoder(Encoder):
             found = True
             yield Span(start_s, end_s), self._windows(piece)
         if not found:
-            raise ItemError(name_of(item), f"no piece of {every_s:g} s holds two samples; take longer pieces")
+            raise ItemError(item, f"no piece of {every_s:g} s holds two samples; take longer pieces")
 
     def _windows(self, series: Clean) -> Tensor:
         assert self.config.rate_hz

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from binder.bases.content import content
+from binder.bases.content import NUMPY, from_numpy, one_line, read_bytes
 from binder.bases.series import Floats, Series
-from binder.errors import ItemError, nearest
-from binder.modality import Item, name_of
+from binder.errors import ItemError, name_of, nearest
+from binder.modality import Item
 
 if TYPE_CHECKING:
     import pyarrow
@@ -107,14 +107,12 @@ def read_table(item: Item) -> Table:
     rate = None
     if isinstance(item, tuple) and len(item) == 2:
         item, rate = item
+    name = name_of(item)
     if isinstance(item, np.ndarray):
-        return Table(name_of(item), item, rate)
-    data, name = content(item, ", an array or (array, rate in Hz)", "cut it into recordings")
-    if data.startswith(b"\x93NUMPY"):
-        try:
-            return Table(name, np.load(io.BytesIO(data)), rate)
-        except (ValueError, OSError, EOFError) as error:
-            raise ItemError(name, f"not a readable NumPy file: {_one_line(error)}") from None
+        return Table(name, item, rate)
+    data = read_bytes(item, ", an array or (array, rate in Hz)", "cut it into recordings")
+    if data.startswith(NUMPY):
+        return Table(name, from_numpy(data, name), rate)
     return Table(name, _parquet(data, name) if data.startswith(b"PAR1") else _delimited(data, name), rate)
 
 
@@ -125,7 +123,7 @@ def _parquet(data: bytes, name: str) -> pyarrow.Table:
     try:
         return parquet.read_table(io.BytesIO(data))
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ItemError(name, f"not a readable Parquet file: {_one_line(error)}") from None
+        raise ItemError(name, f"not a readable Parquet file: {one_line(error)}") from None
 
 
 def _delimited(data: bytes, name: str) -> pyarrow.Table:
@@ -144,7 +142,7 @@ def _delimited(data: bytes, name: str) -> pyarrow.Table:
             convert_options=csv.ConvertOptions(strings_can_be_null=True),
         )
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ItemError(name, f"not a table that can be read: {_one_line(error)}") from None
+        raise ItemError(name, f"not a table that can be read: {one_line(error)}") from None
 
 
 def _not_numbers(cells: pyarrow.ChunkedArray, column: str) -> str:
@@ -154,7 +152,3 @@ def _not_numbers(cells: pyarrow.ChunkedArray, column: str) -> str:
         except ValueError:
             return f"column {column!r}, row {row}: expected a number with a decimal point, got {str(cell)[:40]!r}"
     return f"column {column!r}: expected numbers, got {cells.type}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:160]

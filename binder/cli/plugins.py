@@ -74,7 +74,7 @@ def uninstall(name: str, anywhere: bool) -> None:
 
 @plugins_command.command("new")
 @click.argument("name")
-@click.option("--kind", help="series, waveform, picture, points or custom.")
+@click.option("--kind", help="series, waveform, picture, raster, points or custom.")
 @click.option("--suffixes", help="Suffixes of its files, such as .csv,.tsv.")
 @click.option("--package", help="What pip installs it as.")
 @click.option("--folder", type=click.Path(path_type=Path), help="Where to write it; must not exist.")

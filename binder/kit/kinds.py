@@ -34,6 +34,12 @@ KINDS: dict[str, Kind] = {
         "tables of numbers, drawn as shades of grey",
         "48 tables with stripes of one of four kinds",
     ),
+    "raster": Kind(
+        "measurements on a grid of pixels (a camera that sees no light, a radar, a mat of pressure)",
+        (".png", ".tiff", ".npy"),
+        "rasters of 16 bits or floats",
+        "48 rasters with stripes of one of four kinds",
+    ),
     "points": Kind(
         "sets of points in space (a scan, a surface)",
         (".xyz",),

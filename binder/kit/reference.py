@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import re
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -21,7 +22,8 @@ binder = importlib.import_module("binder")  # its public names, most of them loa
 
 RECORDS = ("Modality", "Series", "Points", "Raster", "Span")
 CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
-FUNCTIONS = ("series_modality", "point_modality", "picture_modality", "read_table", "read_raster")
+MODALITIES = ("series_modality", "point_modality", "raster_modality", "picture_modality")
+HELPERS = ("read_table", "read_raster", "read_array", "read_bytes", "existing_file", "stretched", "name_of")
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
@@ -36,7 +38,9 @@ def reference() -> str:
         "Functions at the top of the package that the entry point (group `binder`) names, marked `@binder.hookimpl`.",
         *(_function(name, getattr(hookspecs, name)) for name in _hooks()),
         "## Modalities from one function",
-        *(_function(name, getattr(binder, name)) for name in FUNCTIONS),
+        *(_function(name, getattr(binder, name)) for name in MODALITIES),
+        "## For reading functions",
+        *(_function(name, getattr(binder, name)) for name in HELPERS),
         "## Records",
         *(_fields(name) for name in RECORDS),
         "## Configurations",
@@ -137,7 +141,7 @@ def _own_fields(value: Any) -> list[_Field]:
 
 
 def _signature(function: Any) -> str:
-    text = str(inspect.signature(function)).replace("'", "")
+    text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(function)))  # annotations are strings
     if len(text) < 90:
         return text
     inside, _, after = text[1:].rpartition(")")

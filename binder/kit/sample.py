@@ -87,11 +87,22 @@ def _waveform(group: int, rng: np.random.Generator) -> bytes:
 
 def _table(group: int, rng: np.random.Generator) -> bytes:
     """A table of 16 x 16 numbers: stripes across, along, along the diagonal, or squares."""
-    x, y = np.meshgrid(np.arange(16), np.arange(16))
+    rows = [",".join(f"{value:.2f}" for value in row) for row in _stripes(group, rng, 16)]
+    return "\n".join([*rows, ""]).encode()
+
+
+def _raster(group: int, rng: np.random.Generator) -> bytes:
+    """The same as 32 x 32 pixels of 16 bits."""
+    held = io.BytesIO()
+    Image.fromarray((8000 + 1000 * _stripes(group, rng, 32)).astype(np.uint16)).save(held, "PNG")
+    return held.getvalue()
+
+
+def _stripes(group: int, rng: np.random.Generator, side: int) -> Floats:
+    x, y = np.meshgrid(np.arange(side), np.arange(side))
     shift = rng.uniform(0, 2 * np.pi)
     waves = (np.sin(y + shift), np.sin(x + shift), np.sin((x + y) / 1.4 + shift), np.sin(x + shift) * np.sin(y + shift))
-    values = waves[group] + 0.2 * rng.normal(size=(16, 16))
-    return "\n".join([",".join(f"{value:.2f}" for value in row) for row in values] + [""]).encode()
+    return waves[group] + 0.2 * rng.normal(size=(side, side))
 
 
 def _points(group: int, rng: np.random.Generator) -> bytes:
@@ -122,6 +133,7 @@ _ITEMS: dict[str, Callable[[int, np.random.Generator], bytes]] = {
     "series": _series,
     "waveform": _waveform,
     "picture": _table,
+    "raster": _raster,
     "points": _points,
     "custom": _numbers,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from binder import ItemError, PictureConfig, hookimpl, picture_modality
 
 
-def show(item):
+def show(item, config):
     from PIL import Image
 
     try:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from binder import ItemError, PointConfig, Points, TableConfig, point_modality, read_table, series_modality
+from binder import PointConfig, Points, TableConfig, point_modality, read_array, read_table, series_modality
 
 
 class ThreeConfig(TableConfig):
@@ -24,17 +20,7 @@ class DotsConfig(PointConfig):
 
 
 def read_dots(item, config):
-    if isinstance(item, Points):
-        return item
-    try:
-        if not Path(item).read_text().strip():
-            raise ItemError(item, "empty")
-        rows = np.loadtxt(item, ndmin=2)
-    except (OSError, ValueError, TypeError) as error:
-        raise ItemError(item, f"not a table of points: {error}") from None
-    return Points(
-        rows[:, :3], rows[:, 3:6] if rows.shape[1] >= 6 else None, rows[:, 6:9] if rows.shape[1] == 9 else None
-    )
+    return item if isinstance(item, Points) else read_array(item)
 
 
 THREE = series_modality("three", {".csv", ".npy"}, ThreeConfig, read)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binder import Item, ItemError
+from binder import Item, ItemError, existing_file, name_of
 
 Samples = NDArray[np.float32]
 
@@ -34,7 +34,7 @@ def read(item: Item, rate: int) -> Samples:
 
     Raises ItemError with one line for whatever is no usable sound.
     """
-    name = _name(item)
+    name = name_of(item)
     samples, own_rate = _decode(item, name)
     if samples.size == 0:
         raise ItemError(name, "empty: no samples")
@@ -51,7 +51,7 @@ def pieces(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float
     for samples, own_rate in _blocks(item, every_s):
         start_s, at = at, at + samples.size / own_rate
         if samples.size >= SHORTEST_S * own_rate and samples.max() > samples.min():
-            yield start_s, at, _usable(samples, own_rate, rate, _name(item))
+            yield start_s, at, _usable(samples, own_rate, rate, name_of(item))
 
 
 def _blocks(item: Item, every_s: float) -> Iterator[tuple[Samples, int]]:
@@ -65,9 +65,9 @@ def _blocks(item: Item, every_s: float) -> Iterator[tuple[Samples, int]]:
             file = None  # not by libsndfile: the whole of it below, or the reason why not
         if file is not None:
             with file:
-                yield from _file_blocks(file, every_s, _name(item))
+                yield from _file_blocks(file, every_s, name_of(item))
             return
-    samples, rate = _decode(item, _name(item))
+    samples, rate = _decode(item, name_of(item))
     size = max(1, round(every_s * rate))
     for start in range(0, samples.size, size):
         yield samples[start : start + size], rate
@@ -113,7 +113,7 @@ def duration_s(item: Item) -> float:
                 return float(info.frames / info.samplerate)
         except (RuntimeError, OSError):
             pass
-    samples, rate = _decode(item, _name(item))
+    samples, rate = _decode(item, name_of(item))
     return samples.size / rate
 
 
@@ -148,24 +148,12 @@ def _as_int16(samples: Samples) -> NDArray[np.int16]:
     return np.round(samples * gain).astype(np.int16)
 
 
-def _name(item: Item) -> str:
-    if isinstance(item, str | os.PathLike):
-        return str(item)
-    return f"<{len(item)} bytes>" if isinstance(item, bytes) else f"<{type(item).__name__} in memory>"
-
-
 def _decode(item: Item, name: str) -> tuple[Samples, int]:
     """Item -> (S,) mono float32 at its own rate, and that rate."""
     if isinstance(item, tuple) and len(item) == 2:
         return _from_array(item[0], item[1], name)
     if isinstance(item, str | os.PathLike):
-        path = Path(item)
-        if not path.exists():
-            raise ItemError(name, "no such file")
-        if not path.is_file():
-            raise ItemError(name, "not a file")
-        if path.stat().st_size == 0:
-            raise ItemError(name, "empty file")
+        path = existing_file(item)
         with path.open("rb") as file:
             return _from_file(file, name, path)
     if isinstance(item, bytes | bytearray | memoryview):

@@ -30,7 +30,6 @@ class ChartEncoder(PictureEncoder):
 
     def __init__(self, config: ChartConfig, anchor: Anchor) -> None:
         super().__init__(config, anchor)
-        self.side = int(self.transform(Image.new("RGB", (8, 8))).shape[-1])
         self.dim = self.tower.out_features
         self.choice = nn.Linear(self.dim + FACTS + WAYS, WAYS)
         nn.init.zeros_(self.choice.weight)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from binder import Item
+from binder import Item, name_of
 from binder_chart.config import Kind
 from binder_chart.draw import draw
 from binder_chart.plot import Plot, plot, ways
-from binder_chart.reading import Spec, name_of, read
+from binder_chart.reading import Spec, read
 from binder_chart.spec import draw_spec
 from binder_chart.style import PLAIN, random_style
 from binder_chart.table import Table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from binder import Item
+from binder import Item, name_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,7 +19,7 @@ def preview(item: Item) -> Image:
     """
     from binder_chart.draw import draw
     from binder_chart.plot import plot
-    from binder_chart.reading import name_of, read
+    from binder_chart.reading import read
     from binder_chart.spec import draw_spec
     from binder_chart.style import READABLE
     from binder_chart.table import Table

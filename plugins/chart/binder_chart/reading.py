@@ -7,10 +7,9 @@ import json
 import os
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binder import Item, ItemError
+from binder import Item, ItemError, existing_file, name_of
 from binder_chart.delimited import decode, read_delimited
 from binder_chart.table import Table, check_kind, check_size, from_columns, from_records
 
@@ -42,8 +41,9 @@ def read(item: Item) -> Table | Spec | Image:
     if isinstance(item, Image.Image):
         return upright(name, item)
     if isinstance(item, str | os.PathLike):
-        path = Path(item)
-        return _from_bytes(name, _load(name, path), path.suffix.lower())
+        path = existing_file(item)
+        _check_length(name, path.stat().st_size)
+        return _from_bytes(name, path.read_bytes(), path.suffix.lower())
     if isinstance(item, bytes | bytearray | memoryview):
         return _from_bytes(name, bytes(item), "")
     if isinstance(item, list):
@@ -59,15 +59,6 @@ def read(item: Item) -> Table | Spec | Image:
         name,
         f"expected a path, bytes, a table (list of records, dict of columns) or a picture, not {type(item).__name__}",
     )
-
-
-def name_of(item: Item) -> str:
-    """How messages call an item."""
-    if isinstance(item, tuple) and item:
-        return name_of(item[0])
-    if isinstance(item, str | os.PathLike):
-        return str(item)
-    return f"<{len(item)} bytes>" if isinstance(item, bytes) else f"<{type(item).__name__} in memory>"
 
 
 def upright(name: str, picture: Image) -> Image:
@@ -100,25 +91,15 @@ def open_picture(name: str, data: bytes) -> Image:
     return upright(name, picture)
 
 
-def _load(name: str, path: Path) -> bytes:
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise ItemError(name, "not a file")
-        if size > MOST_BYTES:
-            raise ItemError(name, f"{size / 2**20:,.0f} MiB, at most {MOST_BYTES >> 20} MiB are read; sum it up first")
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise ItemError(name, "no such file") from None
-    except (OSError, ValueError) as error:
-        raise ItemError(name, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+def _check_length(name: str, size: int) -> None:
+    if size > MOST_BYTES:
+        raise ItemError(name, f"{size / 2**20:,.0f} MiB, at most {MOST_BYTES >> 20} MiB are read; sum it up first")
 
 
 def _from_bytes(name: str, data: bytes, suffix: str) -> Table | Spec | Image:
     if not data:
         raise ItemError(name, "empty: no bytes in it")
-    if len(data) > MOST_BYTES:
-        raise ItemError(name, f"{len(data) / 2**20:,.0f} MiB, at most {MOST_BYTES >> 20} MiB are read; sum it up first")
+    _check_length(name, len(data))
     if data.startswith(PICTURES) or suffix in PICTURE_SUFFIXES:
         return open_picture(name, data)
     if data.startswith(b"PAR1") or suffix == ".parquet":

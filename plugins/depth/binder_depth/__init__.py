@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl
+from binder import Modality, hookimpl, raster_modality
 from binder_depth.config import DepthConfig
-from binder_depth.preview import diagnose, preview
-from binder_depth.reading import adapt
-
-if TYPE_CHECKING:
-    from binder import Anchor, Encoder
+from binder_depth.drawing import tone
+from binder_depth.reading import adapt, read
 
 __all__ = ["DEPTH", "DepthConfig"]
 
-
-def build(config: DepthConfig, anchor: Anchor) -> Encoder:
-    """A fresh encoder into `anchor`'s space: untrained, it is the anchor on the drawn depth map."""
-    from binder_depth.encoder import DepthEncoder
-
-    return DepthEncoder(config, anchor)
-
-
-DEPTH = Modality(
-    name="depth",
-    suffixes=frozenset({".png", ".tif", ".tiff", ".npy", ".exr"}),
-    config=DepthConfig,
-    build=build,
+DEPTH = raster_modality(
+    "depth",
+    {".png", ".tif", ".tiff", ".npy", ".exr"},
+    DepthConfig,
+    read,
+    tone=tone,
     adapt=adapt,
-    preview=preview,
-    diagnose=diagnose,
+    # whatever the numbers are, people see them as distances: form has no scale. A disparity is inside out then
+    seen=DepthConfig(units="m", divisor=1000, min_m=0, max_m=1e30),
 )
 
 

@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from binder_depth import DEPTH, DepthConfig
-from binder_depth.drawing import draw
-from binder_depth.encoder import DepthEncoder
-from binder_depth.reading import Depth, adapt, read
+from binder_depth.reading import adapt, read
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from pydantic import ValidationError
 
-from binder import ConfigError, Item, ItemError
-from binder.testing import EncoderContract, tiny_anchor
+from binder import ConfigError, Item, ItemError, PictureEncoder
+from binder.testing import EncoderContract, huge_png, tiny_anchor
 
 MM = DepthConfig(units="mm")
 
@@ -107,13 +103,13 @@ def test_sixteen_bits_stay_sixteen_bits(kind: str, tmp_path: Path) -> None:
     path.write_bytes(encoded(values, kind))
     expected = np.where(values == 0, np.nan, values / 1000)
     for item in (path, str(path), path.read_bytes(), values):
-        np.testing.assert_allclose(read(item, MM).metres_HW, expected, rtol=1e-6)
+        np.testing.assert_allclose(read(item, MM), expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
 def test_float_tiff_is_read_as_it_is(compression: str | None) -> None:
     metres = scene().astype(np.float32)
-    found = read(encoded(metres, "tiff", compression=compression), DepthConfig(units="m")).metres_HW
+    found = read(encoded(metres, "tiff", compression=compression), DepthConfig(units="m"))
     np.testing.assert_array_equal(found, np.where(metres == 0, np.nan, metres))
 
 
@@ -133,21 +129,21 @@ def test_float_tiff_is_read_as_it_is(compression: str | None) -> None:
     ],
 )
 def test_the_same_scene_in_every_unit(config: dict[str, Any], values: np.ndarray) -> None:
-    found = read(values, DepthConfig(**config)).metres_HW
+    found = read(values, DepthConfig(**config))
     np.testing.assert_allclose(found, np.where(scene() == 0, np.nan, scene()), rtol=1e-5)
 
 
 def test_the_rotated_bits_of_sun_rgbd_are_put_right() -> None:
     values = millimetres(scene())
     rotated = (values << 3) | (values >> 13)
-    found = read(encoded(rotated), DepthConfig(units="mm", sun_bits=True)).metres_HW
-    np.testing.assert_array_equal(found, read(values, MM).metres_HW)
-    assert np.nanmedian(read(rotated, MM).metres_HW) > 7 * np.nanmedian(found), "unrotated, all is eight times farther"
+    found = read(encoded(rotated), DepthConfig(units="mm", sun_bits=True))
+    np.testing.assert_array_equal(found, read(values, MM))
+    assert np.nanmedian(read(rotated, MM)) > 7 * np.nanmedian(found), "unrotated, all is eight times farther"
 
 
 def test_what_was_not_measured_is_left_out() -> None:
     values = np.array([[0, np.nan, np.inf, -np.inf], [-1, 0.001, 65.535, 1e10]] * 2 + [[1, 2, 3, 4]] * 2)
-    found = read(values, DepthConfig(units="m")).metres_HW
+    found = read(values, DepthConfig(units="m"))
     assert np.isnan(found[:4]).all()
     np.testing.assert_array_equal(found[4:], values[4:])
 
@@ -159,7 +155,7 @@ def test_a_unit_that_the_file_says_counts(text: str, factor: float) -> None:
     values = np.full((8, 8), 40, np.uint16)
     data = encoded(values, pnginfo=says(text))
     for config in (DepthConfig(), DepthConfig(units="cm")):
-        np.testing.assert_allclose(read(data, config).metres_HW, 40 * factor, rtol=1e-6)
+        np.testing.assert_allclose(read(data, config), 40 * factor, rtol=1e-6)
 
 
 def test_without_units_the_error_names_the_option(tmp_path: Path) -> None:
@@ -189,15 +185,6 @@ def test_a_configuration_that_cannot_be_says_what_is_missing(values: dict[str, A
         DepthConfig(**values)
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is huge."""
-    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
-    )
-
-
 def huge_npy() -> bytes:
     """An npy file whose header speaks of a terabyte."""
     data = encoded(np.zeros((24, 32)), "npy")
@@ -223,8 +210,8 @@ def huge_npy() -> bytes:
         (np.full((1, 1), 1000, np.uint16), "expected at least 4 x 4 pixels, got (1, 1) of uint16"),
         (np.zeros((2, 24, 32)), "expected numbers of shape (H, W)"),
         (np.zeros((24, 32), np.complex64), "expected numbers of shape (H, W)"),
-        (bomb(100_000, 100_000), "pixels"),
-        (bomb(12_000, 12_000), "pixels"),
+        (huge_png(100_000, 100_000), "pixels"),
+        (huge_png(12_000, 12_000), "pixels"),
         (huge_npy(), "not a readable NumPy file"),
         (None, "expected a path, bytes or an array (H, W), not NoneType"),
     ],
@@ -238,7 +225,7 @@ def test_what_cannot_be_read_says_why_in_one_line(item: Item, message: str) -> N
 
 def test_eight_bits_are_enough_for_a_disparity() -> None:
     config = DepthConfig(units="disparity", baseline_m=0.16, focal_px=1000)
-    np.testing.assert_allclose(read(np.full((8, 8), 80, np.uint8), config).metres_HW, 2.0)
+    np.testing.assert_allclose(read(np.full((8, 8), 80, np.uint8), config), 2.0)
 
 
 def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path: Path) -> None:
@@ -246,7 +233,7 @@ def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path
     try:
         import OpenEXR
     except ImportError:
-        with pytest.raises(ItemError, match=r"pip install 'binder-depth\[exr\]'"):
+        with pytest.raises(ItemError, match=r"pip install 'modality-binder\[exr\]'"):
             read(data, MM)
         return
     metres = scene().astype(np.float32)
@@ -255,58 +242,58 @@ def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path
     OpenEXR.File(header, {"Z": metres, "R": metres.astype(np.float16)}).write(str(path))
     expected = np.where(metres == 0, np.nan, metres)
     for item in (path, path.read_bytes()):
-        np.testing.assert_array_equal(read(item, DepthConfig()).metres_HW, expected)
+        np.testing.assert_array_equal(read(item, DepthConfig()), expected)
     OpenEXR.File(header, {"R": metres, "G": metres, "B": metres}).write(str(path))
     for item, message in ((path, "named Z or depth; found: B, G, R"), (data, "not a readable EXR file")):
         with pytest.raises(ItemError, match=message):
             read(item, MM)
 
 
-def grey(picture: Image.Image) -> np.ndarray:
-    return np.asarray(picture.convert("L")).astype(float)
+def shown(metres: np.ndarray, config: DepthConfig) -> np.ndarray:
+    """(H, W) 0..255: what the anchor's image tower is shown."""
+    encoder = DEPTH.build(config, tiny_anchor())
+    assert isinstance(encoder, PictureEncoder)
+    return np.asarray(encoder.picture(metres).convert("L")).astype(float)
 
 
 @pytest.mark.parametrize("drawing", ["shaded", "near"])
 def test_a_drawing_shows_form_and_not_scale(drawing: Any) -> None:
     config = DepthConfig(units="m", drawing=drawing)
-    metres = read(scene(48, 64), config).metres_HW
-    small, large = (grey(draw(Depth("a", metres * factor), config, 64)) for factor in (0.1, 10))
+    small, large = (shown(scene(48, 64) * factor, config) for factor in (0.1, 10))
     np.testing.assert_allclose(small, large, atol=1)
     assert small[24, 32] > small[24, 2] + 20, "the ball is brighter than the wall behind it"
 
 
 def test_a_surface_is_brighter_where_it_faces_the_light() -> None:
-    config = DepthConfig(units="m")
-    shown = grey(draw(read(scene(48, 64, radius_m=0.7), config), config, 64))
-    assert shown[18, 26] > shown[30, 38] + 20, "lit from above left"
+    drawn = shown(scene(48, 64, radius_m=0.7), DepthConfig(units="m"))
+    assert drawn[18, 26] > drawn[30, 38] + 20, "lit from above left"
 
 
 def test_small_holes_and_speckles_do_not_show() -> None:
     config = DepthConfig(units="m")
     metres = np.where(scene(48, 64) == 0, 2.5, scene(48, 64))
     holes = np.random.default_rng(0).random(metres.shape) < 0.03
-    whole, pierced = (grey(draw(read(m, config), config, 64)) for m in (metres, np.where(holes, 0, metres)))
+    whole, pierced = (shown(m, config) for m in (metres, np.where(holes, 0, metres)))
     assert np.abs(whole - pierced).mean() < 1.5
     assert (pierced == 0).sum() == 0
 
 
 def test_languagebind_draws_a_tenth_of_the_metres() -> None:
     config = DepthConfig(units="m", drawing="languagebind")
-    shown = grey(draw(read(np.array([[1.0, 5.0, 10.0, 20.0]] * 4), config), config, 64))
-    np.testing.assert_allclose(shown[0], [26, 128, 255, 255], atol=1)
+    drawn = shown(np.array([[1.0, 5.0, 10.0, 20.0]] * 4), config)
+    np.testing.assert_allclose(drawn[0], [26, 128, 255, 255], atol=1)
 
 
 def test_imagebind_draws_normalised_disparity() -> None:
     config = DepthConfig(units="m", drawing="imagebind", baseline_m=0.075, focal_px=520)
     mean_m = 0.075 * 520 / (0.0418 * 75)  # where the disparity is the mean of what it was trained on
     above_m = 0.075 * 520 / ((0.0418 + 0.0295) * 75)
-    shown = grey(draw(read(np.array([[mean_m, above_m, 0.05, 50.0]] * 4), config), config, 64))
-    np.testing.assert_allclose(shown[0], [128, 170, 255, 82], atol=2)
+    drawn = shown(np.array([[mean_m, above_m, 0.05, 50.0]] * 4), config)
+    np.testing.assert_allclose(drawn[0], [128, 170, 255, 82], atol=2)
 
 
 def test_training_sees_variants_of_which_the_first_is_the_drawing() -> None:
     encoder = DEPTH.build(DepthConfig(units="m", views=4), tiny_anchor())
-    assert isinstance(encoder, DepthEncoder)
     metres = np.random.default_rng(0).normal(2, 0.3, (40, 60))
     views = encoder.views(metres, np.random.default_rng(0))
     assert len(views) == 4

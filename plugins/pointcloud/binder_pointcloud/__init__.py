@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from binder import Modality, hookimpl, point_modality
-from binder_pointcloud.config import PointcloudConfig
-from binder_pointcloud.reading import diagnose, read
+from binder import Modality, PointConfig, hookimpl, point_modality
+from binder_pointcloud.reading import FORMATS, diagnose, read
 
 __all__ = ["POINTCLOUD", "PointcloudConfig"]
 
-POINTCLOUD = point_modality(
-    "pointcloud",
-    {".ply", ".off", ".obj", ".stl", ".xyz", ".pcd", ".npy"},
-    PointcloudConfig,
-    read,
-    diagnose=diagnose,
-)
+
+class PointcloudConfig(PointConfig):
+    """Points in any unit. All that can be set is the base's: which axis is up, how many points, normals, colours."""
+
+
+POINTCLOUD = point_modality("pointcloud", {f".{kind}" for kind in FORMATS}, PointcloudConfig, read, diagnose=diagnose)
 
 
 @hookimpl

@@ -13,71 +13,39 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binder import Item, ItemError, Points
-from binder_pointcloud.config import PointcloudConfig
-from binder_pointcloud.pcd import read_pcd
+from binder import Item, ItemError, PointConfig, Points, read_array, read_bytes
 
 Floats = NDArray[np.floating[Any]]
 
-MOST_BYTES = 1 << 30  # of a file
 DENSITY = 4  # points sampled from a surface for each that the encoder sees; they are then spread out
-FORMATS = ("ply", "off", "obj", "stl", "xyz")  # by trimesh
-UPRIGHT = {"x": (1, 2, 0), "y": (2, 0, 1), "z": (0, 1, 2)}  # order of the axes that puts the one that is up last
+BY_TRIMESH = ("ply", "off", "obj", "stl", "xyz")
+FORMATS = (*BY_TRIMESH, "pcd", "npy")
 
 
-def read(item: Item, config: PointcloudConfig) -> Points:
-    """A scan or mesh as a file or bytes, or an array (P, 3 to 9) -> Points with z up. Raises ItemError.
+def read(item: Item, config: PointConfig) -> Points | Floats:
+    """A scan or mesh as a file or bytes, or an array (P, 3 to 9) -> its points. Raises ItemError.
 
-    Of a mesh, points are sampled evenly from its surface, the same ones every time. An array's columns after x, y and
-    z are normals, then colours, as far as the configuration asks for them.
+    Of a mesh, points are sampled evenly from its surface, the same ones every time.
     """
     if isinstance(item, np.ndarray):
-        found = _columns(item, config, "<ndarray in memory>")
-    else:
-        data, kind, name = _content(item)
-        if kind == "npy":
-            found = _columns(_numpy(data, name), config, name)
-        elif kind == "pcd":
-            found = read_pcd(data, name)
-        else:
-            found = _by_trimesh(data, kind, name, config)
-    order = list(UPRIGHT[config.up])
-    if found.xyz.ndim != 2 or found.xyz.shape[1] != 3:
-        return found  # the base says what is wrong with it
-    normals = None if found.normals is None else found.normals[:, order]
-    return Points(found.xyz[:, order], normals, found.colours)
+        return item
+    data = read_bytes(item, " or an array (P, 3)", "thin it out first")
+    kind = Path(item).suffix.lower().removeprefix(".") if isinstance(item, str | os.PathLike) else _format(data)
+    if kind not in FORMATS:
+        raise ItemError(item, f"unknown format {'.' + kind!r}: expected {', '.join(FORMATS)}")
+    if kind == "npy":
+        return read_array(item)
+    try:
+        return _by_pypcd(data) if kind == "pcd" else _by_trimesh(data, kind, config)
+    except Exception as error:  # of many kinds, as the format's own parser fails
+        raise ItemError(item, f"not a readable {kind} file: {str(error)[:160] or type(error).__name__}") from None
 
 
 def diagnose() -> dict[str, str]:
     """What reads which format, for `binder doctor`."""
     from importlib.metadata import version
 
-    return {", ".join(FORMATS): f"trimesh {version('trimesh')}", "pcd, npy": "built in"}
-
-
-def _content(item: Item) -> tuple[bytes, str, str]:
-    """Item -> its bytes, its format, its name."""
-    if isinstance(item, bytes):
-        if not item.strip():
-            raise ItemError("<bytes>", "empty")
-        return item, _format(item), f"<{len(item)} bytes>"
-    if not isinstance(item, str | os.PathLike):
-        raise ItemError(item, f"expected a path, bytes or an array (P, 3), not {type(item).__name__}")
-    path = Path(item)
-    kind = path.suffix.lower().removeprefix(".")
-    try:
-        if path.stat().st_size > MOST_BYTES:
-            raise ItemError(path, "larger than 1 GiB; thin it out first")
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise ItemError(path, "no such file") from None
-    except OSError as error:
-        raise ItemError(path, f"cannot be read: {error.strerror}") from None
-    if not data.strip():
-        raise ItemError(path, "empty file")
-    if kind not in (*FORMATS, "pcd", "npy"):
-        raise ItemError(path, f"unknown format {path.suffix!r}: expected {', '.join((*FORMATS, 'pcd', 'npy'))}")
-    return data, kind, str(path)
+    return {", ".join(BY_TRIMESH): f"trimesh {version('trimesh')}", "pcd": f"pypcd4 {version('pypcd4')}"}
 
 
 def _format(data: bytes) -> str:
@@ -93,44 +61,45 @@ def _format(data: bytes) -> str:
     return "obj" if any(line.startswith((b"v ", b"o ", b"vn ")) for line in head.split(b"\n")) else "xyz"
 
 
-def _numpy(data: bytes, name: str) -> Floats:
-    try:
-        return np.asarray(np.load(io.BytesIO(data)))
-    except (ValueError, OSError, EOFError) as error:
-        raise ItemError(name, f"not a readable NumPy file: {error}") from None
+def _by_pypcd(data: bytes) -> Points:
+    """Points that are not finite are left out: depth cameras mark with them what they did not see."""
+    from pypcd4 import PointCloud
+
+    if b"\nDATA " not in data:
+        raise ValueError("its header has no line DATA")
+    cloud = PointCloud.from_fileobj(io.BufferedReader(io.BytesIO(data)))
+    if len(cloud.pc_data) != cloud.points:
+        raise ValueError(f"truncated: {len(cloud.pc_data)} of {cloud.points} points")
+    if not {"x", "y", "z"} <= set(cloud.fields):
+        raise ValueError(f"without x, y and z; found: {', '.join(cloud.fields)}")
+    xyz = cloud.numpy(("x", "y", "z"))
+    seen = np.isfinite(xyz).all(1)
+    axes = ("normal_x", "normal_y", "normal_z")
+    normals = cloud.numpy(axes)[seen] if set(axes) <= set(cloud.fields) else None
+    colours = [cloud.decode_rgb(cloud.pc_data[field])[seen] for field in ("rgb", "rgba") if field in cloud.fields]
+    return Points(xyz[seen], normals, colours[0] if colours else None)
 
 
-def _columns(array: Floats, config: PointcloudConfig, name: str) -> Points:
-    needed = 3 * (1 + config.normals + config.colours)
-    if array.ndim != 2 or array.shape[1] < needed:
-        raise ItemError(name, f"expected an array of shape (P, {needed}), got {array.shape}")
-    normals = array[:, 3:6] if config.normals else None
-    colours = array[:, needed - 3 : needed] if config.colours else None
-    return Points(array[:, :3], normals, colours)
-
-
-def _by_trimesh(data: bytes, kind: str, name: str, config: PointcloudConfig) -> Points:
+def _by_trimesh(data: bytes, kind: str, config: PointConfig) -> Points:
     import trimesh
 
-    try:
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False)
-        parts = [part for part in scene.dump() if len(getattr(part, "vertices", ()))]
-    except Exception as error:  # of many kinds, as the format's own parser fails
-        raise ItemError(name, f"not a readable {kind} file: {error or type(error).__name__}") from None
+    scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False)
+    parts: list[Any] = [part for part in scene.dump() if len(getattr(part, "vertices", ()))]
     if not parts:
-        raise ItemError(name, f"not a readable {kind} file: it holds no points")
+        raise ValueError("it holds no points")
     meshes = [part for part in parts if len(getattr(part, "faces", ()))]
     if meshes:
-        return _of_surface(trimesh.util.concatenate(meshes), config, name)
-    xyz = np.concatenate([part.vertices for part in parts])
-    return Points(xyz, _normals_beside(parts, len(xyz)), _colours_beside(parts, len(xyz)))
+        return _of_surface(trimesh.util.concatenate(meshes), config)
+    (cloud,) = parts
+    colours = np.asarray(getattr(cloud, "colors", None))
+    return Points(cloud.vertices, _ply_normals(cloud), colours[:, :3] if len(colours.shape) == 2 else None)
 
 
-def _of_surface(mesh: Any, config: PointcloudConfig, name: str) -> Points:
+def _of_surface(mesh: Any, config: PointConfig) -> Points:
     import trimesh
 
     if not np.isfinite(mesh.vertices).all() or not mesh.area > 0:
-        raise ItemError(name, "a mesh without a surface, or with places that are not finite")
+        raise ValueError("a mesh without a surface, or with places that are not finite")
     xyz, face = trimesh.sample.sample_surface(mesh, DENSITY * config.points, seed=0)
     normals = mesh.face_normals[face] if config.normals else None
     colours = None
@@ -140,21 +109,10 @@ def _of_surface(mesh: Any, config: PointcloudConfig, name: str) -> Points:
     return Points(np.asarray(xyz), normals, colours)
 
 
-def _normals_beside(parts: list[Any], count: int) -> Floats | None:
+def _ply_normals(cloud: Any) -> Floats | None:
     """Normals of a ply's points, which trimesh keeps as they were read."""
-    found = []
-    for part in parts:
-        raw = part.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
-        names = raw.dtype.names if isinstance(raw, np.ndarray) else list(raw)
-        if not {"nx", "ny", "nz"} <= set(names or ()):
-            return None
-        found.append(np.stack([np.asarray(raw[axis]).reshape(-1) for axis in ("nx", "ny", "nz")], axis=1))
-    normals = np.concatenate(found)
-    return normals if len(normals) == count else None
-
-
-def _colours_beside(parts: list[Any], count: int) -> Floats | None:
-    found = [np.asarray(getattr(part, "colors", None)) for part in parts]
-    if any(colours.ndim != 2 for colours in found) or sum(map(len, found)) != count:
+    raw = cloud.metadata.get("_ply_raw", {}).get("vertex", {}).get("data", {})
+    try:
+        return np.column_stack([raw[axis] for axis in ("nx", "ny", "nz")])
+    except (KeyError, ValueError):  # it has none
         return None
-    return np.concatenate(found)[:, :3]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 
+import lzf
 import numpy as np
 import pytest
 import trimesh
 from binder_pointcloud import POINTCLOUD, PointcloudConfig
 from binder_pointcloud.reading import read
 
-from binder import ItemError
-from binder.testing import EncoderContract
+from binder import ItemError, Points
+from binder.testing import EncoderContract, tiny_anchor
 
 SMALL = {"points": 128, "groups": 16, "neighbours": 8, "width": 32, "layers": 1, "heads": 2}
 
@@ -57,6 +59,10 @@ def pcd(xyz: np.ndarray, data: str = "ascii", rgb: np.ndarray | None = None, cou
         f"DATA {data}\n"
     )
     lines = "\n".join(" ".join(f"{v:.9g}" for v in row) for row in columns)
+    if data == "binary_compressed":  # field by field
+        body = columns.T.tobytes()
+        packed = lzf.compress(body, 2 * len(body))
+        return header.encode() + struct.pack("<II", len(packed), len(body)) + packed
     return header.encode() + (columns.tobytes() if data == "binary" else lines.encode())
 
 
@@ -92,7 +98,7 @@ def colours(count: int) -> dict[str, np.ndarray]:
     return {name: np.full(count, level, np.uint8) for name, level in (("red", 10), ("green", 20), ("blue", 250))}
 
 
-@pytest.mark.parametrize("kind", ["ply", "ply binary", "xyz", "obj", "pcd", "pcd binary", "npy"])
+@pytest.mark.parametrize("kind", ["ply", "ply binary", "xyz", "obj", "pcd", "pcd binary", "pcd compressed", "npy"])
 def test_a_scan_is_the_same_in_every_format(kind: str, tmp_path: Path) -> None:
     xyz = ball()
     held = io.BytesIO()
@@ -104,12 +110,14 @@ def test_a_scan_is_the_same_in_every_format(kind: str, tmp_path: Path) -> None:
         "obj": "\n".join(f"v {x:.7f} {y:.7f} {z:.7f}" for x, y, z in xyz).encode(),
         "pcd": pcd(xyz),
         "pcd binary": pcd(xyz, "binary"),
+        "pcd compressed": pcd(xyz, "binary_compressed"),
         "npy": held.getvalue(),
     }[kind]
     path = tmp_path / f"a.{kind.split()[0]}"
     path.write_bytes(data)
     for item in (path, str(path), data):
-        np.testing.assert_allclose(read(item, PointcloudConfig()).xyz, xyz, atol=1e-5)
+        found = read(item, PointcloudConfig())
+        np.testing.assert_allclose(found.xyz if isinstance(found, Points) else found, xyz, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["ply", "off", "obj", "stl"])
@@ -146,24 +154,13 @@ def test_normals_and_colours_of_a_scan_are_found(binary: bool) -> None:
     np.testing.assert_array_equal(found.colours[0], (10, 20, 250))
 
 
-@pytest.mark.parametrize("data", ["ascii", "binary"])
+@pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
 def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
     xyz, rgb = ball(), np.tile(np.array([[10, 20, 250]], np.uint8), (300, 1))
     xyz[::3] = np.nan
     found = read(pcd(xyz, data, rgb), PointcloudConfig())
     assert len(found.xyz) == 200
     np.testing.assert_array_equal(found.colours, rgb[:200])
-
-
-def test_the_axis_that_is_up_is_turned_to_z() -> None:
-    tall = ball() * [1, 5, 1]
-    found = read(tall, PointcloudConfig(up="y"))
-    assert np.ptp(found.xyz, axis=0).argmax() == 2
-    corner = np.eye(3)
-    for up in ("x", "y", "z"):
-        turned = read(corner, PointcloudConfig(up=up)).xyz
-        assert np.linalg.det(turned) == pytest.approx(1), "turned, not mirrored"
-        assert turned["xyz".index(up)].argmax() == 2
 
 
 @pytest.mark.parametrize(
@@ -180,7 +177,7 @@ def test_the_axis_that_is_up_is_turned_to_z() -> None:
         (b"VERSION 0.7\nFIELDS x y\n", "its header has no line DATA"),
         (pcd(ball(), "binary")[:-60], "not a readable pcd file"),
         (pcd(ball(), count=999), "truncated: 300 of 999 points"),
-        (pcd(ball()).replace(b"DATA ascii", b"DATA binary_compressed"), "DATA binary_compressed: expected ascii or"),
+        (pcd(ball(), "binary_compressed")[:-60], "not a readable pcd file"),
         (pcd(ball()).replace(b"FIELDS x y z", b"FIELDS a b c"), "without x, y and z; found: a, b, c"),
         (b"\x93NUMPY and no more", "not a readable NumPy file"),
         (np.zeros((50, 2)), "expected an array of shape (P, 3), got (50, 2)"),
@@ -191,7 +188,7 @@ def test_the_axis_that_is_up_is_turned_to_z() -> None:
 )
 def test_what_cannot_be_read_says_why_in_one_line(item: object, message: str) -> None:
     with pytest.raises(ItemError) as caught:
-        read(item, PointcloudConfig())
+        POINTCLOUD.build(PointcloudConfig(), tiny_anchor()).preprocess(item)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl
-from binder_thermal.config import ThermalConfig
-from binder_thermal.preview import diagnose, preview
-
-if TYPE_CHECKING:
-    from binder import Anchor, Encoder
+from binder import Modality, hookimpl, raster_modality
+from binder_thermal.config import PALETTES, ThermalConfig
+from binder_thermal.reading import read, tone
 
 __all__ = ["THERMAL", "ThermalConfig"]
 
 
-def build(config: ThermalConfig, anchor: Anchor) -> Encoder:
-    """A fresh encoder into `anchor`'s space: untrained, it is the anchor on the grey picture."""
-    from binder_thermal.encoder import ThermalEncoder
-
-    return ThermalEncoder(config, anchor)
+def diagnose() -> dict[str, str]:
+    """What else is read, for `binder doctor`."""
+    return {"false colours": ", ".join(PALETTES)}
 
 
-THERMAL = Modality(
-    name="thermal",
-    suffixes=frozenset({".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"}),
-    config=ThermalConfig,
-    build=build,
-    preview=preview,
+THERMAL = raster_modality(
+    "thermal",
+    {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"},
+    ThermalConfig,
+    read,
+    tone=tone,
     diagnose=diagnose,
 )
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +12,13 @@ import pytest
 from binder_thermal import THERMAL, ThermalConfig
 from binder_thermal.config import PALETTES
 from binder_thermal.palettes import colours
-from binder_thermal.reading import read
+from binder_thermal.reading import read as read_warmth
+from binder_thermal.reading import tone
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
 from binder import Item, ItemError
-from binder.testing import EncoderContract, tiny_anchor
+from binder.testing import EncoderContract, huge_png, tiny_anchor
 
 
 def person(height: int = 48, width: int = 64, at: float = 0.0) -> np.ndarray:
@@ -27,6 +26,12 @@ def person(height: int = 48, width: int = 64, at: float = 0.0) -> np.ndarray:
     y, x = np.mgrid[-1 : 1 : height * 1j, -1.3 : 1.3 : width * 1j]
     body = np.exp(-6 * np.maximum((x - at) ** 2 * 3 + y**2 - 0.1, 0))
     return 20 - 2 * y + (14 + 2 * y) * body
+
+
+def read(item: Item, config: ThermalConfig) -> np.ndarray:
+    """(H, W) float32 in 0..1, hotter is more."""
+    warmth = read_warmth(item, config)
+    return tone(np.where(np.isfinite(warmth), warmth, np.nan), config, 1, None).astype(np.float32)
 
 
 def level(degrees: np.ndarray) -> np.ndarray:
@@ -185,15 +190,6 @@ def test_a_photo_is_refused_unless_its_brightness_is_asked_for() -> None:
     assert np.ptp(read(photo(), ThermalConfig(palette="brightness"))) == 1
 
 
-def bomb(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is huge."""
-    head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
-    parts = [(b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
-    )
-
-
 @pytest.mark.parametrize(
     ("item", "config", "message"),
     [
@@ -204,7 +200,7 @@ def bomb(width: int, height: int) -> bytes:
         (np.zeros((1, 1), np.uint16), {}, "expected at least 4 x 4 pixels"),
         (np.zeros((9, 9), np.complex64), {}, "expected numbers of shape (H, W)"),
         (np.full((9, 9), np.nan), {}, "no pixel was measured"),
-        (bomb(60_000, 60_000), {}, "pixels"),
+        (huge_png(60_000, 60_000), {}, "pixels"),
         (person(), {"kelvin_per_step": 0.01}, "the median temperature would be -272.9 degC: check encoder.kelvin"),
         (coloured("jet"), {"kelvin_per_step": 0.01}, "a colour picture has no temperatures"),
         (None, {}, "expected a path, bytes or an array (H, W), not NoneType"),
@@ -212,7 +208,7 @@ def bomb(width: int, height: int) -> bytes:
 )
 def test_what_cannot_be_read_says_why_in_one_line(item: Item, config: dict[str, Any], message: str) -> None:
     with pytest.raises(ItemError) as caught:
-        read(item, ThermalConfig(**config))
+        THERMAL.build(ThermalConfig(**config), tiny_anchor()).preprocess(item)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

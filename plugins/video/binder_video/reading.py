@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from binder import Item, ItemError
+from binder import Item, ItemError, existing_file, name_of
 from binder_video.film import Film
 from binder_video.stills import from_array, from_webp
 
@@ -46,13 +46,13 @@ def open_clip(item: Item) -> Iterator[Clip]:
 
 
 def _clip(item: Item) -> Clip:
-    name = _name(item)
+    name = name_of(item)
     if isinstance(item, np.ndarray):
         return from_array(item, None, name)
     if isinstance(item, tuple) and len(item) == 2:
         return from_array(*item, name)
     if isinstance(item, str | os.PathLike):
-        return _from_path(Path(item), name)
+        return _from_path(existing_file(item), name)
     if isinstance(item, bytes | bytearray | memoryview):
         if not len(item):
             raise ItemError(name, "empty: no bytes")
@@ -62,25 +62,10 @@ def _clip(item: Item) -> Clip:
 
 
 def _from_path(path: Path, name: str) -> Clip:
-    try:
-        if not path.exists():
-            raise ItemError(name, "no such file")
-        if not path.is_file():
-            raise ItemError(name, "not a file")
-        with path.open("rb") as file:
-            head = file.read(12)
-    except (OSError, ValueError) as error:
-        raise ItemError(name, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    if not head:
-        raise ItemError(name, "empty file")
+    with path.open("rb") as file:
+        head = file.read(12)
     return from_webp(io.BytesIO(path.read_bytes()), name) if _is_webp(head) else Film(str(path), name)
 
 
 def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
-
-
-def _name(item: Item) -> str:
-    if isinstance(item, str | os.PathLike):
-        return str(item)
-    return f"<{len(item)} bytes>" if isinstance(item, bytes) else f"<{type(item).__name__} in memory>"

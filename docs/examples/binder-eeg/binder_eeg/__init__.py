@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from binder import Item, ItemError, Modality, Series, SeriesConfig, hookimpl, series_modality
+from binder import Item, ItemError, Modality, Series, SeriesConfig, hookimpl, read_bytes, series_modality
 
 HEADER = 256  # bytes, and as many again for each signal
 FIELDS = (16, 80, 8, 8, 8, 8, 8, 80, 8, 32)  # bytes of a signal's: label, ..., physical and digital range, ..., samples
@@ -24,10 +23,7 @@ def read(item: Item, config: EegConfig) -> Series:
 
     Kemp et al. 1992, https://www.edfplus.info/specs/edf.html. Signals of one rate, records without gaps.
     """
-    try:
-        data = item if isinstance(item, bytes) else Path(item).read_bytes()
-    except (OSError, TypeError) as error:
-        raise ItemError(item, f"cannot be read: {error}") from None
+    data = read_bytes(item)
     try:
         signals = int(data[252:256])
         count, seconds = int(data[236:244]), float(data[244:252])
