@@ -21,6 +21,9 @@ bench: install
 	$(BIN)/python benchmarks/align.py
 	$(BIN)/python benchmarks/preprocess.py
 	$(BIN)/python benchmarks/video.py
+	$(BIN)/python benchmarks/head_only.py
+	$(BIN)/python benchmarks/locked_image.py
+	$(BIN)/python benchmarks/negatives.py
 	$(BIN)/python benchmarks/index.py
 
 install: $(READY)
