@@ -28,7 +28,8 @@ from binder.modality import Item
 
 log = logging.getLogger(__name__)
 
-SHARD_BYTES = 256 * 2**20
+SHARD_BYTES = 256 * 2**20  # of a large collection; of a small one an eighth: so much waits in memory
+TOGETHER = 4096  # items loaded at a time
 VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
 Array = NDArray[Any]
 
@@ -85,7 +86,7 @@ class Collection:
         self._shards: list[Array] = []
         self._places: dict[bytes, tuple[int, int, int]] = {}  # key -> shard, first row, number of rows
         self._new: list[tuple[bytes, Array]] = []
-        self._new_bytes = 0
+        self._new_bytes = self._bytes = 0  # waiting; in shards
         self._known: set[str] = set()
         self._verified = 0  # bytes
         self.refresh()
@@ -105,7 +106,7 @@ class Collection:
         """Keep (W, ...) under `key`; on disk after the next `flush`, which happens by itself now and then."""
         self._new.append((key, rows))
         self._new_bytes += rows.nbytes
-        if self._new_bytes >= SHARD_BYTES:
+        if self._new_bytes >= max(SHARD_BYTES // 8, min(SHARD_BYTES, self._bytes // 8)):
             self.flush()
 
     def flush(self) -> None:
@@ -156,6 +157,20 @@ class Collection:
         shard, start, count = self._places[key]
         return np.array(self._shards[shard][start : start + count])
 
+    def load(self, keys: Sequence[bytes]) -> Array:
+        """(N) keys, at least one -> (N, ...) the first window of each, the maps never in memory beside it."""
+        places = self.first(keys)
+        out = np.empty((len(places), *self._shards[0].shape[1:]), self._shards[0].dtype)
+        for start in range(0, len(places), TOGETHER):
+            out[start : start + TOGETHER] = self.take(places[start : start + TOGETHER])
+            self.let_go()
+        return out
+
+    def let_go(self) -> None:
+        """Leave what was read to the system's cache: until then it counts as this process's memory."""
+        for rows in self._shards:
+            shards.let_go(rows)
+
     def _open(self, shard: Path) -> None:
         self._known.add(shard.name)
         sums = self._verified < VERIFY_BYTES
@@ -179,6 +194,7 @@ class Collection:
         for key, start, count in zip(keys, starts, counts, strict=True):
             self._places.setdefault(key.tobytes(), (len(self._shards), int(start), int(count)))
         self._shards.append(rows)
+        self._bytes += rows.nbytes
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from binder import metrics
 from binder.evaluate import Side, matches
-
-CHUNK = 512  # queries scored at a time, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -40,8 +39,7 @@ def confusions(query: Side, target: Side) -> list[Confusion]:
     asked = sorted(relevant)
     of_query, of_target = _first_rows(query), _first_rows(target)
     found: dict[tuple[int, int], Confusion] = {}
-    for start in range(0, len(asked), CHUNK):
-        part = asked[start : start + CHUNK]
+    for part in (asked[chosen] for chosen in metrics.parts(len(asked), len(target.vectors))):
         for q, scores in zip(part, query.vectors[part] @ target.vectors.T, strict=True):
             own = relevant[q]
             right = int(own[scores[own].argmax()])

@@ -62,22 +62,27 @@ def encode(
     collection = Collection(cache) if cache else None
     by_position, bad = _keyed(items, keys, strict)
     todo = _missing(by_position, items, collection)
-    computed: dict[bytes, np.ndarray] = {}
+    computed: dict[bytes, np.ndarray] = {}  # where no collection keeps them
     failed: dict[bytes, ItemError] = {}
     batches = _windows(encoder, todo, workers, strict, failed)
     for done, (key, row) in enumerate(_rows(encoder, batches, batch_size), start=1):
-        computed[key] = row
         if collection is not None:
             collection.add(key, row[None])
+        else:
+            computed[key] = row
         progress(stage, done + len(failed), len(todo))
     if collection is not None:
         collection.flush()
     bad += [(position, failed[key]) for position, key in by_position.items() if key in failed]
     good = [position for position, key in by_position.items() if key not in failed]
     found = [by_position[p] for p in good]
-    rows = [computed[key] if key in computed else collection.get(key)[0] for key in found]  # type: ignore[union-attr]
-    matrix = np.stack(rows).astype(np.float32) if rows else np.empty((0, 0), np.float32)
-    return Encoded(good, matrix, sorted(bad, key=lambda b: b[0]), len(computed))
+    if not found:
+        matrix = np.empty((0, 0), np.float32)
+    elif collection is not None:
+        matrix = collection.load(found)
+    else:
+        matrix = np.stack([computed[key] for key in found])
+    return Encoded(good, matrix, sorted(bad, key=lambda b: b[0]), len(todo) - len(failed))
 
 
 def encode_moments(

@@ -37,6 +37,10 @@ class Side:
     vectors: vectors.Vectors  # (U, D) of its different items
     of_row: NDArray[np.int64]  # (N,) position in `vectors`, -1 where the row has none or it cannot be read
 
+    def of_rows(self, rows: Sequence[int]) -> Side:
+        """The side of some of the rows, with all vectors: no copy of them."""
+        return Side(self.vectors, self.of_row[np.asarray(rows, np.int64)])
+
     def restrict(self, rows: Sequence[int]) -> Side:
         """The side of some of the rows, without the items that only others use."""
         of_row = self.of_row[np.asarray(rows, np.int64)]

@@ -75,6 +75,7 @@ def _retrieval(forward: Callable[[Tensor], Tensor], ready: Prepared, task: Task)
 @torch.inference_mode()
 def _side(forward: Callable[[Tensor], Tensor], ready: Prepared) -> Side:
     """The held-out items through `forward` from their cached windows, all windows of an item averaged."""
+    ready.data.items.let_go()  # of what was trained on: this needs memory of its own
     keys = list(dict.fromkeys(ready.val_items))
     items, device = ready.data.items, device_of(ready.encoder)
     rows = []

@@ -5,7 +5,7 @@ Shapes: Q queries, N targets, D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +15,7 @@ from binder.vectors import Vectors
 
 TIE = 1e-6  # scores closer than this are equal: the last bits depend on how a matrix product is cut into blocks
 FEW = 16  # matches up to which counting is quicker than sorting
-CHUNK = 512  # queries scored at a time, so that memory stays bounded
+CHUNK, SCORES = 512, 2**21  # queries scored at a time at most, and cosines, so that memory stays bounded
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,8 @@ def retrieval(queries: Vectors, targets: Vectors, relevant: Sequence[NDArray[np.
     """
     ranks = np.empty(len(queries), np.int64)
     precisions = np.empty(len(queries))
-    for start in range(0, len(queries), CHUNK):
-        scores = queries[start : start + CHUNK] @ targets.T
-        for i, row in enumerate(scores, start=start):
+    for part in parts(len(queries), len(targets)):
+        for i, row in enumerate(queries[part] @ targets.T, start=part.start):
             ranks[i], precisions[i] = _rank(row, relevant[i])
     return Retrieval(
         n=len(queries),
@@ -53,6 +52,12 @@ def retrieval(queries: Vectors, targets: Vectors, relevant: Sequence[NDArray[np.
         map=float(precisions.mean()),
         chance_r1=float(np.mean([len(np.unique(r)) / len(targets) for r in relevant])),
     )
+
+
+def parts(queries: int, targets: int) -> Iterator[slice]:
+    """The queries in parts whose cosines to all targets are at hand at once."""
+    size = max(16, min(CHUNK, SCORES // max(1, targets)))
+    return (slice(start, start + size) for start in range(0, queries, size))
 
 
 def _rank(scores: NDArray[np.float32], relevant: NDArray[np.int64]) -> tuple[int, float]:

@@ -107,7 +107,7 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         features=encoder.frozen_trunk,
         first=collection.first(stored)[item_S],
         counts=np.array([collection.count(key) for key in stored])[item_S],
-        targets={t: targets_of(side.restrict(train), item_N, item_S, device) for t, side in sides.items()},
+        targets={t: targets_of(side.of_rows(train), item_N, item_S, device) for t, side in sides.items()},
     )
     others = {m.name for m in registry().modalities() if m.frozen} - set(sides)
     val_rows = [rows[i] for i in val]

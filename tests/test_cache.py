@@ -82,6 +82,28 @@ def test_processes_that_write_at_once_lose_nothing(cache_folder):
     assert not [p for p in (cache_folder / "c").iterdir() if p.name.startswith(".")]
 
 
+def test_items_are_loaded_in_the_order_asked_for_also_from_several_shards(monkeypatch, cache_folder):
+    monkeypatch.setattr(cache, "TOGETHER", 2)
+    filled("c", 1, 2)
+    filled("c", 3)
+    collection = Collection("c")
+    np.testing.assert_array_equal(
+        collection.load([key(i) for i in (3, 1, 2, 3, 1)]), np.concatenate([rows(i) for i in (3, 1, 2, 3, 1)])
+    )
+    assert all(holds(collection, i) for i in (1, 2, 3))  # what was let go of is read again
+
+
+def test_shards_grow_with_their_collection(monkeypatch, cache_folder):
+    """So that little waits in memory, and a large collection does not become thousands of files."""
+    monkeypatch.setattr(cache, "SHARD_BYTES", 8 * rows(0).nbytes)
+    collection = Collection("c")
+    for i in range(200):
+        collection.add(key(i), rows(i))
+    sizes = sorted(len(np.load(shard / "counts.npy")) for shard in (cache_folder / "c").iterdir())
+    assert sizes[0] == 1
+    assert sizes[-1] == 8
+
+
 def test_a_large_collection_is_flushed_on_the_way(monkeypatch, cache_folder):
     monkeypatch.setattr(cache, "SHARD_BYTES", 100)
     collection = Collection("c")

@@ -50,12 +50,21 @@ def test_retrieval_equals_its_twin_with_ties_and_several_matches(data):
     assert got.chance_r1 == pytest.approx(np.mean([len(r) / n_targets for r in relevant]))
 
 
-def test_more_queries_than_a_chunk_are_ranked_alike():
+@pytest.mark.parametrize("scores", [metrics.SCORES, 40 * 20])
+def test_more_queries_than_a_chunk_are_ranked_alike(monkeypatch, scores):
+    monkeypatch.setattr(metrics, "SCORES", scores)
     rng = np.random.default_rng(0)
     queries, targets = normalize(rng.normal(size=(metrics.CHUNK + 7, 4))), normalize(rng.normal(size=(40, 4)))
     relevant = [rng.integers(0, 40, 2) for _ in queries]
     got = metrics.retrieval(queries, targets, relevant)
     assert got.map == pytest.approx(twin(queries, targets, [np.unique(r) for r in relevant])["map"], abs=1e-3)
+
+
+@pytest.mark.parametrize("targets", [1, 40, 10_000, 10**7])
+def test_parts_cover_all_queries_in_order_and_are_smaller_for_more_targets(targets):
+    found = [i for part in metrics.parts(1000, targets) for i in range(1000)[part]]
+    assert found == list(range(1000))
+    assert next(metrics.parts(1000, targets)).stop * targets <= max(metrics.SCORES, 16 * targets)
 
 
 def test_a_perfect_embedding_scores_everything():
