@@ -211,6 +211,23 @@ def test_large_tables_find_the_same_as_a_twin(index, small_memory, exact, where)
     assert [hit.item for hit in found] == twin(z[:limit], query, 10)
 
 
+def test_a_table_that_outgrows_its_partitions_gets_new_ones_and_keeps_one_index(index, small_memory):
+    z = some(1000)
+    for start, end in ((0, 100), (100, 1000)):
+        index.add(image=z[start:end])
+        (made,) = [i for i in index.store.table("image").inner.list_indices() if i.columns == ["vector"]]
+        assert made.name == f"vector_{end}"
+    query = some(seed=1)
+    assert [hit.item for hit in index.search(query, k=10)] == twin(z, query, 10)
+
+
+def test_many_small_files_are_put_together_before_they_are_indexed(index, small_memory):
+    z, query = some(500), some(seed=1)
+    index.add(image=(z[start : start + 25] for start in range(0, 500, 25)))
+    assert index.store.table("image").inner.stats()["fragment_stats"]["num_fragments"] == 1
+    assert [hit.item for hit in index.search(query, k=10)] == twin(z, query, 10)
+
+
 def test_rows_that_have_no_code_yet_are_found_too(index, small_memory):
     index.add(image=some(500))
     late = some(3, 7, "late")

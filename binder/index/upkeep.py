@@ -16,6 +16,9 @@ from binder.index.rows import VECTOR
 from binder.index.table import State, Table
 
 UNINDEXED = 2048  # rows without a code up to which a search compares them one by one
+# Small files up to which a table is indexed as it is; more are put together first, which writes them anew: a search
+# reads a hundred rows or more from all over the table, and that costs by the file.
+PIECES = 8
 FRAGMENTS = 24  # more files than this, and one for 10,000 rows, are put together: that writes most rows anew
 OPTIMIZE_S = 1e-5  # seconds a row that putting a table in order takes, about
 # Partitions need not be good ones where all of them are read: recall as with the defaults, in half the time.
@@ -33,6 +36,9 @@ def maintain(table: Table, *, force: bool = False, spent_s: float = 0.0, keep_s:
     if state.rows == 0:
         return
     if not state.in_memory and (state.vector_index is None or _outgrown(state)):
+        if state.vector_index is None and _small_files(table) > PIECES:
+            with contextlib.suppress(Conflict):
+                table.commit(lambda: _optimize(table, keep_s))
         table.commit(lambda: _build(table))
     for column in ["text", *(name for name, kind in state.metadata.items() if pa.types.is_string(kind))]:
         if column not in state.worded and table.count(f"`{column}` IS NOT NULL"):
@@ -52,11 +58,15 @@ def _optimize(table: Table, keep_s: float) -> None:
 def _build(table: Table) -> None:
     from lancedb.index import IvfFlat, IvfRq
 
-    dim = table.state().embed_dim
+    state = table.state()
     config: Any = IvfFlat(distance_type="cosine")
-    if dim % 8 == 0:
+    if state.embed_dim % 8 == 0:
         config = IvfRq(distance_type="cosine", num_bits=1, **QUICK)
-    table.inner.create_index(VECTOR, config=config, replace=True, name=f"vector_{table.state().rows}")
+    name = f"vector_{state.rows}"
+    table.inner.create_index(VECTOR, config=config, replace=True, name=name)
+    for index in table.inner.list_indices():
+        if index.columns == [VECTOR] and index.name != name:  # that was outgrown: `replace` is by name
+            table.inner.drop_index(index.name)
 
 
 def _build_words(table: Table, column: str) -> None:
@@ -72,9 +82,13 @@ def _outgrown(state: State) -> bool:
 
 
 def _scattered(table: Table, rows: int) -> bool:
+    return _small_files(table) > FRAGMENTS + rows // 10_000
+
+
+def _small_files(table: Table) -> int:
     with guarded(table.where):
         stats: Any = table.inner.stats()
-        return int(stats["fragment_stats"]["num_small_fragments"]) > FRAGMENTS + rows // 10_000
+        return int(stats["fragment_stats"]["num_small_fragments"])
 
 
 def _unindexed(table: Table) -> int:
