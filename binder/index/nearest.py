@@ -21,7 +21,7 @@ from binder.vectors import Vectors
 
 EXACT = 256 * 2**20  # bytes of vectors that `exact` holds in memory
 PROBES = 128  # partitions of 8192 rows that are read: all of a million rows, whatever side the query comes from
-CANDIDATES = 200  # compared exactly at least
+CANDIDATES = 160  # compared exactly at least
 SUBSET = 2048  # rows left by a condition up to which they are compared one by one
 SCORE = "_score"  # the column of the result: the cosine, or the store's own BM25
 

@@ -20,6 +20,7 @@ from binder.index.table import Table, one_of
 
 NOTES = "_binder"  # the table of the record: columns key, value
 RECORD = "record"
+READ_AHEAD = str(128 * 2**20)  # bytes; the store's own 2 GiB let its upkeep hold half of a million rows
 REMOTE_AGE_S = 5.0  # how old a search on an object store may see things; asking every time takes a round trip
 
 
@@ -32,6 +33,7 @@ class Store:
         if self.folder and not create and not (self.folder / f"{NOTES}.lance").is_dir():
             raise StoreError(f"{self.location}: no index there; make one with: binder index create {self.location}")
         os.environ.setdefault("LANCE_LOG", "error")  # it warns of its own workings, which nobody can mend
+        os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", READ_AHEAD)
         import lancedb
 
         age = timedelta(0) if self.folder else timedelta(seconds=REMOTE_AGE_S)
