@@ -3,11 +3,9 @@
     python benchmarks/negatives.py                 # cost of a step
     python benchmarks/negatives.py --quality       # and held-out R@1 of short runs, some minutes more
 
-A frozen anchor's vectors never go stale, so every cached target could be a negative in every step. The core takes only
-those of the batch; this file puts another loss into its step: item -> target against the batch's targets and a bank of
-others, soft targets over all of them as in `binder.losses`, and target -> item within the batch. "sampled" draws
-16,384 of the cached targets anew in each step, "all" takes every one of them. Steps of all three are taken in turns in
-one process; times are CPU seconds.
+A frozen anchor's vectors never go stale, so every cached target can be a negative in every step: `loss.bank`. "sampled"
+draws 16,384 of the cached targets anew in each step, "all" takes every one of them. Steps of all three are taken in
+turns in one process; times are CPU seconds.
 """
 
 from __future__ import annotations
@@ -18,11 +16,8 @@ import os
 import statistics
 import tempfile
 import time
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -30,39 +25,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import binder
-from binder import losses, training
+from binder import training
 from binder.cache import Collection
 from binder.config import AlignConfig
 from binder.encoder import Encoder
 from binder.plugins import registry
 
-DIM, SAMPLED = 512, 16_384
+DIM, SAMPLED, ALL = 512, 16_384, 10**9
 MOST = 2.0  # a step with a sampled bank over one without
-ALL = None  # size of a bank that holds every target
-
-
-def bank_loss(
-    z_BD: Tensor, rows: Tensor, data: training.Data, scale: Tensor, config: AlignConfig, *, size: int | None
-) -> Tensor:
-    """In place of `training._loss`, for data with one target a row."""
-    (targets,) = data.targets.values()
-    t_BD = targets.vectors[targets.of_row[rows]]
-    bank_MD = targets.vectors if size is ALL else targets.vectors[torch.randint(len(targets.vectors), (size,))]
-    soft_BB = losses.soft_targets(t_BD, config.loss.soft)
-    backward = F.cross_entropy((scale * z_BD @ t_BD.T).T, soft_BB) - losses.entropy(soft_BB)
-    return (forward(z_BD, t_BD, bank_MD, scale, config.loss.soft) + backward) / 2
-
-
-def forward(z_BD: Tensor, t_BD: Tensor, bank_MD: Tensor, scale: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of items against the batch's and the bank's targets, less its least value.
-
-    A target that is in both is a match twice, and so no false negative.
-    """
-    with torch.no_grad():
-        cosine_BC = torch.cat([t_BD @ t_BD.T, t_BD @ bank_MD.T], 1).clamp(max=1.0)
-        soft_BC = (cosine_BC / temperature).softmax(1)
-    logits_BC = scale * torch.cat([z_BD @ t_BD.T, z_BD @ bank_MD.T], 1)
-    return F.cross_entropy(logits_BC, soft_BC) - losses.entropy(soft_BC)
+ITEMS = 200  # of noise, shared by all rows
 
 
 class Head(Encoder):
@@ -85,35 +56,38 @@ def audio_encoder() -> Encoder:
     return kind.build(kind.adapt(kind.config(), []), type("Width", (), {"embed_dim": DIM})())
 
 
-def some_data(encoder: Encoder, vectors: Tensor, rows: int) -> training.Data:
-    """`rows` items of noise in the cache, each with one of the targets."""
+def some_data(encoder: Encoder, vectors: Tensor) -> training.Data:
+    """A row for each target, with items of noise from the cache."""
     rng, items = np.random.default_rng(0), Collection(f"items-{encoder.frozen_trunk}")
-    keys = [i.to_bytes(16, "big") for i in range(rows)]
+    keys = [i.to_bytes(16, "big") for i in range(ITEMS)]
     for key in keys:
         if encoder.frozen_trunk:
             items.add(key, rng.standard_normal((1, DIM), dtype=np.float32))
         else:
             items.add(key, rng.integers(-9000, 9000, (1, 32_000), dtype=np.int16))
     items.flush()
-    targets = training.Targets(vectors, torch.arange(rows))
-    return training.Data(items, encoder.frozen_trunk, items.first(keys), np.ones(rows, int), {"text": targets})
+    n = len(vectors)
+    first = items.first(keys)[np.arange(n) % ITEMS]
+    targets = training.Targets(vectors, torch.arange(n))
+    return training.Data(items, encoder.frozen_trunk, first, np.ones(n, int), {"text": targets})
 
 
 def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, full_steps: int) -> dict[str, Any]:
     """Median CPU seconds of a step with each kind of negatives."""
-    data = some_data(encoder, vectors, 4 * batch)
-    config = AlignConfig.model_validate({"train": {"batch_size": batch, "precision": "fp32"}})
-    run = training.start(encoder, config)
-    banks = {"batch": None, "sampled": partial(bank_loss, size=SAMPLED), "all": partial(bank_loss, size=ALL)}
-    seconds: dict[str, list[float]] = {kind: [] for kind in banks}
+    data, train = some_data(encoder, vectors), {"batch_size": batch, "precision": "fp32"}
+    configs = {
+        kind: AlignConfig.model_validate({"train": train, "loss": {"bank": size}})
+        for kind, size in {"batch": 0, "sampled": SAMPLED, "all": ALL}.items()
+    }
+    run = training.start(encoder, configs["batch"])
+    seconds: dict[str, list[float]] = {kind: [] for kind in configs}
     for step in range(steps):
-        rows = training._rows_of_step(step, len(data), config)
-        for kind, loss in banks.items():
+        rows = training._rows_of_step(step, len(data), configs["batch"])
+        for kind, config in configs.items():
             if kind == "all" and step >= full_steps:
                 continue
             began = time.process_time()
-            with patch.object(training, "_loss", loss) if loss else nullcontext():
-                training._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
+            training._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
             seconds[kind].append(time.process_time() - began)
     found = {kind: statistics.median(values[1:]) for kind, values in seconds.items()}
     return {"encoder": name, "batch": batch, "targets": len(vectors), **found}
@@ -129,12 +103,10 @@ def quality(clips: int, steps: int, size: int) -> dict[str, dict[str, float]]:
         wavs = speech.write_wavs(some, Path(folder) / "audio")
         rows = [{"audio": wav, "text": clip.text} for wav, clip in zip(wavs, some, strict=True)]
         encoder = {"trunk": "none", "width": 128, "layers": 2, "strength": 0.5}
-        settings = {"encoder": encoder, "train": {"steps": steps}}
-        for name, kind in {"batch": 0, "sampled": size, "all": ALL}.items():
-            replaced = patch.object(training, "_loss", partial(bank_loss, size=kind)) if kind != 0 else nullcontext()
+        for name, bank in {"batch": 0, "sampled": size, "all": ALL}.items():
+            settings = {"encoder": encoder, "train": {"steps": steps}, "loss": {"bank": bank}}
             began = time.process_time()
-            with replaced:
-                done = binder.align("audio", rows, to="text", config=settings, out=Path(folder) / name)
+            done = binder.align("audio", rows, to="text", config=settings, out=Path(folder) / name)
             table = next(row for row in done.retrieval if row["query"] == "audio")
             found[name] = {"r1": table["r1"], "r10": table["r10"], "cpu_s": time.process_time() - began}
     return found

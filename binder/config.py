@@ -43,6 +43,8 @@ class LossConfig(Config):
     temperature: float = Field(0.05, gt=0, le=1)  # of the logits
     soft: float = Field(0.02, ge=0)  # temperature of the anchor's own similarities as soft targets; 0: hard
     learn_temperature: bool = False
+    bank: int = Field(0, ge=0)  # rows whose targets an item is told from as well, drawn anew in each step;
+    # as many as there are, or more: all of them
 
 
 class AlignConfig(Config):

@@ -1,6 +1,6 @@
 """The contrastive loss against frozen targets.
 
-Shapes: B batch, D embed_dim.
+Shapes: B batch, M bank, D embed_dim.
 """
 
 from __future__ import annotations
@@ -19,11 +19,7 @@ def soft_targets(t_BD: Tensor, temperature: float) -> Tensor:
     no false negatives. After Andonian et al., "Robust cross-modal representation learning with progressive
     self-distillation", CVPR 2022, with the frozen anchor in the teacher's place.
     """
-    cosine = (t_BD @ t_BD.T).clamp(max=1.0)
-    if temperature == 0:
-        matches = (cosine > 0.999).float()
-        return matches / matches.sum(1, keepdim=True)
-    return (cosine / temperature).softmax(1)
+    return _shares((t_BD @ t_BD.T).clamp(max=1.0), temperature)
 
 
 def contrastive(z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | float) -> Tensor:
@@ -37,8 +33,32 @@ def contrastive(z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | 
     return (F.cross_entropy(logits, targets_BB) + F.cross_entropy(logits.T, targets_BB)) / 2
 
 
+def contrastive_with_bank(
+    z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | float, bank_MD: Tensor, temperature: float
+) -> Tensor:
+    """`contrastive` less its least value, items told from the targets in a bank as well -> scalar.
+
+    Frozen targets never go stale, so those of all rows may be negatives, as keys in a memory are (Wu et al., CVPR 2018;
+    He et al., CVPR 2020). How much each counts as a match follows from `temperature` as in `soft_targets`: one that is
+    in the batch, too, is a match twice and no false negative. Targets have no bank of items, which do change.
+    """
+    logits_BB, others_BM = scale * z_BD @ t_BD.T, scale * z_BD @ bank_MD.T
+    cosine_BC = torch.cat([t_BD @ t_BD.T, t_BD @ bank_MD.T], 1).clamp(max=1.0)
+    targets_BC = _shares(cosine_BC, temperature)
+    forward = F.cross_entropy(torch.cat([logits_BB, others_BM], 1), targets_BC) - entropy(targets_BC)
+    return (forward + F.cross_entropy(logits_BB.T, targets_BB) - entropy(targets_BB)) / 2
+
+
+def _shares(cosine_BC: Tensor, temperature: float) -> Tensor:
+    """Cosines of targets -> rows that sum to 1."""
+    if temperature == 0:
+        matches = (cosine_BC > 0.999).float()
+        return matches / matches.sum(1, keepdim=True)
+    return (cosine_BC / temperature).softmax(1)
+
+
 def entropy(targets_BB: Tensor) -> Tensor:
-    """(B, B) -> scalar: the least value `contrastive` could take, so that loss minus this can reach zero."""
+    """Rows that sum to 1 -> scalar: the least value `contrastive` could take; the loss less this can reach zero."""
     return -(targets_BB * targets_BB.clamp_min(1e-12).log()).sum(1).mean()
 
 

@@ -209,7 +209,9 @@ def _step(
     with torch.autocast(device.type, torch.bfloat16, enabled=_bf16(device, config.train.precision)):
         z = run.encoder.head(batch) if data.features else run.encoder(batch)
     z_BD = group.gather(F.normalize(z.float(), dim=-1), len(rows))
-    loss = _loss(z_BD, torch.from_numpy(rows).to(device), data, run.log_scale.exp(), config)
+    n, bank = len(data), config.loss.bank
+    others = torch.from_numpy(np.arange(n) if bank >= n else rng.integers(0, n, bank)).to(device)
+    loss = _loss(z_BD, torch.from_numpy(rows).to(device), others, data, run.log_scale.exp(), config)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     group.sum_gradients(run.trained)
@@ -240,8 +242,8 @@ def _seed(seed: int, device: torch.device) -> None:
         torch.manual_seed(seed)
 
 
-def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignConfig) -> Tensor:
-    """Mean over the anchor modalities of the loss on the rows that have one."""
+def _loss(z_BD: Tensor, rows: Tensor, others: Tensor, data: Data, scale: Tensor, config: AlignConfig) -> Tensor:
+    """Mean over the anchor modalities of the loss on the rows that have one; `others` are the rows of the bank."""
     parts = []
     for targets in data.targets.values():
         of_row = targets.of_row[rows]
@@ -254,7 +256,12 @@ def _loss(z_BD: Tensor, rows: Tensor, data: Data, scale: Tensor, config: AlignCo
             of_row, z = of_row[has], z_BD[has]
         t_BD = targets.vectors[of_row]
         soft_BB = losses.soft_targets(t_BD, config.loss.soft)
-        parts.append(losses.contrastive(z, t_BD, soft_BB, scale) - losses.entropy(soft_BB))
+        if len(others):
+            of_other = targets.of_row[others]
+            bank_MD = targets.vectors[of_other[of_other >= 0]]
+            parts.append(losses.contrastive_with_bank(z, t_BD, soft_BB, scale, bank_MD, config.loss.soft))
+        else:
+            parts.append(losses.contrastive(z, t_BD, soft_BB, scale) - losses.entropy(soft_BB))
     return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
 
 

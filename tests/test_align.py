@@ -613,6 +613,16 @@ def test_a_run_cannot_start_from_what_does_not_fit(align, run, tmp_path, toys, t
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("bank", [16, 1000])
+def test_targets_of_other_rows_may_be_negatives_as_well(align, tmp_path, bank):
+    options = {**FAST, "sets": [*FAST["sets"], f"loss.bank={bank}"]}
+    assert score(align(**options, to="both"))["r1"] == 1.0
+    align(**options, to="both", out=tmp_path / "again")
+    assert weights(tmp_path / "run") == weights(tmp_path / "again")
+    align(**FAST, to="both", out=tmp_path / "without")
+    assert weights(tmp_path / "run") != weights(tmp_path / "without")
+
+
 def read_rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))

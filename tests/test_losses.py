@@ -128,3 +128,30 @@ def test_the_learned_scale_starts_at_one_over_the_temperature_and_stays_in_1_to_
         scale.data.fill_(value)
         losses.clamp_logit_scale(scale)
         assert scale.exp().item() == pytest.approx(want, rel=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0, 0.02, 0.1])
+@pytest.mark.parametrize("bank", [[], [0, 2, 2], [1, 3, 4, 5]])
+def test_a_bank_adds_negatives_to_items_and_counts_what_is_in_the_batch_as_a_match(near, temperature, bank):
+    t, z, others, scale = near, unit(6, 8, 1), torch.cat([unit(3, 8, 2), near[bank]]), 20.0
+    soft = losses.soft_targets(t, temperature)
+    got = losses.contrastive_with_bank(z, t, soft, scale, others, temperature)
+    every, total = torch.cat([t, others]), 0.0
+    for i in range(6):
+        cosines = [min(1.0, float(t[i] @ e)) for e in every]
+        weights = [float(c > 0.999) if temperature == 0 else math.exp((c - 1) / temperature) for c in cosines]
+        forth = [scale * float(z[i] @ e) for e in every]
+        norm = math.log(sum(math.exp(v) for v in forth))
+        for w, v in zip(weights, forth, strict=True):
+            share = w / sum(weights)
+            total += share * (norm - v) + (share * math.log(share) if share else 0.0)
+    back = F.cross_entropy(scale * t @ z.T, soft) - losses.entropy(soft)
+    torch.testing.assert_close(got, (total / 6 + back) / 2, atol=1e-4, rtol=1e-4)
+
+
+def test_without_a_bank_it_is_the_contrastive_loss(near):
+    z, soft = unit(6, 8, 1), losses.soft_targets(near, 0.02)
+    got = losses.contrastive_with_bank(z, near, soft, 20.0, near[:0], 0.02)
+    torch.testing.assert_close(
+        got, losses.contrastive(z, near, soft, 20.0) - losses.entropy(soft), atol=1e-5, rtol=1e-5
+    )
