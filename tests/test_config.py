@@ -38,7 +38,7 @@ def test_a_misspelt_key_is_told_its_nearest(values, near):
 
 def test_a_key_like_no_other_is_shown_those_of_its_own_table():
     message = refused({"loss": {"zzz": 1}}, r"unknown key 'loss\.zzz'")
-    assert "known keys: learn_temperature, soft, temperature" in message
+    assert "known keys: bank, learn_temperature, soft, temperature" in message
 
 
 @pytest.mark.parametrize(
