@@ -11,7 +11,7 @@ import pytest
 
 from binder import ConfigError, Embeddings, Index, SpaceError, vectors
 from binder.index import table as tables
-from binder.index import upkeep
+from binder.index import nearest, upkeep
 from binder.index.durability import version_of
 
 DIM = 16
@@ -29,8 +29,9 @@ def index(tmp_path):
 
 @pytest.fixture
 def small_memory(monkeypatch):
-    """Tables count as large from 64 rows on, so that the store's own index answers."""
+    """Tables count as large from 64 rows on, so that the store's own index answers; it compares all that they hold."""
     monkeypatch.setattr(tables, "IN_MEMORY", 64 * DIM * 4)
+    monkeypatch.setattr(nearest, "CANDIDATES", 10_000)
 
 
 def twin(z, query, k):
