@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from binder import ConfigError, Embeddings, Index, SpaceError, vectors
-from binder.index import table as tables
 from binder.index import nearest, upkeep
+from binder.index import table as tables
 from binder.index.durability import version_of
 
 DIM = 16
