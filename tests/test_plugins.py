@@ -99,13 +99,14 @@ def test_a_modality_that_two_plugins_provide_names_both_and_breaks_no_other(inst
             plugins.registry().get("same")
 
 
-def test_binder_plugins_narrows_the_set_and_names_what_is_not_there(install, monkeypatch):
-    with install(one=GOOD.format(name="sonar"), two=GOOD.format(name="lidar")):
-        monkeypatch.setenv("BINDER_PLUGINS", " two, three ,")
+def test_binder_plugins_narrows_the_set_and_names_what_is_not_there(install):
+    two = {"one": GOOD.format(name="sonar"), "two": GOOD.format(name="lidar")}
+    with install(**two), pytest.MonkeyPatch.context() as patch:  # undone before what `install` set
+        patch.setenv("BINDER_PLUGINS", " two, three ,")
         plugins.registry.cache_clear()
         assert plugins.registry().names() == ["image", "text", "lidar"]
         assert plugin("three").error == "named in BINDER_PLUGINS but not installed"
-        monkeypatch.setenv("BINDER_PLUGINS", "")
+        patch.setenv("BINDER_PLUGINS", "")
         plugins.registry.cache_clear()
         assert plugins.registry().names() == ["image", "text"]
 

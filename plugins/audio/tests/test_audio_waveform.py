@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ from binder_audio import AUDIO, AudioConfig
 
 import binder
 from binder import ConfigError
-from binder.plugins import registry
 from binder.testing import EncoderContract, tiny_anchor
 
 RATE = 16_000  # Hz
@@ -51,12 +49,8 @@ WRITERS = {"wav2vec2": wav2vec2, "spectrogram": spectrogram_transformer, "whispe
 
 
 @pytest.fixture(autouse=True)
-def _own_cache_and_all_plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BINDER_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("BINDER_PLUGINS", raising=False)
-    registry.cache_clear()
-    yield
-    registry.cache_clear()
 
 
 @pytest.fixture(scope="session")
