@@ -34,7 +34,7 @@ def contrastive(z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | 
 
 
 def contrastive_with_bank(
-    z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor | float, bank_MD: Tensor, temperature: float
+    z_BD: Tensor, t_BD: Tensor, bank_MD: Tensor, scale: Tensor | float, temperature: float
 ) -> Tensor:
     """`contrastive` less its least value, items told from the targets in a bank as well -> scalar.
 
@@ -43,8 +43,9 @@ def contrastive_with_bank(
     in the batch, too, is a match twice and no false negative. Targets have no bank of items, which do change.
     """
     logits_BB, others_BM = scale * z_BD @ t_BD.T, scale * z_BD @ bank_MD.T
-    cosine_BC = torch.cat([t_BD @ t_BD.T, t_BD @ bank_MD.T], 1).clamp(max=1.0)
-    targets_BC = _shares(cosine_BC, temperature)
+    cosine_BB = (t_BD @ t_BD.T).clamp(max=1.0)
+    targets_BB = _shares(cosine_BB, temperature)
+    targets_BC = _shares(torch.cat([cosine_BB, (t_BD @ bank_MD.T).clamp(max=1.0)], 1), temperature)
     forward = F.cross_entropy(torch.cat([logits_BB, others_BM], 1), targets_BC) - entropy(targets_BC)
     return (forward + F.cross_entropy(logits_BB.T, targets_BB) - entropy(targets_BB)) / 2
 

@@ -182,14 +182,23 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
         config = task.kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
     torch.manual_seed(task.settings.seed)
     encoder = task.kind.build(config, task.anchor)
+    if task.weights:
+        _start_from(encoder, task)
+    return config, encoder
+
+
+def _start_from(encoder: Encoder, task: Task) -> None:
+    """Take over what fits of the weights of an earlier run. Raises ConfigError where nothing does."""
     fresh = encoder.state_dict()
     taken = {key: w for key, w in task.weights.items() if key in fresh and w.shape == fresh[key].shape}
-    if task.weights:
-        if not taken:
-            raise ConfigError(f"init: {task.settings.init}: none of its weights fit this encoder's configuration")
-        log.info("%d of the encoder's %d tensors start as in %s", len(taken), len(fresh), task.settings.init)
-    encoder.load_state_dict({**fresh, **taken})
-    return config, encoder
+    if not taken:
+        raise ConfigError(f"init: {task.settings.init}: none of its weights fit this encoder's configuration")
+    try:
+        encoder.load_state_dict({**fresh, **taken})
+    except RuntimeError as error:  # its trunk is another one
+        why = " ".join(str(error).split())[:200]
+        raise ConfigError(f"init: {task.settings.init}: its weights do not fit this encoder: {why}") from None
+    log.info("%d of the encoder's %d tensors start as in %s", len(taken), len(fresh), task.settings.init)
 
 
 def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:

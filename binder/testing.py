@@ -59,6 +59,16 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
+def write_tiny_tower(folder: Path) -> str:
+    """A vision transformer of timm with random weights, made in a moment -> its name as a trunk. For tests only."""
+    import timm
+    from timm.models import save_for_hf
+
+    torch.manual_seed(0)
+    save_for_hf(timm.create_model("test_vit", num_classes=0), str(folder), safe_serialization=True)
+    return f"timm:local-dir:{folder}"
+
+
 def _tiny_model(seed: int) -> torch.nn.Module:
     from open_clip.model import CLIP
 

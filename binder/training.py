@@ -255,12 +255,12 @@ def _loss(z_BD: Tensor, rows: Tensor, others: Tensor, data: Data, scale: Tensor,
         if known < len(rows):  # as a rule every row has one, and a copy less is a tenth of a small head's step
             of_row, z = of_row[has], z_BD[has]
         t_BD = targets.vectors[of_row]
-        soft_BB = losses.soft_targets(t_BD, config.loss.soft)
         if len(others):
             of_other = targets.of_row[others]
             bank_MD = targets.vectors[of_other[of_other >= 0]]
-            parts.append(losses.contrastive_with_bank(z, t_BD, soft_BB, scale, bank_MD, config.loss.soft))
+            parts.append(losses.contrastive_with_bank(z, t_BD, bank_MD, scale, config.loss.soft))
         else:
+            soft_BB = losses.soft_targets(t_BD, config.loss.soft)
             parts.append(losses.contrastive(z, t_BD, soft_BB, scale) - losses.entropy(soft_BB))
     return torch.stack(parts).mean() if parts else z_BD.sum() * 0.0
 

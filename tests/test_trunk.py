@@ -15,22 +15,12 @@ from support import distribution, installed
 
 import binder
 from binder import ConfigError, RunError, image_trunk
-from binder.testing import EncoderContract
+from binder.testing import EncoderContract, write_tiny_tower
 
 
 def pictures(n=2):
     rng = np.random.default_rng(0)
     return [Image.fromarray(rng.integers(0, 256, (40, 50, 3), np.uint8)) for _ in range(n)]
-
-
-def write_timm(folder):
-    """A tiny vision transformer as timm keeps one."""
-    import timm
-    from timm.models import save_for_hf
-
-    torch.manual_seed(0)
-    save_for_hf(timm.create_model("test_vit", num_classes=0), folder, safe_serialization=True)
-    return f"timm:local-dir:{folder}"
 
 
 def write_transformers(folder):
@@ -46,7 +36,7 @@ def write_transformers(folder):
     return f"transformers:{folder}"
 
 
-WRITERS = {"timm": write_timm, "transformers": write_transformers}
+WRITERS = {"timm": write_tiny_tower, "transformers": write_transformers}
 
 
 @pytest.fixture(scope="session")
@@ -182,6 +172,11 @@ def test_a_run_on_a_trunk_learns_is_loaded_again_and_refuses_other_weights(name,
         z = space.embed(shown=[row["shown"] for row in rows])
         named = z.cosine(space.embed(text=["red", "blue"])).argmax(1)
         assert [["red", "blue"][i] for i in named] == [row["text"] for row in rows]
+        second = shutil.copytree(folder, tmp_path / "second")
+        alter(second)
+        other = f"encoder.trunk={name.rpartition(':')[0]}:{second}"
+        with pytest.raises(ConfigError, match=r"init: .*trained on other weights than .* has now"):
+            binder.align("shown", rows, anchor=anchor, to="text", out=tmp_path / "next", init=out, sets=[other])
         alter(folder)
         with pytest.raises(RunError, match=r"trained on other weights than .* has now"):
             binder.Binder(anchor).load(out)

@@ -19,7 +19,7 @@ from binder_chart.picture import picture
 from PIL import Image
 
 from binder import ItemError
-from binder.testing import EncoderContract, tiny_anchor
+from binder.testing import EncoderContract, tiny_anchor, write_tiny_tower
 
 RISING = "year,sales\n" + "".join(f"{2000 + i},{i * i + 3}\n" for i in range(8))
 SPEC = {
@@ -96,13 +96,8 @@ class TestAnotherTower(TestContract):
 
     @pytest.fixture(autouse=True)
     def _tower(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        import timm
-        from timm.models import save_for_hf
-
-        folder = tmp_path_factory.mktemp("towers") / "tower"
-        torch.manual_seed(0)
-        save_for_hf(timm.create_model("test_vit", num_classes=0), folder, safe_serialization=True)
-        self.config = {**type(self).config, "trunk": f"timm:local-dir:{folder}"}
+        trunk = write_tiny_tower(tmp_path_factory.mktemp("towers") / "tower")
+        self.config = {**type(self).config, "trunk": trunk}
 
 
 def test_untrained_it_is_the_anchor_on_the_drawing() -> None:

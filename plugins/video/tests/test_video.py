@@ -24,7 +24,7 @@ from PIL import Image
 from torch.nn import functional
 
 from binder import ItemError
-from binder.testing import EncoderContract, tiny_anchor
+from binder.testing import EncoderContract, tiny_anchor, write_tiny_tower
 
 Write = Callable[..., Path]
 Frames = Callable[..., list[np.ndarray]]
@@ -101,13 +101,8 @@ class TestAnotherTower(TestContract):
 
     @pytest.fixture(autouse=True)
     def _tower(self, tmp_path_factory: pytest.TempPathFactory) -> None:
-        import timm
-        from timm.models import save_for_hf
-
-        folder = tmp_path_factory.mktemp("towers") / "tower"
-        torch.manual_seed(0)
-        save_for_hf(timm.create_model("test_vit", num_classes=0), folder, safe_serialization=True)
-        self.config = {**type(self).config, "trunk": f"timm:local-dir:{folder}"}
+        trunk = write_tiny_tower(tmp_path_factory.mktemp("towers") / "tower")
+        self.config = {**type(self).config, "trunk": trunk}
 
 
 # What is read
