@@ -176,8 +176,10 @@ def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str,
     rows = manifest.read(pairs, registry().modalities())
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
     wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
-    for column in [modality, *wanted]:
-        manifest.require(rows, name, column)
+    there = {column for row in rows for column in ("image", "text") if column in row.items}
+    manifest.require(rows, name, modality)
+    for column in wanted:
+        manifest.require(rows, name, column, f"; what is there is used with --to {min(there)}" if there else "")
     return rows, wanted
 
 

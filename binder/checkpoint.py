@@ -136,13 +136,17 @@ def load(folder: Path, anchor: Anchor) -> Aligned:
             f"{folder}: aligned to anchor {card.anchor!r} (space {card.space[:8]}), "
             f"not to {anchor.name!r} (space {anchor.fingerprint[:8]}); vectors of two spaces cannot be compared"
         )
-    modality = registry().get(card.modality)
+    modality, plugin = registry().get(card.modality), registry().owner(card.modality)
     config = validate(modality.config, card.config, f"{folder / CARD}: config")
     encoder = modality.build(config, anchor)
     try:
         encoder.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise RunError(f"{folder / WEIGHTS}: damaged or incomplete: {' '.join(str(error).split())[:200]}") from None
+        what = "damaged or incomplete"
+        if card.plugin_version != plugin.version:
+            versions = f"{card.plugin} {card.plugin_version}, here is {plugin.version}"
+            what = f"made with {versions}; install that, or align again"
+        raise RunError(f"{folder / WEIGHTS}: {what}: {' '.join(str(error).split())[:200]}") from None
     return Aligned(card, encoder.to(anchor.device).eval().requires_grad_(False), folder)
 
 

@@ -68,14 +68,14 @@ def columns(path: Path) -> list[str]:
     return []
 
 
-def require(rows: Sequence[Row], name: str, column: str) -> None:
-    """Raise ManifestError unless some row has an item of the modality `column`."""
+def require(rows: Sequence[Row], name: str, column: str, hint: str = "") -> None:
+    """Raise ManifestError, which ends in `hint`, unless some row has an item of the modality `column`."""
     if any(column in row.items for row in rows):
         return
     found = sorted({key for row in rows[:100] for key in [*row.items, *row.meta]})
     raise ManifestError(
         f"{name}: no column {column!r}{nearest(column, found)}; columns: {', '.join(found) or 'none'} "
-        "(a column is named after its modality)"
+        f"(a column is named after its modality){hint}"
     )
 
 

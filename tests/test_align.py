@@ -204,7 +204,7 @@ def test_too_few_usable_rows_says_what_was_wrong_first(align, tmp_path):
     ("cells", "options", "says"),
     [
         ({"toys": "x.npy", "text": "x"}, {}, r"no column 'toy' \(did you mean 'toys'\?\)"),
-        ({"toy": "x.npy", "text": "x"}, {"to": "image"}, "no column 'image'"),
+        ({"toy": "x.npy", "text": "x"}, {"to": "image"}, "no column 'image'.*; what is there is used with --to text"),
         ({"toy": "x.npy", "text": "x"}, {"to": "both"}, "no column 'image'"),
     ],
 )
@@ -504,6 +504,15 @@ def test_damaged_weights_are_a_run_error_of_one_line(run, tmp_path, anchor, how)
     with pytest.raises(RunError, match=r"encoder\.safetensors: damaged or incomplete") as caught:
         checkpoint.load(folder, anchor)
     assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_version_of_the_plugin_are_named_as_such(run, tmp_path, anchor):
+    folder = copied(run, tmp_path)
+    damaged(folder / "encoder.safetensors", "lacking")
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps({**card, "plugin_version": "0.0.9"}))
+    with pytest.raises(RunError, match=r"made with toy 0\.0\.9, here is [\d.]+; install that, or align again"):
+        checkpoint.load(folder, anchor)
 
 
 def test_a_folder_without_a_run_says_so(tmp_path, anchor):

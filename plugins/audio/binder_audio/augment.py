@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from binder_audio.spectrogram import decibels
+from binder_audio.spectrogram import decibels, from_decibels, loudest
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,11 @@ def distort(
     """(B, M, N) dB, (B, N) bool -> the same shapes: stretched, shifted, warped, echoing, noisy."""
     dice, amounts = Dice(generator, db_BMN), Amounts()
     db, valid = _resample(db_BMN, valid_BN, hz_M, strength, amounts, dice)
-    power = torch.pow(10.0, db / 10)
-    power = _room(power, hop_s, strength, amounts, dice)
-    power = power * torch.pow(10.0, _response(hz_M, strength, amounts, dice) / 10)
-    power = _noise(power, valid, hz_M, strength, amounts, dice)
-    db = decibels(power)
+    power_BMN = _room(from_decibels(db), hop_s, strength, amounts, dice)
+    power_BMN = power_BMN * from_decibels(_response(hz_M, strength, amounts, dice))
+    db = decibels(_noise(power_BMN, valid, hz_M, strength, amounts, dice))
     # recordings differ in nothing so much as in how silent their pauses are
-    loudest_B11 = db.masked_fill(~valid[:, None], -torch.inf).amax((1, 2), keepdim=True)
-    return torch.maximum(db, loudest_B11 - dice.uniform(*amounts.floor_db, 1, 1)), valid
+    return torch.maximum(db, loudest(db, valid) - dice.uniform(*amounts.floor_db, 1, 1)), valid
 
 
 def mask(x_B2MN: Tensor, valid_BN: Tensor, strength: float, generator: torch.Generator) -> Tensor:
@@ -134,12 +131,12 @@ def _room(power_BMN: Tensor, hop_s: float, strength: float, amounts: Amounts, di
     """Echoes: every frame lasts on and decays exponentially, in some of the clips."""
     frames = power_BMN.shape[2]
     decay_B1 = dice.uniform(*amounts.decay_s, 1)
-    share_B1 = torch.pow(10.0, dice.uniform(-25, -8, 1) / 10)  # of a frame's power, in the frame after it
+    share_B1 = from_decibels(dice.uniform(-25, -8, 1))  # of a frame's power, in the frame after it
     inside = dice.some(amounts.room * strength)
     if not len(inside):
         return power_BMN
     later_N = torch.arange(frames, device=power_BMN.device)
-    kernel_bN = share_B1[inside] * torch.pow(10.0, -6 * later_N * hop_s / decay_B1[inside])
+    kernel_bN = share_B1[inside] * from_decibels(-60 * later_N * hop_s / decay_B1[inside])
     kernel_bN[:, 0] = 1.0  # the sound itself
     padded = functional.pad(kernel_bN, (frames - 1, 0))
     echo_bNN = padded.unfold(1, frames, 1).flip(1)  # row i, column j: what of frame i is left in frame j
@@ -166,13 +163,13 @@ def _noise(power_BMN: Tensor, valid_BN: Tensor, hz_M: Tensor, strength: float, a
     inside = dice.some(min(1.0, amounts.noise * strength))
     octave_M = torch.log2(hz_M / hz_M[0])
     slope_B1 = dice.uniform(-6, 3, 1)  # dB per octave; white noise rises, as bands grow wider
-    colour_BM = torch.pow(10.0, slope_B1 * (octave_M - octave_M.mean()) / 10)
+    colour_BM = from_decibels(slope_B1 * (octave_M - octave_M.mean()))
     colour_BM = colour_BM / colour_BM.mean(1, keepdim=True)
     mean_B11 = (power_BMN * valid_BN[:, None]).sum((1, 2), keepdim=True) / (
         bands * valid_BN.sum(1)[:, None, None].clamp(min=1)
     )
     low, high = amounts.snr_db
-    level_B11 = mean_B11 * torch.pow(10.0, -dice.uniform(low, high, 1, 1) / 10)
+    level_B11 = mean_B11 * from_decibels(-dice.uniform(low, high, 1, 1))
     grain = torch.rand(len(inside), bands, frames, generator=dice.generator).clamp(min=1e-4)
     noise = -torch.log(grain).to(power_BMN.device)  # as the power of one Fourier bin of noise is distributed
     return power_BMN.index_add(0, inside, noise * (level_B11 * colour_BM[:, :, None])[inside])

@@ -18,39 +18,44 @@ from binder_audio.config import AudioConfig
 from binder_audio.pretrained import load
 from binder_audio.reading import Samples, windows
 from binder_audio.sound import SoundEncoder
-from binder_audio.spectrogram import Spectrogram, valid_frames
+from binder_audio.spectrogram import Spectrogram, normalise, sounding, valid_frames
 
 
 class AudioEncoder(SoundEncoder):
-    """Sound -> (D,). Starts from waveforms, so that what the core caches serves every augmentation."""
+    """Sound -> (D,). Starts from spectrograms in dB: what the core caches serves every augmentation."""
+
+    hz_M: Tensor  # centres of the mel bands
 
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__(config)
         config = self.config
         self.spectrogram = Spectrogram(config)
+        self.register_buffer("hz_M", self.spectrogram.centres_M, persistent=False)
         self.trunk = Trunk(config)
         if config.trunk == "speech":
             load(self.trunk, config)
         self.project = nn.Linear(self.trunk.out_features, embed_dim)
 
+    def heard(self, wave_WT: Tensor) -> Tensor:
+        """(W, T) int16 -> (W, M, N) float16."""
+        return self.spectrogram(wave_WT)
+
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, T) -> (B, 2, M, N): the spectrogram, altered; `features` takes either."""
+        """(B, M, N) -> (B, 2, M, N), altered; `features` takes either."""
         strength = self.config.strength
-        with torch.no_grad():
-            db_BMN, valid_BN = self.spectrogram.decibels(batch)
-            if strength == 0:
-                return self.spectrogram.normalise(db_BMN, valid_BN)
-            hop_s = self.spectrogram.hop / self.config.sample_rate
-            hz_M = self.spectrogram.centres_M
-            db_BMN, valid_BN = distort(db_BMN, valid_BN, hz_M, hop_s, strength, generator)
-            return mask(self.spectrogram.normalise(db_BMN, valid_BN), valid_BN, strength, generator)
+        db_BMN, valid_BN = sounding(batch)
+        if strength == 0:
+            return normalise(db_BMN, valid_BN, self.config)
+        hop_s = self.spectrogram.hop / self.config.sample_rate
+        db_BMN, valid_BN = distort(db_BMN, valid_BN, self.hz_M, hop_s, strength, generator)
+        return mask(normalise(db_BMN, valid_BN, self.config), valid_BN, strength, generator)
 
     def lr_scales(self) -> dict[str, float]:
         return {"trunk.": self.config.trunk_lr} if self.config.trunk == "speech" else {}
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, T) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
-        x_B2MN = batch if batch.ndim == 4 else self.spectrogram(batch)
+        """(B, M, N) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
+        x_B2MN = batch if batch.ndim == 4 else normalise(*sounding(batch), self.config)
         return self.trunk(x_B2MN, valid_frames(x_B2MN))
 
     def head(self, features: Tensor) -> Tensor:
@@ -131,7 +136,7 @@ def statistics(config: AudioConfig, clips: Sequence[Samples]) -> tuple[float, fl
     values = []
     with torch.inference_mode():
         for rows in torch.from_numpy(cut).split(32):
-            x_B2MN = spectrogram(rows)
+            x_B2MN = normalise(*sounding(spectrogram(rows)), probe)
             values.append(x_B2MN[:, 0].transpose(1, 2)[valid_frames(x_B2MN)].flatten())
     every = torch.cat(values)
     return float(every.mean()), max(float(every.std()), 1.0)

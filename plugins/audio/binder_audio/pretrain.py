@@ -6,7 +6,7 @@ speeds, for which espeak-ng must be installed. No pictures, anchor or human reco
 Two tasks at once: the letters in order (CTC on the tokens) teach it phonemes, and which words were said (from
 the pooled vector) teaches the pooling.
 
-Shapes: B batch, N clips, T samples, L tokens, V words.
+Shapes: B batch, N clips, M mel bands, F frames, L tokens, V words.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from binder_audio.config import AudioConfig, adapt
 from binder_audio.encoder import AudioEncoder
 from binder_audio.pretrained import load
 from binder_audio.reading import Samples, read
-from binder_audio.spectrogram import trailing_zeros_removed, valid_frames
+from binder_audio.spectrogram import sounding, valid_frames
 
 WORDS = Path(__file__).with_name("words.txt")  # common English words that cover the language's sounds
 LETTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 is CTC's blank
@@ -58,11 +58,11 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     if options.cache and options.cache.exists():
         held = torch.load(options.cache, weights_only=True)
-        spoken = Spoken(held["windows"], held["texts"], AudioConfig.model_validate(held["config"]))
+        spoken = Spoken(held["sounds"], held["texts"], AudioConfig.model_validate(held["config"]))
     else:
         spoken = speak(options.seed)
         if options.cache:
-            held = {"windows": spoken.windows_NT, "texts": spoken.texts, "config": spoken.config.model_dump()}
+            held = {"sounds": spoken.db_NMF, "texts": spoken.texts, "config": spoken.config.model_dump()}
             torch.save(held, options.cache)
     torch.manual_seed(options.seed)
     encoder = AudioEncoder(spoken.config, 1)
@@ -70,15 +70,15 @@ def main() -> None:
         load(encoder.trunk, encoder.config, options.start)
     task = Task(encoder, spoken.texts)
     log.info("%d clips, %d different words", len(spoken.texts), len(task.words))
-    averaged = train(task, spoken.windows_NT, options.minutes, options.batch_size, options.seed, options.out)
+    averaged = train(task, spoken.db_NMF, options.minutes, options.batch_size, options.seed, options.out)
     save(averaged, options.out, clips=len(spoken.texts), minutes=options.minutes, seed=options.seed)
 
 
 @dataclass(frozen=True)
 class Spoken:
-    """What there is to train on: row i of the windows says text i."""
+    """What there is to train on: sound i says text i."""
 
-    windows_NT: Tensor  # int16
+    db_NMF: Tensor  # as the encoder's `preprocess` makes them
     texts: list[str]
     config: AudioConfig
 
@@ -149,7 +149,7 @@ class Task(nn.Module):
         return spelled, named
 
 
-def train(task: Task, windows_NT: Tensor, minutes: float, batch_size: int, seed: int, out: Path) -> AudioEncoder:
+def train(task: Task, db_NMF: Tensor, minutes: float, batch_size: int, seed: int, out: Path) -> AudioEncoder:
     """Train for so many minutes; the encoder with averaged weights."""
     generator = torch.Generator().manual_seed(seed)
     groups = [
@@ -158,7 +158,7 @@ def train(task: Task, windows_NT: Tensor, minutes: float, batch_size: int, seed:
     ]
     optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.98))
     averaged = copy.deepcopy(task.encoder).eval()
-    length_N = trailing_zeros_removed(windows_NT)
+    length_N = sounding(db_NMF)[1].sum(1)  # frames
     began, step, done = time.monotonic(), 0, 0.0
     running = torch.zeros(2)
     batches: list[Tensor] = []
@@ -168,7 +168,7 @@ def train(task: Task, windows_NT: Tensor, minutes: float, batch_size: int, seed:
         rows = batches.pop()
         task.train()
         longest = int(length_N[rows].max() * 1.25)  # the augmentation slows clips by as much
-        spelled, named = task.loss(task.encoder.augment(windows_NT[rows, :longest], generator), rows)
+        spelled, named = task.loss(task.encoder.augment(db_NMF[rows, :, :longest], generator), rows)
         optimizer.zero_grad(set_to_none=True)
         (spelled + named).backward()
         nn.utils.clip_grad_norm_(task.parameters(), 1.0)

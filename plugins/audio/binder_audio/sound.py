@@ -1,4 +1,4 @@
-"""What every encoder of sound has in common: windows of a waveform.
+"""What every encoder of sound has in common: a waveform is cut into windows.
 
 Shapes: W windows, T samples of a window.
 """
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from binder import Encoder, Item, Span
 from binder_audio.config import AudioConfig, complete
-from binder_audio.reading import pieces, read, windows
+from binder_audio.reading import Samples, pieces, read, windows
 
 
 class SoundEncoder(Encoder):
@@ -24,17 +24,23 @@ class SoundEncoder(Encoder):
         assert self.config.window_s
         self.window = round(self.config.window_s * self.config.sample_rate)  # samples
 
+    def heard(self, wave_WT: Tensor) -> Tensor:
+        """(W, T) int16 at the config's sample rate -> (W, ...) what is kept of it; all, if nothing else is said."""
+        return wave_WT
+
     def preprocess(self, item: Item) -> Tensor:
-        """Path, bytes or (samples, rate) -> (W, T) int16 at the config's sample rate."""
-        cut, _ = windows(read(item, self.config.sample_rate), self.window)
-        return torch.from_numpy(cut)
+        """Path, bytes or (samples, rate) -> (W, ...) as `heard` has it."""
+        return self._windows(read(item, self.config.sample_rate))
 
     def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
         """Pieces without any sound have no moment. Raises ItemError where there is none at all."""
         heard = False
         for start_s, end_s, samples in pieces(item, self.config.sample_rate, every_s):
-            cut, _ = windows(samples, self.window)
             heard = True
-            yield Span(start_s, end_s), torch.from_numpy(cut)
+            yield Span(start_s, end_s), self._windows(samples)
         if not heard:
             read(item, self.config.sample_rate)  # says why
+
+    def _windows(self, samples: Samples) -> Tensor:
+        cut, _ = windows(samples, self.window)
+        return self.heard(torch.from_numpy(cut))

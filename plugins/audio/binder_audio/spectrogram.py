@@ -1,4 +1,4 @@
-"""Waveforms -> mel spectrograms in dB -> what the trunk sees.
+"""Waveforms -> mel spectrograms in dB, which are cached -> what the trunk sees.
 
 Shapes: B batch, T samples of a window, M mel bands, N frames, 2 channels (see `normalise`).
 """
@@ -9,23 +9,25 @@ import math
 
 import torch
 import torchaudio
-from torch import Tensor, nn
+from torch import Tensor
 
 from binder_audio.config import AudioConfig
 
 WINDOW_MS = 25.0  # of the Fourier transform
 LOWEST_HZ = 40.0
-TINY = 1e-10  # power of a full-scale int16 sine is about 1e3; keeps the logarithm finite
+SILENCE_DB = -100.0  # the least that counts, where a full-scale sine has about 30; keeps the logarithm finite
+PADDING_DB = -200.0  # of the frames after the end of a sound
 
 
-class Spectrogram(nn.Module):
-    """(B, T) int16 or float -> (B, 2, M, N) float32."""
+class Spectrogram:
+    """(B, T) int16 -> (B, M, N) float16 dB, PADDING_DB after the end of a sound.
 
-    centres_M: Tensor  # Hz, of the mel bands
+    Half precision is 0.06 dB or finer and a third of the waveform's bytes. Not a module: it is applied where items are
+    read, wherever the encoder is.
+    """
 
     def __init__(self, config: AudioConfig) -> None:
-        super().__init__()
-        assert config.hop_ms and config.mels and config.mean_db is not None and config.std_db
+        assert config.hop_ms and config.mels
         rate = config.sample_rate
         self.hop = max(1, round(rate * config.hop_ms / 1000))
         size = max(round(rate * WINDOW_MS / 1000), self.hop)
@@ -35,45 +37,52 @@ class Spectrogram(nn.Module):
         top_mel = 2595 * math.log10(1 + rate / 2 / 700)
         low_mel = 2595 * math.log10(1 + LOWEST_HZ / 700)
         centre_mel_M = torch.linspace(low_mel, top_mel, config.mels + 2)[1:-1]
-        self.register_buffer("centres_M", 700 * (10 ** (centre_mel_M / 2595) - 1), persistent=False)  # Hz
-        self.range_db, self.mean_db, self.std_db = config.range_db, config.mean_db, config.std_db
+        self.centres_M = 700 * (10 ** (centre_mel_M / 2595) - 1)  # Hz, of the mel bands
 
-    def forward(self, wave_BT: Tensor) -> Tensor:
-        """(B, T) -> (B, 2, M, N) normalised; frames of padding are exactly zero."""
-        db_BMN, valid_BN = self.decibels(wave_BT)
-        return self.normalise(db_BMN, valid_BN)
+    @torch.no_grad()
+    def __call__(self, wave_BT: Tensor) -> Tensor:
+        """(B, T), of which the exact zeros at the end of a row are padding -> (B, M, N)."""
+        fourier = self.fourier(wave_BT.float() / 32_768)
+        power_BMN = self.bands(fourier.real.square() + fourier.imag.square())  # no detour by the root
+        centre_N = torch.arange(power_BMN.shape[2]) * self.hop
+        valid_BN = centre_N < trailing_zeros_removed(wave_BT)[:, None]
+        return decibels(power_BMN).masked_fill(~valid_BN[:, None], PADDING_DB).half()
 
-    def decibels(self, wave_BT: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, T) int16 or float -> (B, M, N) dB, and (B, N) bool: the frames before the padding.
 
-        Padding is what `preprocess` appends: the exact zeros at the end of a row.
-        """
-        with torch.autocast(wave_BT.device.type, enabled=False):  # powers span more than bf16 tells apart
-            wave = wave_BT.float() / 32_768 if not wave_BT.is_floating_point() else wave_BT.float()
-            fourier = self.fourier(wave)
-            power_BMN = self.bands(fourier.real.square() + fourier.imag.square())  # no detour by the root
-        length_B1 = trailing_zeros_removed(wave_BT)[:, None]
-        centre_N = torch.arange(power_BMN.shape[2], device=wave_BT.device) * self.hop
-        return decibels(power_BMN), centre_N < length_B1
+def normalise(db_BMN: Tensor, valid_BN: Tensor, config: AudioConfig) -> Tensor:
+    """(B, M, N) dB, (B, N) bool -> (B, 2, M, N): about zero mean and unit variance; frames of padding are zero.
 
-    def normalise(self, db_BMN: Tensor, valid_BN: Tensor) -> Tensor:
-        """(B, M, N) dB -> (B, 2, M, N): about zero mean and unit variance; frames of padding are zero.
+    Channel 0 is relative to the clip's loudest point, so that the recording level does not count; channel
+    1 moreover to each band's mean over the clip, so that the voice and the microphone count less.
+    """
+    assert config.mean_db is not None
+    assert config.std_db
+    valid_B1N = valid_BN[:, None]
+    level = (db_BMN - loudest(db_BMN, valid_BN)).clamp(min=-config.range_db)
+    level = ((level - config.mean_db) / config.std_db).masked_fill(~valid_B1N, 0.0)
+    mean_BM1 = level.sum(2, keepdim=True) / valid_B1N.sum(2, keepdim=True).clamp(min=1)
+    band = (level - mean_BM1).masked_fill(~valid_B1N, 0.0)
+    return torch.stack((level, band), dim=1)
 
-        Channel 0 is relative to the clip's loudest point, so that the recording level does not count; channel
-        1 moreover to each band's mean over the clip, so that the voice and the microphone count less.
-        """
-        valid_B1N = valid_BN[:, None]
-        loudest_B11 = db_BMN.masked_fill(~valid_B1N, -torch.inf).amax((1, 2), keepdim=True)
-        level = (db_BMN - loudest_B11).clamp(min=-self.range_db)
-        level = ((level - self.mean_db) / self.std_db).masked_fill(~valid_B1N, 0.0)
-        mean_BM1 = level.sum(2, keepdim=True) / valid_B1N.sum(2, keepdim=True).clamp(min=1)
-        band = (level - mean_BM1).masked_fill(~valid_B1N, 0.0)
-        return torch.stack((level, band), dim=1)
+
+def loudest(db_BMN: Tensor, valid_BN: Tensor) -> Tensor:
+    """(B, M, N) dB, (B, N) bool -> (B, 1, 1): of the frames before the padding."""
+    return db_BMN.amax(1).masked_fill(~valid_BN, -torch.inf).amax(1)[:, None, None]
+
+
+def sounding(db_BMN: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, M, N) as `Spectrogram` makes it -> the same in float32, (B, N) bool: the frames before the padding."""
+    return db_BMN.float().clamp(min=SILENCE_DB), db_BMN[:, 0] > PADDING_DB
 
 
 def decibels(power: Tensor) -> Tensor:
     """Power -> dB, finite for silence."""
-    return 10 * torch.log10(power.clamp(min=TINY))
+    return 10 * torch.log10(power.clamp(min=10 ** (SILENCE_DB / 10)))
+
+
+def from_decibels(db: Tensor) -> Tensor:
+    """dB -> power."""
+    return torch.exp2(db * (math.log2(10) / 10))  # six times as fast as a power of ten
 
 
 def trailing_zeros_removed(rows_BT: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from binder_audio.config import adapt, complete
 from binder_audio.encoder import AudioEncoder, Trunk
 from binder_audio.pretrained import SPEECH, load
 from binder_audio.reading import read, windows
-from binder_audio.spectrogram import valid_frames
+from binder_audio.spectrogram import normalise, sounding, valid_frames
 
 from binder import ConfigError, ItemError
 from binder.testing import EncoderContract
@@ -145,10 +145,11 @@ def test_silence_added_at_the_end_does_not_change_the_vector() -> None:
 
 def test_padding_is_zero_after_normalisation_and_out_of_the_pooling() -> None:
     model = encoder()
-    batch = model.preprocess((tone(0.5), RATE))
-    x = model.spectrogram(batch)
-    valid = valid_frames(x)[0]
+    db, valid = sounding(model.preprocess((tone(0.5), RATE)))
+    x = normalise(db, valid, model.config)
+    valid = valid[0]
     assert valid.sum() == -(-RATE // 2 // model.spectrogram.hop)
+    assert torch.equal(valid_frames(x)[0], valid)
     assert x[0, :, :, ~valid].abs().max() == 0
     mean = x[0, 1][:, valid].mean(1)
     assert mean.abs().max() < 1e-4, "the band means are those of the sound, not of the padding"
@@ -158,7 +159,9 @@ def test_ten_minutes(tmp_path: Path) -> None:
     sound = np.tile(tone(2.0, rate=8_000), 300)
     path = write(tmp_path / "long.flac", sound, 8_000)
     model = encoder(window_s=5.0)
-    assert model.preprocess(path).shape == (120, 5 * RATE)
+    seen = model.preprocess(path)
+    assert seen.shape[:2] == (120, 32)
+    assert seen.nbytes < 120 * 2 * 5 * RATE / 4, "the cache holds far less than the windows' samples"
     spans = [span for span, _ in model.moments(path, 7.0)]
     assert [span.start_s for span in spans] == [7.0 * i for i in range(86)]
     assert abs(spans[-1].end_s - 600) < 0.01
@@ -240,14 +243,14 @@ def test_adapt_fills_what_is_open_and_leaves_what_is_set() -> None:
 
 def test_augmented_clips_differ_and_keep_their_statistics() -> None:
     model = encoder().train()
-    batch = model.preprocess((tone(0.8), RATE)).repeat(32, 1)
+    batch = model.preprocess((tone(0.8), RATE)).repeat(32, 1, 1)
     x = model.augment(batch, torch.Generator().manual_seed(0))
     assert torch.isfinite(x).all()
-    assert x.shape[1:] == model.spectrogram(batch).shape[1:]
+    assert x.shape[1:] == (2, *batch.shape[1:])
     assert (x[0] - x[1]).abs().mean() > 0.1
     assert 0.3 < x[x != 0].std() < 3
     still = encoder(strength=0.0)
-    assert torch.equal(still.augment(batch, torch.Generator()), still.spectrogram(batch))
+    assert torch.equal(still.features(still.augment(batch, torch.Generator())), still.features(batch))
 
 
 def test_augment_leaves_the_global_generator_alone() -> None:
@@ -259,7 +262,7 @@ def test_augment_leaves_the_global_generator_alone() -> None:
 def test_it_can_be_trained_in_bfloat16() -> None:
     model = encoder().train()
     with torch.autocast("cpu", torch.bfloat16):
-        z = model(model.preprocess((tone(), RATE)).repeat(2, 1))
+        z = model(model.preprocess((tone(), RATE)).repeat(2, 1, 1))
     z.float().square().sum().backward()
     assert torch.isfinite(z.float()).all()
 
