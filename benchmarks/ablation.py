@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from results import Results
 from small_data import TASKS, Task
 from torch import Tensor
 from torch.nn import functional as F
@@ -160,10 +160,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="WORD", help="changes whose name holds one of these")
     parser.add_argument("--out", type=Path, help="JSON lines; what is in it already is not run again")
     given = parser.parse_args()
-    results = (
-        [json.loads(line) for line in given.out.read_text().splitlines()] if given.out and given.out.exists() else []
-    )
-    done = {(r["data"], r["change"], r["seed"]) for r in results}
+    results = Results(given.out, ("data", "change", "seed"))
     for name in given.data:
         for seed in given.seeds:
             wanted = [
@@ -171,7 +168,7 @@ def main() -> None:
                 for change in CHANGES
                 if name in CHANGES[change].data
                 and (not given.only or change == "default" or any(word in change for word in given.only))
-                and (name, change, seed) not in done
+                and not results.has(name, change, seed)
             ]
             with tempfile.TemporaryDirectory() as work:
                 task = TASKS[name](Path(work), seed) if wanted else None
@@ -180,11 +177,7 @@ def main() -> None:
                     began = time.process_time()
                     scores = _run(task, CHANGES[change], Path(work) / "runs" / change, seed, given.steps)
                     seconds = round(time.process_time() - began)
-                    results.append({"data": name, "change": change, "seed": seed, "cpu_s": seconds, "scores": scores})
-                    print(json.dumps(results[-1]), flush=True)
-                    if given.out:
-                        with given.out.open("a", encoding="utf-8") as file:
-                            file.write(json.dumps(results[-1]) + "\n")
+                    results.add({"data": name, "change": change, "seed": seed, "cpu_s": seconds, "scores": scores})
     _print(results)
 
 
