@@ -136,6 +136,7 @@ CHANGES: dict[str, Change] = {
     "temperature 0.1": Change(("loss.temperature=0.1",)),
     "sigmoid loss": Change(("loss.learn_temperature=true", "loss.temperature=0.1"), put=sigmoid),
     "all cached targets as negatives": Change(("loss.bank=1000000",)),
+    "all cached targets, hard": Change(("loss.bank=1000000", "loss.soft=0")),
     "batch 24": Change(batch=24),
     "batch 128": Change(batch=128),
     "latent mixup": Change(put=mixup),
