@@ -23,7 +23,7 @@ import binder
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=["speech", "digits", "imu"], default=["speech", "digits"])
     parser.add_argument("--wrong", type=float, default=0.3, help="share of the rows whose pictures are exchanged")
     parser.add_argument("--keep", default="auto")
@@ -51,7 +51,7 @@ def _compare(data: Task, work: Path, wrong: float, keep: Any, steps: int, seed: 
     began = time.process_time()
     checked = binder.check_pairs(noisy, anchor="mini", keep=keep)
     seconds = time.process_time() - began
-    kept = [i for i in range(len(noisy)) if i not in checked.dropped]
+    kept = [row.line - 1 for row in checked.kept]  # rows that say the same as another are left out when read
     subsets = {
         "clean": (data.rows, range(len(noisy)), set()),
         "noisy": (noisy, range(len(noisy)), bad),
