@@ -15,8 +15,8 @@ from collections.abc import Callable
 
 import torch
 
-from binder.testing import tiny_anchor
 from binder.plugins import registry
+from binder.testing import tiny_anchor
 
 BATCH = {"small": 48, "vit-b": 8}
 
