@@ -263,7 +263,8 @@ def _rows(
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     """(key, (W, ...)) -> (key, (D,) unit vector), `batch_size` windows at a time."""
     for key, z_WD in _through(encoder, encoder, found, batch_size):
-        yield key, vectors.normalize(vectors.normalize(z_WD.numpy()).mean(0))
+        unit_WD = vectors.normalize(z_WD.numpy())
+        yield key, unit_WD[0] if len(unit_WD) == 1 else vectors.normalize(unit_WD.mean(0))
 
 
 def _through(
@@ -273,6 +274,7 @@ def _through(
     encoder.eval()
     device = device_of(encoder)
     waiting: list[tuple[bytes, Tensor]] = []
+    count = 0  # windows of those
 
     def run() -> Iterator[tuple[bytes, Tensor]]:
         with torch.inference_mode():
@@ -282,9 +284,10 @@ def _through(
 
     for entry in found:
         waiting.append(entry)
-        if sum(len(windows) for _, windows in waiting) >= batch_size:
+        count += len(entry[1])
+        if count >= batch_size:
             yield from run()
-            waiting.clear()
+            waiting, count = [], 0
     if waiting:
         yield from run()
 
