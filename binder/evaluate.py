@@ -80,13 +80,16 @@ def side(
     return Side(encoded.vectors, of_row), bad
 
 
-def retrieval_rows(sides: Mapping[str, Side], trained: Callable[[str, str], bool]) -> list[dict[str, Any]]:
+def retrieval_rows(
+    sides: Mapping[str, Side], trained: Callable[[str, str], bool], queries: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """One row per ordered pair of modalities that share rows: R@k, median rank, mAP, chance, whether it was trained.
 
-    A query's matches are the targets of all rows it stands in, so that one sound may have several pictures.
+    A query's matches are the targets of all rows it stands in, so that one sound may have several pictures. `queries`
+    are the modalities that are searched with: all, if nothing is said.
     """
     result = []
-    for query, target in ((q, t) for q in sides for t in sides if q != t):
+    for query, target in ((q, t) for q in queries or sides for t in sides if q != t):
         relevant = matches(sides[query], sides[target])
         if relevant:
             used = sorted(relevant)

@@ -5,7 +5,7 @@ Shapes: W windows of one item, U unique items, D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,9 @@ def retrieval(encoder: Encoder, ready: Prepared, task: Task) -> list[dict[str, A
 
 def scores(encoder: Encoder, ready: Prepared, task: Task) -> dict[str, float]:
     """R@1 and R@10 from the modality to each frozen modality, for the log."""
-    rows = [row for row in retrieval(encoder, ready, task) if row["query"] == task.kind.name]
+    if not ready.val_items:
+        return {}
+    rows = _retrieval(_forward(encoder, ready), ready, task, queries=[task.kind.name])
     return {f"{row['target']}_r{k}": round(row[f"r{k}"], 4) for row in rows for k in (1, 10)}
 
 
@@ -63,12 +65,14 @@ def _trunk(encoder: Encoder, ready: Prepared) -> Callable[[Tensor], Tensor]:
     return (lambda features: features) if ready.data.features else encoder.eval().features
 
 
-def _retrieval(forward: Callable[[Tensor], Tensor], ready: Prepared, task: Task) -> list[dict[str, Any]]:
+def _retrieval(
+    forward: Callable[[Tensor], Tensor], ready: Prepared, task: Task, queries: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     own = _side(forward, ready)
     result = []
     for name, side in ready.val_sides.items():
         pair = {task.kind.name: own, name: side}
-        result += evaluate.retrieval_rows(pair, lambda q, t: bool({q, t} & set(task.to)))
+        result += evaluate.retrieval_rows(pair, lambda q, t: bool({q, t} & set(task.to)), queries)
     return result
 
 
