@@ -22,8 +22,8 @@ PADDING_DB = -200.0  # of the frames after the end of a sound
 class Spectrogram:
     """(B, T) int16 -> (B, M, N) float16 dB, PADDING_DB after the end of a sound.
 
-    Half precision is 0.06 dB or finer and a third of the waveform's bytes. Not a module: it is applied where items are
-    read, wherever the encoder is.
+    Half precision is 0.06 dB or finer; with 48 bands this is a third of the samples' bytes. Not a module: it is applied
+    where items are read, wherever the encoder is.
     """
 
     def __init__(self, config: AudioConfig) -> None:
