@@ -149,6 +149,7 @@ CHANGES: dict[str, Change] = {
     "tower with LoRA, after the head": Change(("encoder.tune=lora",), data=("charts",), first=("encoder.tune=frozen",)),
     "tower trained in full": Change(("encoder.tune=full",), data=("charts",)),
     "adapter at the full rate": Change(("encoder.adapter_lr=1",), data=("charts",)),
+    "half the augmentation": Change(("encoder.strength=0.5",), data=("digits", "sounds")),
     "no augmentation": Change(("encoder.strength=0",), data=HEARD),
 }
 
