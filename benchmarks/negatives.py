@@ -64,7 +64,7 @@ def some_data(encoder: Encoder, vectors: Tensor) -> training.Data:
         if encoder.frozen_trunk:
             items.add(key, rng.standard_normal((1, DIM), dtype=np.float32))
         else:
-            items.add(key, rng.integers(-9000, 9000, (1, 32_000), dtype=np.int16))
+            items.add(key, encoder.preprocess((rng.standard_normal(32_000, dtype=np.float32), 16_000)).numpy())
     items.flush()
     n = len(vectors)
     first = items.first(keys)[np.arange(n) % ITEMS]
