@@ -176,10 +176,10 @@ def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str,
     rows = manifest.read(pairs, registry().modalities())
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
     wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
-    there = {column for row in rows for column in ("image", "text") if column in row.items}
     manifest.require(rows, name, modality)
+    there = next((column for row in rows for column in ("image", "text") if column in row.items), None)
     for column in wanted:
-        manifest.require(rows, name, column, f"; what is there is used with --to {min(there)}" if there else "")
+        manifest.require(rows, name, column, f"; what is there is used with --to {there}" if there else "")
     return rows, wanted
 
 

@@ -23,13 +23,11 @@ RIDGE = "ridge regression from the features of the trunk as it came, in closed f
 
 def retrieval(encoder: Encoder, ready: Prepared, task: Task) -> list[dict[str, Any]]:
     """Retrieval on the held-out rows between the modality and every frozen modality they have."""
-    return _retrieval(_forward(encoder, ready), ready, task) if ready.val_items else []
+    return _retrieval(_forward(encoder, ready), ready, task)
 
 
 def scores(encoder: Encoder, ready: Prepared, task: Task) -> dict[str, float]:
     """R@1 and R@10 from the modality to each frozen modality, for the log."""
-    if not ready.val_items:
-        return {}
     rows = _retrieval(_forward(encoder, ready), ready, task, queries=[task.kind.name])
     return {f"{row['target']}_r{k}": round(row[f"r{k}"], 4) for row in rows for k in (1, 10)}
 
@@ -68,6 +66,8 @@ def _trunk(encoder: Encoder, ready: Prepared) -> Callable[[Tensor], Tensor]:
 def _retrieval(
     forward: Callable[[Tensor], Tensor], ready: Prepared, task: Task, queries: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
+    if not ready.val_items:
+        return []
     own = _side(forward, ready)
     result = []
     for name, side in ready.val_sides.items():
