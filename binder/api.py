@@ -37,9 +37,9 @@ class Classification:
 class Binder:
     """The space of one anchor.
 
-    space = binder.Binder("mini").load("runs/speech")
-    z = space.embed(audio=["seven.wav"])   # Embeddings (1, D)
-    z = space.audio("seven.wav")           # the same
+    space = binder.Binder("mini").load("runs/gestures")
+    z = space.embed(image=["seven.png"])   # Embeddings (1, D); so with every modality that is loaded
+    z = space.image("seven.png")           # the same
     """
 
     def __init__(

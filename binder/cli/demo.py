@@ -18,7 +18,7 @@ from binder.errors import PluginError, RunError
 @click.option("--reference", is_flag=True, help="The full recipe, and directly trained references (up to an hour).")
 @options.device
 def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
-    """See it work offline: align speech, video and charts to pictures only, then search everything for everything."""
+    """See it work offline: align three modalities to pictures only, then search everything for everything."""
     if (out / "runs").exists():
         raise RunError(f"{out}: holds a demo already; choose another folder with --out, or delete it")
     try:
