@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from binder.hub import pull, push
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
+    from binder.readers import isolated
     from binder.tower import PictureEncoder, Tower, into_space, picture_tower
     from binder.trunk import Trunk, image_trunk, load_transformers, load_trunk
 
@@ -75,6 +76,7 @@ _LAZY = {
     "existing_file": "binder.bases.content",
     "image_trunk": "binder.trunk",
     "into_space": "binder.tower",
+    "isolated": "binder.readers",
     "load_transformers": "binder.trunk",
     "load_trunk": "binder.trunk",
     "picture_modality": "binder.bases.kinds",
@@ -135,6 +137,7 @@ __all__ = [
     "hookimpl",
     "image_trunk",
     "into_space",
+    "isolated",
     "load_transformers",
     "load_trunk",
     "name_of",
