@@ -7,22 +7,29 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import signal
+import logging
+from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import resource_tracker
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from binder import vectors
+from binder import guard, readers, vectors
 from binder.cache import Collection, content_key
 from binder.encoder import Encoder, Span
-from binder.errors import ConfigError, ItemError
+from binder.errors import BinderError, ConfigError, ItemError
 from binder.modality import Item
 
+log = logging.getLogger(__name__)
+
 WORTH_A_WORKER = 32  # items per worker below which starting it costs more than it brings
+FIXED_BATCH = 16  # windows, on CPU, of what is kept: a vector's last digits depend on the size of its batch
+PIECE_S = (1e-3, 1e7)  # s, the shortest and the longest piece that items are cut into
+MOST_PIECES = 1_000_000  # of an item
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -63,9 +70,10 @@ def encode(
     by_position, bad = _keyed(items, keys, strict)
     todo = _missing(by_position, items, collection)
     computed: dict[bytes, np.ndarray] = {}  # where no collection keeps them
-    failed: dict[bytes, ItemError] = {}
-    batches = _windows(encoder, todo, workers, strict, failed)
-    for done, (key, row) in enumerate(_rows(encoder, batches, batch_size), start=1):
+    failed = Failed(strict)
+    batches = _windows(encoder, todo, workers, failed)
+    fixed = collection is not None
+    for done, (key, row) in enumerate(_rows(encoder, batches, batch_size, failed, fixed), start=1):
         if collection is not None:
             collection.add(key, row[None])
         else:
@@ -91,6 +99,7 @@ def encode_moments(
     every_s: float,
     *,
     batch_size: int = 64,
+    workers: int = 0,
     strict: bool = False,
     stage: str = "encoding",
     progress: Progress = silent,
@@ -98,27 +107,34 @@ def encode_moments(
     """(N) items -> unit vectors, one for each piece of `every_s` seconds, in bounded memory however long an item is.
 
     `good` names the item of each vector and `spans` its place in it. Raises the first ItemError if `strict`, and
-    ConfigError for a length that is not positive.
+    ConfigError for a length that is not positive, or out of all proportion.
     """
     if not every_s > 0:
         raise ConfigError(f"pieces of {every_s:g} s: expected more than 0")
+    if not PIECE_S[0] <= every_s <= PIECE_S[1]:
+        raise ConfigError(f"pieces of {every_s:g} s: expected {PIECE_S[0]:g} to {PIECE_S[1]:g} s")
     result = Encoded([], np.empty((0, 0), np.float32))
     rows: list[np.ndarray] = []
     for position, item in enumerate(items):
         own: list[Span | None] = []
+        failed = Failed(strict)
 
-        def pieces(item: Item = item, own: list[Span | None] = own) -> Iterator[tuple[bytes, Tensor]]:
-            for span, windows in encoder.moments(item, every_s):
+        def pieces(item: Item = item, own: list[Span | None] = own) -> Iterator[Entry]:
+            for span, windows in _moments(encoder, item, every_s, workers):
+                if len(own) == MOST_PIECES:
+                    raise ItemError(item, f"gives more than {MOST_PIECES:,} pieces of {every_s:g} s; take longer ones")
                 own.append(span)
-                yield b"", windows
+                yield b"%d" % len(own), item, windows
 
         try:
-            found = [row for _, row in _rows(encoder, pieces(), batch_size)]
+            found = [row for _, row in _rows(encoder, pieces(), batch_size, failed)]
         except ItemError as error:
             if strict:
                 raise
             result.bad.append((position, error))
             continue
+        result.bad += [(position, error) for error in failed.values()][:1]
+        own = [span for n, span in enumerate(own, start=1) if b"%d" % n not in failed]
         rows += found
         result.good += [position] * len(found)
         result.spans += own
@@ -148,11 +164,13 @@ def for_training(
     views = {key for key, _ in wanted} if has_views(encoder) else set()
     plain = {key: key for key in val} | {view_key(encoder, key): key for key in train}
     todo = [(key, item) for key, item in [*wanted, *val.items()] if key not in collection]
-    failed: dict[bytes, ItemError] = {}
-    found = _windows(encoder, todo, workers, strict, failed, views)
+    failed = Failed(strict)
+    found = _windows(encoder, todo, workers, failed, views)
     if encoder.frozen_trunk:
-        found = _through(encoder, encoder.features, found, batch_size=64)
-    for done, (key, rows) in enumerate(found, start=1):
+        made = _through(encoder, encoder.features, found, 64, failed, fixed=True)
+    else:
+        made = ((key, windows) for key, _, windows in found)
+    for done, (key, rows) in enumerate(made, start=1):
         collection.add(key, rows.numpy())
         progress(stage, done + len(failed), len(todo))
     collection.flush()
@@ -196,100 +214,221 @@ def _missing(keys: dict[int, bytes], items: Sequence[Item], collection: Collecti
     return list(todo.items())
 
 
+Entry = tuple[bytes, Item, Tensor]  # key, item, its windows (W, ...)
+
+
+class Failed(dict[bytes, ItemError]):
+    """The reasons of the items that could not be read or encoded, by key. If `strict`, the first is raised."""
+
+    def __init__(self, strict: bool) -> None:
+        super().__init__()
+        self.strict = strict
+
+    def note(self, key: bytes, error: ItemError) -> None:
+        if self.strict:
+            raise error
+        self[key] = error
+
+
+class _Read:
+    """(item, seed of its views or None) -> its windows, or why it cannot be read. Goes to the reader processes."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self.encoder = encoder
+
+    def __call__(self, wanted: tuple[Item, bytes | None]) -> Tensor | ItemError:
+        item, seed = wanted
+        try:
+            if seed is None:
+                made: object = self.encoder.preprocess(item)
+            else:
+                made = self.encoder.views(item, np.random.default_rng(list(seed)))  # the same ones in every run
+            return guard.check_windows(self.encoder, item, made)
+        except ItemError as error:
+            return error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's mistake, or a panic of a library, costs the item
+            return guard.mistake(self.encoder, item, error)
+
+
+class _Moments:
+    """Item -> its pieces and their windows, lazily. Goes to the reader processes."""
+
+    def __init__(self, encoder: Encoder, every_s: float) -> None:
+        self.encoder, self.every_s = encoder, every_s
+
+    def __call__(self, item: Item) -> Iterator[tuple[Span | None, Tensor]]:
+        try:
+            for span, made in self.encoder.moments(item, self.every_s):
+                yield span, guard.check_windows(self.encoder, item, made)
+        except (ItemError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:
+            raise guard.mistake(self.encoder, item, error) from None
+
+
 def _windows(
     encoder: Encoder,
     items: Sequence[tuple[bytes, Item]],
     workers: int,
-    strict: bool,
-    failed: dict[bytes, ItemError],
+    failed: Failed,
     views: Container[bytes] = (),
-) -> Iterator[tuple[bytes, Tensor]]:
-    """(key, (W, ...)) of every item that can be read, of those in `views` their views; the others go to `failed`."""
-    dataset = _Preprocess(encoder, items, views)
-    outcomes: Iterable[Tensor | ItemError] = (dataset[i] for i in range(len(dataset)))
-    if workers and len(items) > WORTH_A_WORKER * workers:
-        # spawn: a forked torchaudio can hang, and each worker imports torch anew
-        loader = torch.utils.data.DataLoader(
-            dataset, batch_size=None, num_workers=workers, multiprocessing_context="spawn"
-        )
-        with _deaf_to_interrupts():
-            outcomes = iter(loader)
-    for (key, _), outcome in zip(items, outcomes, strict=True):
+) -> Iterator[Entry]:
+    """Each item that can be read with its windows, of those in `views` their views; the others go to `failed`."""
+    first: Tensor | None = None
+    wanted = [(item, key if key in views else None) for key, item in items]
+    for (key, item), outcome in zip(items, _outcomes(_Read(encoder), wanted, workers), strict=True):
         if isinstance(outcome, Tensor):
-            yield key, outcome
-        elif strict:
-            raise outcome
+            outcome = guard.alike(encoder, item, outcome, first)
+        if isinstance(outcome, ItemError):
+            failed.note(key, outcome)
         else:
-            failed[key] = outcome
+            first = outcome if first is None else first
+            yield key, item, outcome
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Processes started in here do not hear Ctrl-C: this one ends them, and each would print a traceback of its own."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # started later, it would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited; here it is only put off
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-class _Preprocess(torch.utils.data.Dataset[Tensor | ItemError]):
-    def __init__(self, encoder: Encoder, items: Sequence[tuple[bytes, Item]], views: Container[bytes]) -> None:
-        self.encoder, self.items, self.views = encoder, items, views
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Tensor | ItemError:
-        key, item = self.items[index]
+def _outcomes(read: _Read, wanted: Sequence[tuple[Item, bytes | None]], workers: int) -> Iterator[Any]:
+    """In reader processes, where there are files or much to do; otherwise in this one."""
+    count = min(workers, max(1, len(wanted) // WORTH_A_WORKER))
+    if count and (len(wanted) > WORTH_A_WORKER * workers or any(isinstance(item, Path) for item, _ in wanted)):
         try:
-            if key in self.views:
-                windows = self.encoder.views(item, np.random.default_rng(list(key)))  # the same ones in every run
-            else:
-                windows = self.encoder.preprocess(item)
-        except ItemError as error:
-            return error
-        if windows.is_floating_point() and not torch.isfinite(windows).all():  # it would spoil its whole batch
-            return ItemError(item, "holds numbers that are not finite")
-        return windows
+            return readers.run(read, wanted, count, lambda entry: entry[0])
+        except readers.Refused as why:
+            _say_refused(read.encoder, why)
+    return (read(entry) for entry in wanted)
+
+
+def _moments(encoder: Encoder, item: Item, every_s: float, workers: int) -> Iterator[tuple[Span | None, Tensor]]:
+    task = _Moments(encoder, every_s)
+    if workers and isinstance(item, Path):
+        try:
+            yield from readers.stream(task, item, item)
+            return
+        except readers.Refused as why:
+            _say_refused(encoder, why)
+    yield from task(item)
+
+
+def _say_refused(encoder: Encoder, why: readers.Refused) -> None:
+    name = type(encoder).__qualname__
+    if name not in _refused:
+        _refused.add(name)
+        log.warning(
+            "%s: items are read in this process, without limits on memory and time, as it cannot be taken to another "
+            "(%s); define it in a module that can be imported",
+            name,
+            why,
+        )
+
+
+_refused: set[str] = set()  # encoders of which that was said
 
 
 def _rows(
-    encoder: Encoder, found: Iterable[tuple[bytes, Tensor]], batch_size: int
+    encoder: Encoder, found: Iterable[Entry], batch_size: int, failed: Failed, fixed: bool = False
 ) -> Iterator[tuple[bytes, np.ndarray]]:
     """(key, (W, ...)) -> (key, (D,) unit vector), `batch_size` windows at a time."""
-    for key, z_WD in _through(encoder, encoder, found, batch_size):
+    for key, z_WD in _through(encoder, encoder, found, batch_size, failed, fixed):
         unit_WD = vectors.normalize(z_WD.numpy())
         yield key, unit_WD[0] if len(unit_WD) == 1 else vectors.normalize(unit_WD.mean(0))
 
 
+@dataclass
+class _Waiting:
+    """An item of which some windows have not been through the encoder yet."""
+
+    key: bytes
+    item: Item
+    left: int  # windows
+    made: list[Tensor] = field(default_factory=list)
+    error: ItemError | None = None
+
+
 def _through(
-    encoder: Encoder, forward: Callable[[Tensor], Tensor], found: Iterable[tuple[bytes, Tensor]], batch_size: int
+    encoder: Encoder,
+    forward: Callable[[Tensor], Tensor],
+    found: Iterable[Entry],
+    batch_size: int,
+    failed: Failed,
+    fixed: bool = False,
 ) -> Iterator[tuple[bytes, Tensor]]:
-    """(key, (W, ...)) -> (key, what `forward` makes of it) in float32, `batch_size` windows at a time."""
-    encoder.eval()
+    """(key, (W, ...)) -> (key, what `forward` makes of it) in float32, `batch_size` windows at a time.
+
+    `fixed`: every batch has the same size, so that a vector does not depend, in its last digits, on what it was
+    computed beside. What `forward` cannot encode goes to `failed`.
+    """
     device = device_of(encoder)
-    waiting: list[tuple[bytes, Tensor]] = []
-    count = 0  # windows of those
+    if fixed and device.type == "cpu":
+        batch_size = FIXED_BATCH
+    waiting: deque[_Waiting] = deque()
+    windows: list[Tensor] = []  # of those
+    count = 0
 
-    def run() -> Iterator[tuple[bytes, Tensor]]:
-        with torch.inference_mode():
-            windows = torch.cat([w for _, w in waiting])
-            made = torch.cat([forward(part.to(device)).float().cpu() for part in windows.split(batch_size)])
-        yield from zip([key for key, _ in waiting], made.split([len(w) for _, w in waiting]), strict=True)
+    def run(batch: Tensor) -> Iterator[tuple[bytes, Tensor]]:
+        outcomes = _forwarded(forward, batch, batch_size if fixed else len(batch), device)
+        while outcomes:
+            entry = waiting[0]
+            own, outcomes = outcomes[: entry.left], outcomes[entry.left :]
+            entry.left -= len(own)
+            for outcome in own:
+                if isinstance(outcome, Tensor):
+                    entry.made.append(outcome)
+                else:
+                    entry.error = ItemError(entry.item, outcome)
+            if not entry.left:
+                waiting.popleft()
+                if entry.error is not None:
+                    failed.note(entry.key, entry.error)
+                else:
+                    yield entry.key, torch.stack(entry.made)
 
-    for entry in found:
-        waiting.append(entry)
-        count += len(entry[1])
-        if count >= batch_size:
-            yield from run()
-            waiting, count = [], 0
-    if waiting:
-        yield from run()
+    with _still(encoder):
+        for key, item, own in found:
+            waiting.append(_Waiting(key, item, len(own)))
+            windows.append(own)
+            count += len(own)
+            if count >= batch_size:
+                together = torch.cat(windows)
+                full = count - count % batch_size
+                for batch in together[:full].split(batch_size):
+                    yield from run(batch)
+                windows, count = [together[full:]] if count > full else [], count - full
+        if windows:
+            yield from run(torch.cat(windows))
+
+
+def _forwarded(
+    forward: Callable[[Tensor], Tensor], batch: Tensor, size: int, device: torch.device
+) -> list[Tensor | str]:
+    """(B, ...) -> what `forward` makes of each of the B, or why it cannot; filled up to `size` with the first one."""
+    filled = torch.cat((batch, batch[:1].expand(size - len(batch), *batch.shape[1:]))) if len(batch) < size else batch
+    try:
+        with torch.inference_mode(), torch.autocast(device.type, enabled=False):
+            return list(forward(filled.to(device)).float().cpu()[: len(batch)])
+    except BinderError as error:
+        if not isinstance(error, guard.NotFinite):
+            raise  # a mistake of its author, in any item
+        why = str(error)
+    except (ValueError, IndexError, RuntimeError, ArithmeticError) as error:
+        if "out of memory" in str(error):
+            raise
+        why = guard.one_line(error)
+    if len(batch) == 1:
+        return [why]
+    return [outcome for one in batch.split(1) for outcome in _forwarded(forward, one, size, device)]
+
+
+@contextlib.contextmanager
+def _still(encoder: Encoder) -> Iterator[None]:
+    """The encoder in eval mode, and afterwards each of its modules as it was: it may be somebody's own."""
+    training = [module for module in encoder.modules() if module.training]
+    encoder.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def device_of(encoder: Encoder) -> torch.device:

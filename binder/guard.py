@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from binder.encoder import Encoder
 
 
+REPORT = "please report it to its author, with the item"
+LARGEST = 1e15  # of a window's numbers: the squares of larger ones are not finite in float32
+
+
+class NotFinite(PluginError):
+    """A vector that is NaN or infinite: the item's fault, or the encoder's."""
+
+
 def guarded(modality: Modality, plugin: str) -> Modality:
     """The same modality, whose `build` and `adapt` raise PluginError where the plugin makes a mistake."""
     checked = partial(_build, modality, plugin)
@@ -35,7 +43,7 @@ def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Enco
     except BinderError:
         raise
     except Exception as error:
-        raise PluginError(f"{where}: build failed: {_one_line(error)}") from error
+        raise PluginError(f"{where}: build failed: {one_line(error)}") from error
     if not isinstance(encoder, Encoder):
         raise PluginError(f"{where}: build returned {type(encoder).__name__}, expected a binder.Encoder")
     encoder.register_forward_hook(partial(_check_output, where, anchor.embed_dim))
@@ -50,7 +58,7 @@ def _adapt(modality: Modality, plugin: str, config: Any, items: Sequence[Item]) 
     except BinderError:
         raise
     except Exception as error:
-        raise PluginError(f"{where}: adapt failed: {_one_line(error)}") from error
+        raise PluginError(f"{where}: adapt failed: {one_line(error)}") from error
     if not isinstance(adapted, modality.config):
         kind = type(adapted).__name__
         raise PluginError(f"{where}: adapt returned {kind}, expected a {modality.config.__name__}")
@@ -70,32 +78,51 @@ def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple
             f"expected ({len(batch)}, {embed_dim}): (B, the anchor's embed_dim)"
         )
     if not encoder.training and not torch.isfinite(output).all():
-        raise PluginError(f"{where}: forward returned numbers that are not finite (NaN or infinite)")
+        raise NotFinite(f"{where}: forward returned numbers that are not finite (NaN or infinite)")
 
 
-def check_windows(encoder: Encoder, made: object, before: Tensor | None = None) -> Tensor:
+def check_windows(encoder: Encoder, item: Item, made: object) -> Tensor:
     """What `preprocess`, `views` or `moments` gave of one item -> the same, found to be (W, ...) with W at least 1.
 
-    `before` is what an item before gave: every window has one shape. Raises PluginError.
+    Raises ItemError: the item is left out, and it says whose fault it is.
     """
     import torch
 
-    where = f"{type(encoder).__module__}.{type(encoder).__qualname__}"
+    where = f"plugin {plugin_of(encoder)}: preprocess returned"
     if not isinstance(made, torch.Tensor):
-        raise PluginError(f"{where}: preprocess returned {type(made).__name__}, expected a tensor (W, ...)")
+        raise ItemError(item, f"{where} {type(made).__name__}, expected a tensor (W, ...); {REPORT}")
     if made.ndim < 2 or not len(made):
-        shape = tuple(made.shape)
-        raise PluginError(f"{where}: preprocess returned shape {shape}, expected (W, ...) with at least one window")
-    if before is not None and (made.shape[1:], made.dtype) != (before.shape[1:], before.dtype):
-        both = " and ".join(f"{tuple(x.shape[1:])} of {x.dtype}" for x in (before, made))
-        raise PluginError(f"{where}: preprocess returned windows of shape {both}; every item's must be the same")
+        raise ItemError(
+            item, f"{where} shape {tuple(made.shape)}, expected (W, ...) with at least one window; {REPORT}"
+        )
+    if made.is_floating_point() and not (made.abs() <= LARGEST).all():  # it would spoil its whole batch
+        finite = bool(torch.isfinite(made).all())
+        raise ItemError(item, f"holds numbers {f'beyond {LARGEST:g}' if finite else 'that are not finite'}")
     return made
 
 
-def mistake(encoder: Encoder, item: Item, error: Exception) -> ItemError:
+def alike(encoder: Encoder, item: Item, made: Tensor, before: Tensor | None) -> Tensor | ItemError:
+    """The same windows, found to have the shape of those `before`; an ItemError where they have another."""
+    if before is None or (made.shape[1:], made.dtype) == (before.shape[1:], before.dtype):
+        return made
+    both = " and ".join(f"{tuple(x.shape[1:])} of {x.dtype}" for x in (before, made))
+    where = f"plugin {plugin_of(encoder)}: preprocess returned windows of shape"
+    return ItemError(item, f"{where} {both}; every item's must be the same; {REPORT}")
+
+
+def mistake(encoder: Encoder, item: Item, error: BaseException) -> ItemError:
     """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
-    return ItemError(item, f"{_one_line(error)} in {type(encoder).__qualname__}, which should say ItemError")
+    if isinstance(error, MemoryError):
+        return ItemError(item, "needs more memory than there is to be read")
+    return ItemError(item, f"plugin {plugin_of(encoder)}: {one_line(error)}; {REPORT}")
 
 
-def _one_line(error: BaseException) -> str:
+def plugin_of(encoder: Encoder) -> str:
+    """The package that an encoder, or what it calls to read, comes from."""
+    read = getattr(encoder, "read", None) or getattr(encoder, "draw", None) or type(encoder)
+    return str(getattr(read, "__module__", None) or type(encoder).__module__).partition(".")[0]
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's kind and words in one line of bounded length."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

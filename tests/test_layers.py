@@ -21,7 +21,7 @@ PLUGINS = ROOT.parent / "plugins"
 # A module imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
     {"errors"},
-    {"config", "lock", "shards", "vectors"},
+    {"config", "lock", "readers", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
     {"builtin", "guard", "trunk"},
@@ -41,7 +41,7 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-PACKAGES = {"bases", "kit", "pairs", "playground", "cli", "index"}  # inside one, modules may import each other
+PACKAGES = {"bases", "readers", "kit", "pairs", "playground", "cli", "index"}  # inside one, modules may import each other
 UPWARD = {("builtin", "anchor")}  # the built-in plugin builds the anchor's towers late, as any plugin builds its own
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 

@@ -1,0 +1,115 @@
+"""Other people's files are read where they cannot hurt: in processes with limits on time and memory. Free of torch.
+
+A file can crash, hang or fill whatever reads it. Here that costs the item. `worker` is the other side.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from binder.readers import worker
+from binder.readers.process import GRACE_S, Lost, Refused, error_of, idle, lost
+from binder.readers.run import Run
+
+__all__ = ["Refused", "isolated", "run", "stream", "warm"]
+
+Task = Callable[[Any], Any]
+
+
+def isolated(function: Callable[..., Any], *arguments: Any, item: object) -> Any:
+    """What a module-level function returns, run where it cannot hurt: in a process with limits on memory and time.
+
+    Arguments and result are pickled. What costs seconds is started once. Raises ItemError, naming `item`, where the
+    function crashes the process, takes too long or needs too much memory, or raises what is no BinderError.
+    """
+    if worker.inside:
+        return function(*arguments)
+    task = worker.dumps(_call)
+    reader = idle.take(task)
+    try:
+        reader.send(worker.dumps((function, arguments)))
+        kind, value = reader.receive(worker.limit_s() + GRACE_S)
+    except Lost:
+        idle.gone(reader)
+        raise lost(item, None) from None
+    except BaseException:
+        idle.gone(reader)
+        raise
+    idle.back(reader)
+    if kind == worker.RESULT:
+        return value
+    raise error_of(item, kind, value) from None
+
+
+def stream(task: Task, item: object, name: object) -> Iterator[Any]:
+    """What `task(item)`, a generator, yields in a reader process, as it comes. Raises Refused, and ItemError."""
+    reader = idle.take(_dumped(task))
+    finished = False
+    try:
+        reader.send(worker.dumps(item))
+        while True:
+            kind, value = reader.receive(worker.limit_s() + GRACE_S)
+            if kind != worker.PIECE:
+                finished = True
+                break
+            yield value
+    except Lost:
+        raise lost(name, None) from None
+    finally:
+        (idle.back if finished else idle.gone)(reader)
+    if kind != worker.END:
+        raise error_of(name, kind, value)
+
+
+def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], object]) -> Iterator[Any]:
+    """`task(item)` of every item, by `workers` processes, in order; an ItemError in place of what cannot be read.
+
+    `name(item)` is what an error names. Raises Refused before the first where the task cannot be sent.
+    """
+    return Run(_dumped(task), items, workers, name).outcomes()
+
+
+def warm(modules: Iterable[str]) -> None:
+    """Start a process that imports these while this one goes on with something else."""
+    with idle.lock:
+        if idle.waiting or idle.busy or worker.inside:
+            return
+    threading.Thread(target=_warmed, args=(list(modules),), daemon=True).start()
+
+
+def _warmed(modules: list[str]) -> None:
+    with contextlib.suppress(Refused):
+        idle.back(idle.take(worker.dumps(_Imports(modules))))
+
+
+class _Imports:
+    """A task that, taken in, has imported modules."""
+
+    def __init__(self, modules: list[str]) -> None:
+        self.modules = modules
+
+    def __reduce__(self) -> Any:
+        return _imported, (self.modules,)
+
+
+def _imported(modules: list[str]) -> Task:
+    for name in modules:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    return _call
+
+
+def _call(arguments: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
+    function, values = arguments
+    return function(*values)
+
+
+def _dumped(task: Task) -> bytes:
+    try:
+        return worker.dumps(task)
+    except Exception as error:  # a function within a function, a lock, an open file
+        raise Refused(worker.one_line(error)) from None

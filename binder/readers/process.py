@@ -1,0 +1,199 @@
+"""A process that reads items, and those that wait for work. Free of torch."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import hashlib
+import logging
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+from binder.errors import BinderError, ItemError
+from binder.readers import worker
+
+GRACE_S = 10.0  # after an item's time, before the process itself is given up
+MOST_SAID = 1000  # different log messages that are remembered, so that each is said once
+START = "import sys; sys.path[:] = {path!r}; from binder.readers.worker import main; main()"
+
+_said: set[str] = set()
+
+
+class Refused(Exception):
+    """A task cannot be taken to another process: it is defined in the running script, say."""
+
+
+class Lost(Exception):
+    """A process is gone, with the item it was at."""
+
+
+class Reader:
+    """One reader process."""
+
+    def __init__(self) -> None:
+        single = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # and so it can fork
+        how: dict[str, Any] = {} if sys.platform == "win32" else {"process_group": 0}  # Ctrl-C is not for it
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", START.format(path=[p for p in sys.path if isinstance(p, str)])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            env={**os.environ, **single},
+            **how,
+        )
+        assert self.process.stdin and self.process.stdout
+        self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
+        self.task: bytes | None = None  # digest of the task it has
+        self.deadline: float | None = None
+
+    def give(self, task: bytes) -> None:
+        """Let it do that (pickled) task from now on. Raises Refused, Lost."""
+        digest = hashlib.blake2b(task, digest_size=16).digest()
+        if digest == self.task:
+            return
+        try:
+            if self.task is not None:
+                worker.write(self._to, b"")
+            worker.write(self._to, task)
+        except OSError:
+            raise Lost from None
+        kind, value = self.receive(None)
+        if kind == worker.REFUSED:
+            self.task = None
+            raise Refused(value)
+        self.task = digest
+
+    def send(self, item: bytes) -> None:
+        try:
+            worker.write(self._to, item)
+        except OSError:
+            raise Lost from None
+
+    def receive(self, within_s: float | None) -> tuple[int, Any]:
+        """The next message that is no log record. Raises Lost: the process is gone, or was given up as too late."""
+        self.deadline = None if within_s is None else time.monotonic() + within_s
+        try:
+            while True:
+                kind, value = pickle.loads(worker.read(self._from))
+                if kind != worker.LOG:
+                    return kind, value
+                _relay(*value)
+        except Exception:  # the end of it, or a message that was cut short
+            raise Lost from None
+        finally:
+            self.deadline = None
+
+    def kill(self) -> None:
+        with contextlib.suppress(OSError):
+            if sys.platform == "win32":
+                self.process.kill()
+            else:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe:
+                pipe.close()
+
+
+class Idle:
+    """Processes that have nothing to do at the moment, kept as starting one takes seconds."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting: list[Reader] = []
+        self.busy: list[Reader] = []
+        self.owner = os.getpid()
+        self.watching = False
+
+    def take(self, task: bytes) -> Reader:
+        """One that has, or now gets, this task. Raises Refused."""
+        digest = hashlib.blake2b(task, digest_size=16).digest()
+        with self.lock:
+            if self.owner != os.getpid():  # after a fork they are the other process's
+                self.waiting, self.busy, self.owner, self.watching = [], [], os.getpid(), False
+            self.waiting.sort(key=lambda reader: reader.task == digest)
+            reader = self.waiting.pop() if self.waiting else Reader()
+            self.busy.append(reader)
+            if not self.watching:
+                threading.Thread(target=self._watch, daemon=True).start()
+                self.watching = True
+        for attempt in range(2):
+            try:
+                reader.give(task)
+                return reader
+            except Refused:
+                self.back(reader)
+                raise
+            except Lost:
+                self.gone(reader)
+                if attempt:
+                    break
+                reader = self._new()
+        raise Refused("the processes that read items do not start")
+
+    def _new(self) -> Reader:
+        reader = Reader()
+        with self.lock:
+            self.busy.append(reader)
+        return reader
+
+    def back(self, reader: Reader) -> None:
+        with self.lock:
+            self.busy.remove(reader)
+            self.waiting.append(reader)
+
+    def gone(self, reader: Reader) -> None:
+        reader.kill()
+        with self.lock, contextlib.suppress(ValueError):
+            self.busy.remove(reader)
+
+    def _watch(self) -> None:
+        """End what does not answer in time: whoever waits for it sees it gone."""
+        while True:
+            time.sleep(0.5)
+            with self.lock:
+                late = [r for r in self.busy if r.deadline is not None and r.deadline < time.monotonic()]
+            for reader in late:
+                with contextlib.suppress(OSError):
+                    reader.process.kill() if sys.platform == "win32" else os.killpg(reader.process.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        if self.owner == os.getpid():
+            for reader in [*self.waiting, *self.busy]:
+                reader.kill()
+
+
+idle = Idle()
+atexit.register(idle.close)
+
+
+def error_of(name: object, kind: int, value: Any) -> BinderError:
+    """The error that a message other than a result stands for."""
+    if kind == worker.DIED:
+        return lost(name, value)
+    if isinstance(value, ItemError):
+        return value if value.item else ItemError(name, value.reason)
+    return value if isinstance(value, BinderError) else ItemError(name, str(value))
+
+
+def lost(name: object, code: int | None) -> ItemError:
+    """An item whose process ended with this exit code (below 0: by that signal), or without one."""
+    if code == -signal.SIGALRM or code is None:
+        return ItemError(name, f"takes longer than {worker.limit_s():g} s to be read (BINDER_ITEM_S allows more)")
+    how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+    memory = f", perhaps for want of memory: it gets {worker.limit_mb():g} MiB (BINDER_ITEM_MB)" if code < 0 else ""
+    return ItemError(name, f"crashes what reads it ({how}){memory}")
+
+
+def _relay(name: str, level: int, message: str) -> None:
+    """What another process logged, once for all of them."""
+    if message not in _said:
+        if len(_said) < MOST_SAID:
+            _said.add(message)
+        logging.getLogger(name).log(level, "%s", message)
