@@ -13,22 +13,24 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from binder import shards
+from binder import files, shards
 from binder.errors import ConfigError, ItemError, RunError
 from binder.modality import Item
 
 log = logging.getLogger(__name__)
 
 SHARD_BYTES = 256 * 2**20  # of a large collection; of a small one an eighth: so much waits in memory
+WHOLE_BYTES = 2**32  # of a file that is named by all of its content: some seconds
+SAMPLES = 64  # of a MiB each, of a larger one
 TOGETHER = 4096  # items loaded at a time
 VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
 Array = NDArray[Any]
@@ -50,17 +52,23 @@ def cap_bytes() -> float:
 
 
 def content_key(item: Item) -> bytes:
-    """16 bytes that name an item by its content. Raises ItemError for a file that cannot be read."""
+    """16 bytes that name an item by its content. Raises ItemError for a file that cannot be read.
+
+    Of a file of more than 4 GiB: by its size, its time and parts of it.
+    """
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(item, Path):
         try:
+            kind = files.kind_of(item)
+            if kind:
+                raise ItemError(item, f"is {kind}, not a file")
             with item.open("rb") as file:
-                while chunk := file.read(1 << 20):
+                for chunk in _chunks(file):
                     digest.update(chunk)
         except FileNotFoundError:
             raise ItemError(item, "no such file") from None
-        except OSError as error:
-            raise ItemError(item, f"cannot be read: {error.strerror}") from None
+        except (OSError, ValueError) as error:  # ValueError: a NUL in its name
+            raise ItemError(item, f"cannot be read: {files.why(error)}") from None
     elif isinstance(item, str):
         digest.update(b"text" + item.encode("utf-8", "surrogatepass"))
     elif isinstance(item, bytes):
@@ -76,6 +84,19 @@ def content_key(item: Item) -> bytes:
         except Exception as error:
             raise ItemError(f"<{type(item).__name__}>", f"cannot be named by its content: {error}") from None
     return digest.digest()
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """What names a file's content: all of it, or of a very large one its size, its time and spread samples."""
+    about = os.fstat(file.fileno())
+    if about.st_size <= WHOLE_BYTES:
+        while chunk := file.read(1 << 20):
+            yield chunk
+        return
+    yield f"{about.st_size} {about.st_mtime_ns}".encode()
+    for i in range(SAMPLES):
+        file.seek(i * (about.st_size - (1 << 20)) // (SAMPLES - 1))
+        yield file.read(1 << 20)
 
 
 class Collection:
@@ -103,7 +124,9 @@ class Collection:
         return key in self._places
 
     def add(self, key: bytes, rows: Array) -> None:
-        """Keep (W, ...) under `key`; on disk after the next `flush`, which happens by itself now and then."""
+        """Keep (W, ...), W at least 1, under `key`; on disk after the next `flush`, which happens now and then."""
+        if not len(rows):
+            raise ValueError("no rows: an item has at least one window")
         self._new.append((key, rows))
         self._new_bytes += rows.nbytes
         if self._new_bytes >= max(SHARD_BYTES // 8, min(SHARD_BYTES, self._bytes // 8)):
@@ -192,7 +215,8 @@ class Collection:
     def _take_in(self, keys: Array, counts: Array, rows: Array) -> None:
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         for key, start, count in zip(keys, starts, counts, strict=True):
-            self._places.setdefault(key.tobytes(), (len(self._shards), int(start), int(count)))
+            if count:  # an item without a window is no item: it is computed again
+                self._places.setdefault(key.tobytes(), (len(self._shards), int(start), int(count)))
         self._shards.append(rows)
         self._bytes += rows.nbytes
 

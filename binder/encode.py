@@ -21,7 +21,7 @@ from torch import Tensor
 from binder import guard, readers, vectors
 from binder.cache import Collection, content_key
 from binder.encoder import Encoder, Span
-from binder.errors import BinderError, ConfigError, ItemError
+from binder.errors import BinderError, ConfigError, ItemError, PluginError
 from binder.modality import Item
 
 log = logging.getLogger(__name__)
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 WORTH_A_WORKER = 32  # items per worker below which starting it costs more than it brings
 FIXED_BATCH = 16  # windows, on CPU, of what is kept: a vector's last digits depend on the size of its batch
 PIECE_S = (1e-3, 1e7)  # s, the shortest and the longest piece that items are cut into
+PATIENCE = 64  # items of a sample that together get as much time and memory again as one
 MOST_PIECES = 1_000_000  # of an item
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -175,6 +176,31 @@ def for_training(
         progress(stage, done + len(failed), len(todo))
     collection.flush()
     return collection, {plain[key]: error for key, error in failed.items()}
+
+
+def adapted(adapt: Callable[[Any, Sequence[Item]], Any], config: Any, items: Sequence[Item], workers: int = 0) -> Any:
+    """`Modality.adapt` on a sample of items, without those that it does not survive: they are reported in their turn.
+
+    Raises BinderError as `adapt` does.
+    """
+
+    def attempt(sample: Sequence[Item]) -> Any:
+        if workers:
+            with contextlib.suppress(readers.Refused):
+                return readers.isolated(adapt, config, sample, item=sample[0], scale=1 + len(sample) / PATIENCE)
+        return adapt(config, sample)
+
+    try:
+        return attempt(items)
+    except (PluginError, ItemError):
+        fine = []
+        for item in items:
+            with contextlib.suppress(PluginError, ItemError):
+                attempt([item])
+                fine.append(item)
+        if not fine:
+            raise
+        return adapt(config, fine)
 
 
 def has_views(encoder: Encoder) -> bool:

@@ -40,16 +40,18 @@ class Plugin:
     modalities: list[Modality] = field(default_factory=list)
     error: str | None = None  # why it is unusable, in one line
     import_s: float = 0.0  # seconds that its import took; every command waits for it
-    folder: Path | None = None  # of its source, where it is a package
+    place: Path | None = None  # of its source: a package's folder, or a module's file
 
     def source(self) -> str:
         """A name for its code by its content, and for the core's version: what it makes of an item may depend on both.
 
         While a plugin is being written its version stays, and what is cached must not.
         """
-        digest = hashlib.blake2b(_version(CORE).encode(), digest_size=8)
-        for path in sorted(self.folder.rglob("*.py")) if self.folder else []:
-            digest.update(path.relative_to(self.folder or path).as_posix().encode() + path.read_bytes())
+        digest = hashlib.blake2b(f"{_version(CORE)} {self.version}".encode(), digest_size=8)
+        if self.place is not None:
+            files = sorted(self.place.rglob("*.py")) if self.place.is_dir() else [self.place]
+            for path in files:
+                digest.update(path.relative_to(self.place.parent).as_posix().encode() + path.read_bytes())
         return digest.hexdigest()
 
 
@@ -60,6 +62,7 @@ class KnownPlugin:
     distribution: str
     folder: str  # in a checkout of the project
     summary: str
+    wheel: str = ""  # of a release: where its wheel lies, with its hash
 
 
 class Registry:
@@ -134,7 +137,7 @@ class Registry:
         self._add(entry_point.name, version, module, time.perf_counter() - began)
 
     def _add(self, name: str, version: str, module: ModuleType | Any, import_s: float = 0.0) -> None:
-        plugin = Plugin(name, version, import_s=import_s, folder=_folder(module))
+        plugin = Plugin(name, version, import_s=import_s, place=_place(module))
         self.plugins.append(plugin)
         try:
             self._manager.register(module, name=f"{name}#{len(self.plugins)}")
@@ -189,10 +192,10 @@ def _modalities_of(module: Any) -> list[Modality]:
     return modalities
 
 
-def _folder(module: ModuleType | Any) -> Path | None:
-    """Where a package lies; None for a plugin that is one module or no module at all."""
+def _place(module: ModuleType | Any) -> Path | None:
+    """Where a plugin's source lies: a package's folder, a module's file; None for one that is no module at all."""
     file = getattr(module, "__file__", None)
-    return Path(file).parent if file and hasattr(module, "__path__") else None
+    return (Path(file).parent if hasattr(module, "__path__") else Path(file)) if file else None
 
 
 def _unmet(dist: importlib.metadata.Distribution | None) -> str | None:

@@ -179,7 +179,8 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
     """The encoder as it begins, its open settings filled from a sample of the training items."""
     config = task.config
     if task.kind.adapt is not None and items:
-        config = task.kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
+        sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
+        config = encode.adapted(task.kind.adapt, config, sample, task.workers)
     torch.manual_seed(task.settings.seed)
     encoder = task.kind.build(config, task.anchor)
     if task.weights:
@@ -202,7 +203,7 @@ def _start_from(encoder: Encoder, task: Task) -> None:
 
 
 def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:
-    """Names the preprocessing: the plugin, its version, the configuration, the anchor, whose own may be used.
+    """Names the preprocessing: the plugin by its source, the configuration, the anchor, whose own may be used.
 
     Where a frozen trunk is a part of it, its weights too: they may depend on the seed or on a file.
     """
@@ -211,7 +212,7 @@ def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:
     if encoder.frozen_trunk:
         trained = {n for n, p in encoder.named_parameters() if p.requires_grad}
         weights = hash_weights({n: t for n, t in encoder.state_dict().items() if n not in trained})
-    parts = f"{owner.name} {owner.version} {config.model_dump_json()} {task.anchor.fingerprint} {weights}"
+    parts = f"{owner.name} {owner.source()} {config.model_dump_json()} {task.anchor.fingerprint} {weights}"
     return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 

@@ -21,7 +21,8 @@ PLUGINS = ROOT.parent / "plugins"
 # A module imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
     {"errors"},
-    {"config", "lock", "readers", "shards", "vectors"},
+    {"files", "readers"},
+    {"config", "lock", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
     {"builtin", "guard", "trunk"},

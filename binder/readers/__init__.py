@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from binder.readers import worker
@@ -20,19 +21,20 @@ __all__ = ["Refused", "isolated", "run", "stream", "warm"]
 Task = Callable[[Any], Any]
 
 
-def isolated(function: Callable[..., Any], *arguments: Any, item: object) -> Any:
+def isolated(function: Callable[..., Any], *arguments: Any, item: object, scale: float = 1.0) -> Any:
     """What a module-level function returns, run where it cannot hurt: in a process with limits on memory and time.
 
-    Arguments and result are pickled. What costs seconds is started once. Raises ItemError, naming `item`, where the
-    function crashes the process, takes too long or needs too much memory, or raises what is no BinderError.
+    Arguments and result are pickled; starting takes a part of a second, once. `scale` multiplies the limits. Raises
+    ItemError, naming `item`, where the function crashes the process, takes too long, needs too much memory or raises
+    what is no BinderError; Refused where the function or an argument cannot be taken to another process.
     """
     if worker.inside:
         return function(*arguments)
-    task = worker.dumps(_call)
-    reader = idle.take(task)
+    asked = _dumped(_Asked(function, arguments, scale))
+    reader = idle.take(worker.dumps(_call))
     try:
-        reader.send(worker.dumps((function, arguments)))
-        kind, value = reader.receive(worker.limit_s() + GRACE_S)
+        reader.send(asked)
+        kind, value = reader.receive(scale * worker.limit_s() + GRACE_S)
     except Lost:
         idle.gone(reader)
         raise lost(item, None) from None
@@ -42,6 +44,8 @@ def isolated(function: Callable[..., Any], *arguments: Any, item: object) -> Any
     idle.back(reader)
     if kind == worker.RESULT:
         return value
+    if kind == worker.REFUSED:
+        raise Refused(value)
     raise error_of(item, kind, value) from None
 
 
@@ -103,12 +107,20 @@ def _imported(modules: list[str]) -> Task:
     return _call
 
 
-def _call(arguments: tuple[Callable[..., Any], tuple[Any, ...]]) -> Any:
-    function, values = arguments
-    return function(*values)
+@dataclass(frozen=True)
+class _Asked:
+    """A call that is made elsewhere."""
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    scale: float  # of the limits; `worker` looks for it
 
 
-def _dumped(task: Task) -> bytes:
+def _call(asked: _Asked) -> Any:
+    return asked.function(*asked.arguments)
+
+
+def _dumped(task: Any) -> bytes:
     try:
         return worker.dumps(task)
     except Exception as error:  # a function within a function, a lock, an open file

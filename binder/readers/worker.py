@@ -168,7 +168,14 @@ def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
     while data := read(source):
         try:
             item = pickle.loads(data)
-            with limits():
+        except ItemError as error:  # it stands for one that could not be sent
+            write(sink, dumps((RAISED, error)))
+            continue
+        except Exception as error:
+            write(sink, dumps((REFUSED, one_line(error))))
+            continue
+        try:
+            with limits(getattr(item, "scale", 1.0)):
                 made = task(item)
             if isinstance(made, Iterator):
                 for piece in _pieces(made):
@@ -200,7 +207,7 @@ def _pieces(made: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def limits() -> Iterator[None]:
+def limits(scale: float = 1.0) -> Iterator[None]:
     """Within this, the process ends when it takes too long and cannot have too much more memory (Linux)."""
     if not FORKS:
         yield  # whoever waits for the answer ends this process
@@ -208,11 +215,11 @@ def limits() -> Iterator[None]:
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _held() + int(limit_mb() * 2**20)
+    most = _held() + int(scale * limit_mb() * 2**20)
     resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, limit_s())
+    signal.setitimer(signal.ITIMER_REAL, scale * limit_s())
     try:
         yield
     finally:
