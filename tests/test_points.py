@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import binder_three
@@ -11,8 +12,9 @@ import torch
 from binder_three import DOTS, DotsConfig, read_dots
 
 from binder import ConfigError, ItemError, Points
+from binder.bases import point_cloud
+from binder.bases.point_cloud import read_points, spread, thinned
 from binder.bases.point_encoder import PointEncoder, turns
-from binder.bases.points import read_points, spread
 from binder.config import validate
 from binder.testing import EncoderContract
 
@@ -56,7 +58,7 @@ class TestContractWithNormalsAndColours(TestContract):
         (Points(ball()[:, :2]), "expected points of shape (P, 3), got (500, 2)"),
         (Points(ball(3)), "3 points, at least 4 are needed"),
         (Points(np.ones((50, 3))), "all points are in one place"),
-        (Points(np.where(ball() == ball()[7], np.nan, ball())), "point 8 is not finite"),
+        (Points(ball()[:90] * np.where(np.arange(90) < 46, np.inf, 1)[:, None]), "46 of 90 points are not finite"),
         (Points(ball()), "has no normals; set encoder.normals = false"),
         (Points(ball(), ball(9), ball()), "500 points but 9 normals"),
         (Points(ball(), ball()), "has no colours; set encoder.colours = false"),
@@ -103,6 +105,108 @@ def test_an_array_has_what_the_configuration_asks_for_in_its_columns(normals, co
     np.testing.assert_array_equal(found, read_points(read_dots, wanted, config))
     with pytest.raises(ItemError, match=f"expected an array of shape \\(P, {width}\\), got"):
         read_points(lambda item, _: item, array[:, : width - 1], config)
+
+
+@pytest.mark.parametrize("mark", [np.nan, np.inf, -np.inf, 3.4e38])
+def test_what_was_not_measured_is_left_out_with_all_that_belongs_to_it(mark, caplog):
+    config = DotsConfig(points=128, normals=True, colours=True)
+    parts = [ball(200), ball(200, seed=1), np.random.default_rng(2).random((200, 3))]
+    broken = [part.copy() for part in parts]
+    for column, part in enumerate(broken):  # a third of the points, each in another of its parts
+        part[column::9, 1] = mark
+    kept = np.arange(200) % 9 > 2
+    with caplog.at_level("INFO"):
+        found = read_points(read_dots, Points(*broken), config)
+    wanted = read_points(read_dots, Points(*(part[kept] for part in parts)), config)
+    np.testing.assert_array_equal(found, wanted)
+    assert f"{200 - kept.sum()} of 200 points are not finite; left out" in caplog.text
+    array = np.concatenate(broken, axis=1)
+    np.testing.assert_array_equal(read_points(lambda item, _: item, array, config), wanted)
+
+
+def test_normals_that_nobody_asked_for_leave_no_point_out():
+    xyz = ball(90)
+    found = read_points(read_dots, Points(xyz, np.full((90, 3), np.nan)), DotsConfig(points=128))
+    np.testing.assert_array_equal(found, read_points(read_dots, Points(xyz), DotsConfig(points=128)))
+
+
+@pytest.mark.parametrize("rows", [3, 4, 6, 9])
+@pytest.mark.parametrize("count", [10, 400])
+def test_an_array_that_lies_on_its_side_is_turned_round(rows, count):
+    array = np.random.default_rng(0).normal(size=(count, rows))
+    config = DotsConfig(points=128)
+    found = read_points(lambda item, _: item, array.T, config)
+    np.testing.assert_array_equal(found, read_points(lambda item, _: item, array, config))
+
+
+@pytest.mark.parametrize("shape", [(2, 400), (400, 2), (10, 2), (400,), (4, 20, 3), (3, 400, 1), (0, 3), (3, 0)])
+def test_an_array_of_another_shape_says_which(shape):
+    with pytest.raises(ItemError, match=r"expected an array of shape \(P, 3\), got|0 points"):
+        read_points(lambda item, _: item, np.ones(shape), DotsConfig())
+
+
+def test_an_array_on_its_side_with_too_few_rows_says_what_is_wanted():
+    with pytest.raises(ItemError, match=r"expected an array of shape \(P, 6\), got \(3, 400\)"):
+        read_points(lambda item, _: item, np.ones((3, 400)), DotsConfig(normals=True))
+
+
+def test_few_points_of_many_columns_are_not_turned():
+    array = np.random.default_rng(0).normal(size=(6, 9))
+    found = read_points(lambda item, _: item, array, DotsConfig(points=64))
+    assert len(np.unique(found, axis=0)) == 6
+
+
+def test_large_coordinates_keep_their_precision():
+    config, far = DotsConfig(points=128), np.array([512_345.25, 5_412_345.5, 120.0])
+    xyz = ball(128) * 0.125  # a quarter of a metre in a national grid
+    found, wanted = (read_points(read_dots, Points(points), config) for points in (xyz + far, xyz))
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_whole_colours_count_as_such_in_an_array_of_floats():
+    config = DotsConfig(points=64, groups=8, neighbours=8, colours=True)
+    array = np.concatenate([ball(100), np.full((100, 3), 51.0)], axis=1)
+    np.testing.assert_allclose(read_points(lambda item, _: item, array, config)[:, 3:], 0.2, atol=1e-6)
+
+
+def every_cell(xyz, count):
+    """The naive twin of `thinned`: all keys at once, one by one, sorted."""
+    low, size = xyz.min(0), (xyz.max(0) - xyz.min(0)).max()
+    keys = []
+    for point in xyz:
+        a, b, c = (round(x) for x in (point - low) * ((point_cloud.CELLS - 1) / size))
+        key = a | b << 21 | c << 42
+        key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+        key = (key ^ key >> 27) * 0x94D049BB133111EB % 2**64
+        keys.append(key ^ key >> 31)
+    return np.sort(np.argsort(keys)[:count])
+
+
+def test_thinning_block_by_block_is_what_the_naive_way_gives(monkeypatch):
+    monkeypatch.setattr(point_cloud, "BLOCK", 700)
+    xyz = np.random.default_rng(0).normal(size=(5000, 3))
+    good = np.random.default_rng(1).random(5000) < 0.8
+    wanted = np.flatnonzero(good)[every_cell(xyz[good], 900)]
+    np.testing.assert_array_equal(thinned(xyz, good, 900), wanted)
+
+
+def test_a_large_cloud_is_thinned_whatever_its_order_unit_and_place(monkeypatch):
+    monkeypatch.setattr(point_cloud, "MANY", 2000)
+    config, xyz = DotsConfig(points=256), ball(9000, stretch=(1, 1, 2))
+    wanted = read_points(read_dots, Points(xyz), config)
+    other = read_points(read_dots, Points(np.random.default_rng(1).permutation(xyz) * 512 + 2048), config)
+    np.testing.assert_allclose(np.sort(wanted, axis=0), np.sort(other, axis=0), atol=1e-6)
+
+
+def test_sixteen_million_points_cost_little_memory_beyond_their_own():
+    rows = np.broadcast_to(np.linspace(0, 1, 16_000_000, dtype=np.float32), (4, 16_000_000)).copy()
+    rows[1] *= rows[1]
+    tracemalloc.start()
+    made = read_points(lambda item, _: item, rows, DotsConfig(points=256))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert made.shape == (256, 3)
+    assert peak < 100e6
 
 
 def test_points_are_spread_evenly_whatever_the_scan_looked_at_most():

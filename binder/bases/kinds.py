@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from binder.bases.points import PointConfig, read_points
-from binder.bases.points import Read as ReadPoints
 from binder.bases.raster import diagnose as diagnose_raster
 from binder.bases.series import Read, SeriesConfig, adapt_series, read_series
 from binder.bases.shades import Read as ReadGrid
@@ -23,6 +21,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from binder.anchor import Anchor
+    from binder.bases.points import PointConfig
+    from binder.bases.points import Read as ReadPoints
     from binder.encoder import Encoder
 
 
@@ -120,6 +120,7 @@ def _build_points(read: ReadPoints, config: Any, anchor: Anchor) -> Encoder:
 
 def _preview_points(read: ReadPoints, config: type[PointConfig], item: Item) -> Image:
     from binder.bases.drawing import cloud
+    from binder.bases.point_cloud import read_points
 
     return cloud(read_points(read, item, config())[:, :3])
 

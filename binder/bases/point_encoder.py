@@ -12,7 +12,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from binder.bases.points import PointConfig, Read, read_points
+from binder.bases.point_cloud import read_points
+from binder.bases.points import PointConfig, Read
 from binder.bases.transformer import Transformer
 from binder.encoder import Encoder
 from binder.modality import Item
@@ -76,7 +77,7 @@ class PointEncoder(Encoder):
 
 
 class Groups(nn.Module):
-    """(B, N, C) as `binder.bases.points.spread` orders them -> (B, G, E): a token for each of the first G points.
+    """(B, N, C) as `binder.bases.point_cloud.spread` orders them -> (B, G, E): a token for each of the first G points.
 
     It describes the K nearest points, relative to the first, by the largest of what each of them says (PointNet).
     """

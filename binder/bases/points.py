@@ -1,26 +1,23 @@
-"""Sets of points in space: checked, evened out, brought into the unit sphere. Free of torch.
+"""Sets of points in space: what can be set, and what a plugin reads. Free of torch and, until points come, of NumPy.
 
-Shapes: P points as read, N points of a window, C numbers of a point (3, and 3 each for normals and colours).
+Shapes: P points as read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from binder.errors import ItemError
 from binder.modality import EncoderConfig, Item
 
-Floats = NDArray[np.floating[Any]]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-FEWEST = 4  # points; fewer span no volume
-THINNED = 4  # times as many points as are wanted, from which they are chosen
-UPRIGHT = {"x": [1, 2, 0], "y": [2, 0, 1], "z": [0, 1, 2]}  # order of the axes that puts the one that is up last
+    Floats = NDArray[np.floating[Any]]
 
 
 class PointConfig(EncoderConfig):
@@ -52,7 +49,8 @@ class PointConfig(EncoderConfig):
 class Points:
     """What a reading function returns: points, in any unit, about any origin.
 
-    Or an array (P, 3 to 9): x, y, z, then normals, then colours, as far as the configuration asks for them.
+    Or an array (P, 3 to 9), or the same turned round: x, y, z, then normals, then colours, as far as the configuration
+    asks for them. Points with a number that is not finite, or beyond 1e30, are left out with all that belongs to them.
     """
 
     xyz: Floats  # (P, 3)
@@ -60,81 +58,4 @@ class Points:
     colours: Floats | None = None  # (P, 3) red, green, blue: 0 to 1, or whole numbers 0 to 255
 
 
-Read = Callable[[Item, Any], Points | Floats]  # (item, config) -> points; raises ItemError
-
-
-def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float32]:
-    """What `read` returns of the item -> (N, C) float32: evenly spread points in the unit sphere, its normals, colours.
-
-    The first point is the farthest from the centre and each further one the farthest from all before it, so the first
-    few are a coarse picture of the whole. The order in the file does not count. Raises ItemError in one line.
-    """
-    found = read(item, config)
-    if not isinstance(found, Points):
-        found = _of_columns(found, config, item)
-    columns = [_usable(found.xyz, "points", item)[:, UPRIGHT[config.up]]]
-    for wanted, values, what in (
-        (config.normals, found.normals, "normals"),
-        (config.colours, found.colours, "colours"),
-    ):
-        if wanted and values is None:
-            raise ItemError(item, f"has no {what}; set encoder.{what} = false")
-        if wanted:
-            columns.append(_usable(values, what, item))
-            if len(columns[-1]) != len(columns[0]):
-                raise ItemError(item, f"{len(columns[0])} points but {len(columns[-1])} {what}")
-    if config.normals:
-        turned = columns[1][:, UPRIGHT[config.up]]
-        columns[1] = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
-    if config.colours:
-        columns[-1] = _colours(columns[-1], np.asarray(found.colours).dtype.kind, item)
-    xyz = columns[0]
-    if len(xyz) < FEWEST:
-        raise ItemError(item, f"{len(xyz)} points, at least {FEWEST} are needed")
-    xyz = xyz - (xyz.min(0) + xyz.max(0)) / 2
-    radius = np.linalg.norm(xyz, axis=1).max()
-    if not radius > 0:
-        raise ItemError(item, "all points are in one place")
-    rows = np.concatenate([xyz / radius, *columns[1:]], axis=1)
-    return spread(rows, config.points).astype(np.float32)
-
-
-def spread(rows_PC: Floats, count: int) -> Floats:
-    """(P, C), coordinates first -> (count, C): farthest point sampling (Eldar et al. 1997); repeated where too few."""
-    if len(rows_PC) > THINNED * count:
-        order = np.lexsort(rows_PC.T)  # by content, so that the file's order does not count
-        rows_PC = rows_PC[np.random.default_rng(0).permutation(order)[: THINNED * count]]
-    xyz = np.ascontiguousarray(rows_PC[:, :3].T)
-    chosen = np.empty(min(count, len(rows_PC)), np.int64)
-    nearest = np.full(len(rows_PC), np.inf)
-    place = int(np.square(xyz - xyz.mean(1, keepdims=True)).sum(0).argmax())
-    for i in range(len(chosen)):
-        chosen[i] = place
-        nearest = np.minimum(nearest, np.square(xyz - xyz[:, place, None]).sum(0))
-        place = int(nearest.argmax())
-    return rows_PC[np.resize(chosen, count)]
-
-
-def _of_columns(array: Floats, config: PointConfig, item: Item) -> Points:
-    array, needed = np.asarray(array), 3 * (1 + config.normals + config.colours)
-    if array.ndim != 2 or array.shape[1] < needed:
-        raise ItemError(item, f"expected an array of shape (P, {needed}), got {array.shape}")
-    normals = array[:, 3:6] if config.normals else None
-    return Points(array[:, :3], normals, array[:, needed - 3 : needed] if config.colours else None)
-
-
-def _usable(values: Any, what: str, item: Item) -> Floats:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf" or array.ndim != 2 or array.shape[1] != 3:
-        raise ItemError(item, f"expected {what} of shape (P, 3), got {array.shape} of {array.dtype}")
-    bad = ~np.isfinite(array).all(1)
-    if bad.any():
-        raise ItemError(item, f"{what[:-1]} {int(bad.argmax()) + 1} is not finite")
-    return array.astype(np.float64)
-
-
-def _colours(values: Floats, kind: str, item: Item) -> Floats:
-    low, high = values.min(), values.max()
-    if low < 0 or high > 255 or (kind == "f" and high > 1):
-        raise ItemError(item, f"colours from {low:g} to {high:g}: expected 0 to 1, or whole numbers 0 to 255")
-    return values / 255 if kind in "iu" else values
+Read = Callable[[Item, Any], "Points | Floats"]  # (item, config) -> points; raises ItemError
