@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from binder.errors import ConfigError, nearest
+from binder.files import DEEPEST, check_depth, read_text
+
+MOST_BYTES = 4 * 2**20  # of a TOML file
+MOST = 2**63 - 1  # whole number in TOML; also what torch takes as a seed
+ANCHORS = Path(__file__).parent / "anchors"  # those that are shipped, by name
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, no unknown keys."""
+    """Base of every configuration: immutable, no unknown keys, every number finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainConfig(Config):
@@ -54,10 +60,31 @@ class AlignConfig(Config):
     to: str = "image"  # image, text, both, or the modality of one of `encoders`
     encoders: tuple[str, ...] = ()  # run folders of aligned encoders that may be trained against; they stay frozen
     init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, le=MOST)
     train: TrainConfig = TrainConfig()
     loss: LossConfig = LossConfig()
     encoder: dict[str, Any] = {}  # checked against the modality's own configuration
+
+    @field_validator("anchor")
+    @classmethod
+    def _anchor_from_anywhere(cls, name: str) -> str:
+        return name if (ANCHORS / name).is_dir() else from_anywhere(name)
+
+    @field_validator("init")
+    @classmethod
+    def _init_from_anywhere(cls, run: str | None) -> str | None:
+        return run and from_anywhere(run)
+
+    @field_validator("encoders")
+    @classmethod
+    def _encoders_from_anywhere(cls, runs: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(from_anywhere(run) for run in runs)
+
+    @field_validator("encoder")
+    @classmethod
+    def _trunk_from_anywhere(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        trunk = settings.get("trunk")
+        return {**settings, "trunk": from_anywhere(trunk)} if isinstance(trunk, str) and ":" in trunk else settings
 
 
 C = TypeVar("C", bound=Config)
@@ -66,11 +93,11 @@ C = TypeVar("C", bound=Config)
 def read_toml(path: Path) -> dict[str, Any]:
     """Contents of a TOML file. Raises ConfigError naming the file and the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        return _parsed(read_text(path, MOST_BYTES))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigError(f"{path}: not a readable TOML file: {error}") from None
+    except (ValueError, OSError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError(f"{str(path)[:200]}: not a readable TOML file: {_line(error)}") from None
 
 
 def apply_sets(values: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
@@ -79,14 +106,14 @@ def apply_sets(values: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]
     for text in sets:
         key, equals, raw = text.partition("=")
         parts = key.strip().split(".")
-        if not equals or not all(parts):
-            raise ConfigError(f"--set {text!r}: expected KEY=VALUE, for instance train.lr=0.001")
+        if not equals or not all(parts) or len(parts) > DEEPEST:
+            raise ConfigError(f"--set {text[:80]!r}: expected KEY=VALUE, for instance train.lr=0.001")
         place = result
         for part in parts[:-1]:
             place = place.setdefault(part, {})
             if not isinstance(place, dict):
-                raise ConfigError(f"--set {text!r}: {part!r} is a value, not a table")
-        place[parts[-1]] = _toml_value(raw.strip())
+                raise ConfigError(f"--set {text[:80]!r}: {part!r} is a value, not a table")
+        place[parts[-1]] = _toml_value(raw.strip(), text)
     return result
 
 
@@ -102,23 +129,75 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: _copy(value) if isinstance(value, Mapping) else value for key, value in values.items()}
 
 
-def _toml_value(raw: str) -> Any:
+def from_anywhere(name: str) -> str:
+    """A name that ends in the path of what is there (runs/one, timm:FOLDER, MODEL/FILE) with that path absolute.
+
+    So it means the same from another working directory. Every other name is returned as it is.
+    """
+    library = re.match("(timm:local-dir:|timm:|transformers:)(.+)", name)
+    architecture, slash, file = name.partition("/")
     try:
-        return tomllib.loads(f"x = {raw}")["x"]
+        if library:
+            folder = Path(library[2]).expanduser()
+            return f"{library[1]}{folder.absolute()}" if (folder / "config.json").is_file() else name
+        if name and Path(name).expanduser().exists():
+            return str(Path(name).expanduser().absolute())
+        return f"{architecture}/{Path(file).absolute()}" if slash and Path(file).is_file() else name
+    except (OSError, ValueError, RuntimeError):  # too long for a path, a NUL, ~nobody
+        return name
+
+
+def _toml_value(raw: str, text: str) -> Any:
+    try:
+        return _parsed(f"x = {raw}")["x"]
     except tomllib.TOMLDecodeError:
         return raw
+    except ValueError as error:
+        raise ConfigError(f"--set {text[:80]!r}: {_line(error)}") from None
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    """TOML of bounded depth, whole numbers of 64 bits. Raises ValueError."""
+    try:
+        found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    check_depth(found)
+    _check_numbers(found)
+    return found
+
+
+def _check_numbers(value: Any) -> None:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for one in inner:
+        _check_numbers(one)
+    if isinstance(value, int) and abs(value) > MOST:
+        raise ValueError("a whole number of more than 64 bits")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _shown(value: Any) -> str:
+    """What was given, at most a line of it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # 4,300 digits; lists within lists
+        text = type(value).__name__
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _explain(model: type[BaseModel], error: ValidationError) -> str:
     first = error.errors()[0]
-    path = [str(part) for part in first["loc"]]
+    path = [str(part)[:80] for part in first["loc"]]
     key = ".".join(path)
     if first["type"] == "extra_forbidden":
         fields = _fields_at(model, path[:-1])
         hint = nearest(path[-1], fields) or f"; known keys: {', '.join(sorted(fields))}"
         return f"unknown key {key!r}{hint}"
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
-    return f"{key}: {message} (got {first['input']!r})" if key else message
+    return f"{key}: {message} (got {_shown(first['input'])})" if key else message
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> list[str]:

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from binder import page
-from binder.checkpoint import CONFIG, Card, write_text
+from binder.checkpoint import CONFIG, Card
 from binder.confusions import confusions, weakest
 from binder.evaluate import Side
+from binder.files import write_text
 from binder.manifest import Row
 from binder.plugins import registry
 

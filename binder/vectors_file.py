@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from binder.anchor import Anchor
-from binder.checkpoint import write
 from binder.encoder import Span
+from binder.files import write_beside
 from binder.vectors import Vectors
 
 
@@ -34,4 +34,4 @@ def write_vectors(
         columns["end_s"] = pa.array([span.end_s if span else None for span in spans], pa.float64())
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(z_ND.reshape(-1), pa.float32()), z_ND.shape[1])
     metadata = {"binder.space": anchor.fingerprint, "binder.anchor": anchor.name}
-    write(path, lambda p: pq.write_table(pa.table(columns).replace_schema_metadata(metadata), p))
+    write_beside(path, lambda p: pq.write_table(pa.table(columns).replace_schema_metadata(metadata), p))

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from binder import page
-from binder.checkpoint import write_text
 from binder.cli.hits import metadata_of, time_of
 from binder.errors import BinderError
+from binder.files import write_text
 from binder.index import Hit
 from binder.modality import Modality
 from binder.plugins import registry

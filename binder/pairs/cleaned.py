@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from binder.checkpoint import write, write_text
 from binder.errors import ManifestError
+from binder.files import write_beside, write_text
 from binder.manifest import DELIMITERS, SUFFIXES, Row
 
 
@@ -31,14 +31,14 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
         )
         writer.writeheader()
         writer.writerows(cells)
-        write(path, lambda p: p.write_text(buffer.getvalue(), encoding="utf-8", newline=""))
+        write_text(path, buffer.getvalue())
     elif suffix == ".jsonl":
         write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in cells))
     else:
         import pyarrow
         import pyarrow.parquet
 
-        write(path, lambda p: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(cells), p))
+        write_beside(path, lambda p: pyarrow.parquet.write_table(pyarrow.Table.from_pylist(cells), p))
 
 
 def _items(row: Row, manifest: Path) -> dict[str, Any]:

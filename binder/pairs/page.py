@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from binder import page
-from binder.checkpoint import write_text
+from binder.files import write_text
 from binder.pairs.checking import PairsReport
 from binder.report import shown
 

@@ -19,8 +19,8 @@ import numpy as np
 from binder import encode
 from binder.alignment import align
 from binder.api import Binder
-from binder.checkpoint import write_text
 from binder.encode import Progress, silent
+from binder.files import write_text
 from binder.playground import arithmetic, demo_cells, demo_data, speech, world
 from binder.playground.demo_cells import Pair
 from binder.playground.demo_data import BOUND, MODALITIES, Gallery

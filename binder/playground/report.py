@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
-from binder.checkpoint import write_text
+from binder.files import write_text
 from binder.playground import demo_cells, world
 from binder.playground.demo_data import Gallery
 from binder.playground.space_map import Points

@@ -22,7 +22,7 @@ def write_with_a_full_disk(folder, what) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from binder import RunError, checkpoint
+    from binder import RunError, checkpoint, files
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
@@ -33,7 +33,7 @@ def write_with_a_full_disk(folder, what) -> None:
         elif what == "state":
             checkpoint.write_state(folder, tensors)
         else:
-            checkpoint.write(folder / "encoder.safetensors", lambda path: save_file(tensors, path))
+            files.write_beside(folder / "encoder.safetensors", lambda path: save_file(tensors, path))
     except RunError as error:
         (folder / "said").write_text(str(error))
 

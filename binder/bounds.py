@@ -1,0 +1,63 @@
+"""A model is never built larger than the file of its weights says: configurations are other people's, too."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+SPARE = 4_000_000  # elements beyond what the file holds: buffers, masks, tables that are not kept
+SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # what makes room for a size
+LISTED = {torch.arange, torch.linspace, torch.eye}
+
+
+@contextlib.contextmanager
+def no_larger_than(weights: Path | None) -> Iterator[None]:
+    """Inside, a ValueError is raised before a model would have more elements than the file has bytes.
+
+    Without a file (it is yet to be fetched) nothing is bounded.
+    """
+    if weights is None:
+        yield
+        return
+    with _Counting(weights.stat().st_size + SPARE):
+        yield
+
+
+def weights_in(folder: Path) -> Path | None:
+    """The largest file of weights in a folder; None where there is none."""
+    found = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth")]
+    return max((path for path in found if path.is_file()), key=lambda path: path.stat().st_size, default=None)
+
+
+class _Counting(TorchFunctionMode):
+    """Counts the elements of tensors that are made anew."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func in SIZED or func in LISTED:
+            self.left -= _listed(args, kwargs) if func in LISTED else _sized(args, kwargs)
+            if self.left < 0:
+                raise ValueError("its configuration describes a larger model than the file of its weights holds")
+        return func(*args, **kwargs)
+
+
+def _sized(args: Any, kwargs: Any) -> int:
+    size = kwargs.get("size", args)
+    if isinstance(size, tuple | list) and size and isinstance(size[0], tuple | list):
+        size = size[0]
+    return math.prod(int(n) for n in size if isinstance(n, int)) if isinstance(size, tuple | list) else 0
+
+
+def _listed(args: Any, kwargs: Any) -> int:
+    """At least as many as there will be, for steps of one and more."""
+    return max((int(abs(n)) for n in [*args, *kwargs.values()] if isinstance(n, int | float)), default=0)
