@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import logging
 import os
 import time
@@ -20,7 +21,7 @@ import pluggy
 from binder import hookspecs
 from binder.errors import PluginError, nearest
 from binder.guard import guarded
-from binder.modality import Modality
+from binder.modality import Modality, check
 
 if TYPE_CHECKING:
     import click
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CORE = "modality-binder"  # the distribution of this package
+HOOK = b"binder_register_commands"
 BUILTIN = "binder"  # the core's own plugin: image and text
 
 
@@ -170,6 +172,25 @@ def registry() -> Registry:
     return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), names)
 
 
+def commands_offered() -> bool:
+    """Whether some plugin may add commands, found without importing any: its module names the hook."""
+    return any(HOOK in _source_of(entry) for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT))
+
+
+def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
+    """The module of an entry point as it is written; what hides it might have the hook."""
+    package, _, rest = entry_point.module.partition(".")
+    try:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            return HOOK
+        folder = Path(spec.origin).parent / Path(*rest.split(".")[:-1])
+        own = [folder / f"{rest.rpartition('.')[2]}.py"] if rest else [Path(spec.origin)]
+        return next(path for path in own if path.is_file()).read_bytes()
+    except (ImportError, OSError, ValueError, StopIteration):
+        return HOOK
+
+
 @cache
 def known_plugins() -> Mapping[str, KnownPlugin]:
     """The project's own plugins by short name, installed or not (`known_plugins.toml`)."""
@@ -185,6 +206,7 @@ def _modalities_of(module: Any) -> list[Modality]:
             raise TypeError(
                 f"binder_register_modalities must return binder.Modality records, got {type(modality).__name__}"
             )
+        check(modality)
     names = [m.name for m in modalities]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -225,4 +247,5 @@ def _version(distribution: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
+    return " ".join(f"{kind}{error}".split())[:300]

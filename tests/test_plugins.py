@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
+import inspect
+import os
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 from support import distribution, installed
 
-from binder import PluginError, plugins
+from binder import EncoderConfig, PluginError, modality, plugins
 
 GOOD = """
     from binder import EncoderConfig, Modality, hookimpl
 
     @hookimpl
     def binder_register_modalities():
-        return [Modality({name!r}, frozenset(), EncoderConfig, build=None)]
+        return [Modality({name!r}, frozenset(), EncoderConfig, build=print)]
 """
 
 
@@ -71,7 +76,7 @@ def test_an_installed_plugin_is_found_with_its_version(toy):
         ),
         (
             "from binder import EncoderConfig, Modality\ndef binder_register_modalities():\n"
-            "    return [Modality('x', frozenset(), EncoderConfig, build=None)] * 2",
+            "    return [Modality('x', frozenset(), EncoderConfig, build=print)] * 2",
             "'x' twice",
         ),
     ],
@@ -92,9 +97,9 @@ def test_asking_for_the_modality_of_a_broken_plugin_says_why(install):
 
 
 def test_a_modality_that_two_plugins_provide_names_both_and_breaks_no_other(install):
-    sources = {"one": GOOD.format(name="same"), "two": GOOD.format(name="same"), "three": GOOD.format(name="else")}
+    sources = {"one": GOOD.format(name="same"), "two": GOOD.format(name="same"), "three": GOOD.format(name="other")}
     with install(**sources):
-        assert plugins.registry().names() == ["image", "text", "else"]
+        assert plugins.registry().names() == ["image", "text", "other"]
         with pytest.raises(PluginError, match=r"'same' is provided by one 1\.0 and two 1\.0"):
             plugins.registry().get("same")
 
@@ -159,3 +164,78 @@ def test_a_plugin_that_fails_to_add_its_commands_is_reported_and_the_others_go_o
         plugins.registry().register_commands(cli)
     assert list(cli.commands) == ["sonar"]
     assert len([m for m in caplog.messages if "ValueError: no" in m]) == 2
+
+
+@pytest.mark.parametrize("name", ["where", "k", "embed", "to", "Not A Name", "class", "", "a-b", "1st", "é", 3, None])
+def test_what_cannot_name_a_modality_is_refused(name):
+    with pytest.raises(PluginError, match="cannot be a modality"):
+        modality.check_name(name)
+
+
+def test_every_keyword_of_the_python_api_is_reserved():
+    """A modality is a keyword of these functions, and an attribute of a Binder."""
+    from binder import Binder, Index
+
+    functions = [Binder.embed, Binder.classify, Index.add, Index.search, Index.delete]
+    taken = {name for function in functions for name in inspect.signature(function).parameters}
+    taken |= {name for name in dir(Binder("mini")) if not name.startswith("_")}
+    assert taken <= modality.RESERVED
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"suffixes": ".csv"}, "suffixes must be a set such as {'.csv'}, got str"),
+        ({"suffixes": frozenset({"csv"})}, "suffix 'csv' must be lower case with a dot in front"),
+        ({"suffixes": frozenset({".CSV"})}, "suffix '.CSV' must be lower case"),
+        ({"suffixes": frozenset({3})}, "suffix 3 must be"),
+        ({"config": dict}, "config must be a class derived from binder.EncoderConfig"),
+        ({"config": EncoderConfig()}, "config must be a class"),
+        ({"build": None}, "build must be a function, got NoneType"),
+        ({"adapt": 3}, "adapt must be a function, got int"),
+        ({"preview": "show"}, "preview must be a function, got str"),
+        ({"media": "picture"}, "media must be a MIME type"),
+        ({"inline": "no"}, "inline must be True or False, got 'no'"),
+    ],
+)
+def test_a_record_is_checked_field_by_field(change, reason):
+    good = modality.Modality("sonar", frozenset({".csv"}), EncoderConfig, build=print)
+    modality.check(good)
+    with pytest.raises(PluginError) as caught:
+        modality.check(dataclasses.replace(good, **change))
+    assert str(caught.value).startswith("modality 'sonar': ") and reason in str(caught.value)
+
+
+def test_a_config_without_a_default_is_refused():
+    class Needy(EncoderConfig):
+        rate: float
+
+    with pytest.raises(PluginError, match="config must have a default for every field"):
+        modality.check(modality.Modality("sonar", frozenset(), Needy, build=print))
+
+
+@pytest.mark.parametrize("offers", [True, False])
+def test_a_plugin_that_offers_no_commands_is_not_imported_for_the_help(tmp_path, offers):
+    """The command line starts fast whatever is installed: only a module that names the hook is imported."""
+    hook = "def binder_register_commands(cli):\n    pass\n" if offers else ""
+    (tmp_path / "fake_cmd.py").write_text(f"{hook}import pathlib; pathlib.Path(__file__ + '.imported').touch()")
+    distribution(tmp_path, "cmd", "fake_cmd")
+    with installed(tmp_path):
+        code = "import sys; from binder.plugins import commands_offered; sys.exit(commands_offered())"
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "BINDER_PLUGINS": "cmd"}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == offers
+    assert not (tmp_path / "fake_cmd.py.imported").exists()
+
+
+def test_an_edited_plugin_has_another_source(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "__init__.py").write_text("")
+    (tmp_path / "package" / "read.py").write_text("x = 1")
+    (tmp_path / "module.py").write_text("x = 1")
+    for place, file in ((tmp_path / "package", "package/read.py"), (tmp_path / "module.py", "module.py")):
+        before = plugins.Plugin("p", "1", place=place).source()
+        assert plugins.Plugin("p", "1", place=place).source() == before
+        (tmp_path / file).write_text("x = 2")
+        assert plugins.Plugin("p", "1", place=place).source() != before
+        assert plugins.Plugin("p", "2", place=place).source() != plugins.Plugin("p", "1", place=place).source()

@@ -61,10 +61,12 @@ class LazyGroup(click.Group):
         return command.get_short_help_str(limit=100) if command else ""
 
     def _add_plugin_commands(self) -> None:
-        from binder.plugins import registry
+        if getattr(self, "_asked", False):
+            return
+        self._asked = True
+        from binder.plugins import commands_offered, registry
 
-        if not getattr(self, "_asked", False):
-            self._asked = True
+        if commands_offered():
             registry().register_commands(self)
 
 

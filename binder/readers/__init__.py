@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -31,7 +33,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, item: object, scale:
     if worker.inside:
         return function(*arguments)
     asked = _dumped(_Asked(function, arguments, scale))
-    reader = idle.take(worker.dumps(_call))
+    reader = idle.take(_task(_call))
     try:
         reader.send(asked)
         kind, value = reader.receive(scale * worker.limit_s() + GRACE_S)
@@ -51,7 +53,7 @@ def isolated(function: Callable[..., Any], *arguments: Any, item: object, scale:
 
 def stream(task: Task, item: object, name: object) -> Iterator[Any]:
     """What `task(item)`, a generator, yields in a reader process, as it comes. Raises Refused, and ItemError."""
-    reader = idle.take(_dumped(task))
+    reader = idle.take(_task(task))
     finished = False
     try:
         reader.send(worker.dumps(item))
@@ -74,7 +76,7 @@ def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], ob
 
     `name(item)` is what an error names. Raises Refused before the first where the task cannot be sent.
     """
-    return Run(_dumped(task), items, workers, name).outcomes()
+    return Run(_task(task), items, workers, name).outcomes()
 
 
 def warm(modules: Iterable[str]) -> None:
@@ -87,7 +89,7 @@ def warm(modules: Iterable[str]) -> None:
 
 def _warmed(modules: list[str]) -> None:
     with contextlib.suppress(Refused):
-        idle.back(idle.take(worker.dumps(_Imports(modules))))
+        idle.back(idle.take(_task(_Imports(modules))))
 
 
 class _Imports:
@@ -118,6 +120,12 @@ class _Asked:
 
 def _call(asked: _Asked) -> Any:
     return asked.function(*asked.arguments)
+
+
+def _task(task: Any) -> bytes:
+    """A task as it is sent, with what it may depend on here: where modules and relative paths are found, settings."""
+    settings = {name: value for name, value in os.environ.items() if name.startswith("BINDER_")}
+    return worker.dumps(worker.Task(_dumped(task), list(sys.path), os.getcwd(), settings))  # noqa: PTH109
 
 
 def _dumped(task: Any) -> bytes:

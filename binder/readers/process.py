@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import hashlib
 import logging
 import os
 import pickle
@@ -49,13 +48,12 @@ class Reader:
         )
         assert self.process.stdin and self.process.stdout
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
-        self.task: bytes | None = None  # digest of the task it has
+        self.task: bytes | None = None  # the one it has
         self.deadline: float | None = None
 
     def give(self, task: bytes) -> None:
         """Let it do that (pickled) task from now on. Raises Refused, Lost."""
-        digest = hashlib.blake2b(task, digest_size=16).digest()
-        if digest == self.task:
+        if task == self.task:
             return
         try:
             if self.task is not None:
@@ -67,7 +65,7 @@ class Reader:
         if kind == worker.REFUSED:
             self.task = None
             raise Refused(value)
-        self.task = digest
+        self.task = task
 
     def send(self, item: bytes) -> None:
         try:
@@ -113,11 +111,10 @@ class Idle:
 
     def take(self, task: bytes) -> Reader:
         """One that has, or now gets, this task. Raises Refused."""
-        digest = hashlib.blake2b(task, digest_size=16).digest()
         with self.lock:
             if self.owner != os.getpid():  # after a fork they are the other process's
                 self.waiting, self.busy, self.owner, self.watching = [], [], os.getpid(), False
-            self.waiting.sort(key=lambda reader: reader.task == digest)
+            self.waiting.sort(key=lambda reader: reader.task == task)
             reader = self.waiting.pop() if self.waiting else Reader()
             self.busy.append(reader)
             if not self.watching:

@@ -16,6 +16,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from binder.errors import BinderError, ItemError
@@ -44,6 +45,16 @@ def _number(name: str, default: float) -> float:
     except ValueError:
         return default
     return value if value > 0 else default
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done with items, and where."""
+
+    pickled: bytes  # a callable: item -> result, or a generator of results
+    path: list[str]  # where modules are found
+    folder: str  # that relative paths start from
+    settings: dict[str, str]  # environment variables of binder
 
 
 class Pickler(pickle.Pickler):
@@ -133,7 +144,13 @@ def main() -> None:
 
 def _task(data: bytes, sink: int) -> Callable[[Any], Any] | None:
     try:
-        task: Callable[[Any], Any] = pickle.loads(data)
+        sent: Task = pickle.loads(data)
+        sys.path[:] = sent.path
+        os.chdir(sent.folder)
+        for name in [name for name in os.environ if name.startswith("BINDER_")]:
+            del os.environ[name]
+        os.environ.update(sent.settings)
+        task: Callable[[Any], Any] = pickle.loads(sent.pickled)
     except BaseException as error:  # whatever its modules do when they are imported
         write(sink, dumps((REFUSED, one_line(error))))
         return None
