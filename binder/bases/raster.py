@@ -23,7 +23,7 @@ FEWEST = 4  # pixels in a row and in a column: the smallest such sensors have ei
 MOST_PIXELS = 1 << 26  # what is larger is no single item, or a small file that would fill the memory
 COLOURED = ("RGB", "RGBA", "RGBX", "P", "PA", "YCbCr", "CMYK", "LAB", "HSV")  # Pillow's modes
 EXR = b"\x76\x2f\x31\x01"  # how an OpenEXR file begins
-INSTALL_EXR = "pip install 'modality-binder[exr]'"
+INSTALL_EXR = 'pip install "OpenEXR>=3.5"'
 
 
 @dataclass(frozen=True)
