@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from binder.alignment import Result, align
     from binder.anchor import Anchor
     from binder.api import Binder
-    from binder.bases.content import existing_file, read_array, read_bytes
+    from binder.bases.content import decode_text, existing_file, read_array, read_bytes
     from binder.bases.kinds import picture_modality, point_modality, raster_modality, series_modality
     from binder.bases.point_encoder import PointEncoder
     from binder.bases.points import PointConfig, Points
@@ -73,6 +73,7 @@ _LAZY = {
     "Trunk": "binder.trunk",
     "align": "binder.alignment",
     "check_pairs": "binder.pairs",
+    "decode_text": "binder.bases.content",
     "existing_file": "binder.bases.content",
     "image_trunk": "binder.trunk",
     "into_space": "binder.tower",
@@ -133,6 +134,7 @@ __all__ = [
     "Trunk",
     "align",
     "check_pairs",
+    "decode_text",
     "existing_file",
     "hookimpl",
     "image_trunk",

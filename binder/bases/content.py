@@ -1,85 +1,221 @@
-"""An item that is a file -> its bytes, or the bare numbers in it. Free of torch."""
+"""An item that is a file -> its bytes, its text, or the bare numbers in it. Free of torch, and of NumPy until asked.
+
+Nothing that a file claims is believed: what a header promises is held against the bytes that are there before there is
+room made for it.
+"""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import re
+import stat
 import warnings
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from binder.errors import ItemError, name_of
 from binder.modality import Item
 
-MOST_BYTES = 1 << 30  # of a file; more is no single item
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+MOST_BYTES = 1 << 29  # of a file; more is no single item, and would not fit beside what is made of it
+TOO_LARGE = f"larger than {MOST_BYTES >> 20} MiB"
+MOST_TEXT = 1 << 26  # bytes of numbers as text, which need several times the room while they are read
 NUMPY = b"\x93NUMPY"  # how an npy file begins
+MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
+ODD = re.compile("[\0-\x08\x0e-\x19\x1b-\x1f]")  # what no text holds; \x1a ends one on old systems
+KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))  # else a device
 
 
 def existing_file(item: str | os.PathLike[str]) -> Path:
-    """Path -> the same, of a file that can be opened and is not empty. Raises ItemError."""
-    path = Path(item)
+    """Path -> the same, of a regular file that can be opened and is not empty.
+
+    Raises ItemError. A pipe, a device or a link to one is refused before it is opened: reading it might never end.
+    """
     try:
-        if not path.exists():
-            raise ItemError(item, "no such file")
-        if not path.is_file():
-            raise ItemError(item, "not a file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise ItemError(item, "empty file")
-    except (OSError, ValueError) as error:
-        raise ItemError(item, f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
-    return path
+        path = Path(os.fsdecode(item))
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            what = next((name for check, name in KINDS if check(found.st_mode)), "a device")
+            raise ItemError(item, f"not a file, but {what}")
+        if not found.st_size:
+            raise ItemError(item, "empty file")
+        with path.open("rb"):
+            return path
+    except (OSError, ValueError, TypeError) as error:
+        raise ItemError(item, _unreachable(item, error)) from None
+
+
+def _unreachable(item: object, error: Exception) -> str:
+    """Why there is no opening a path."""
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "no such file"
+    if isinstance(error, UnicodeError):
+        return "not a path: it holds half of a character"
+    if isinstance(error, OSError):
+        if error.errno == errno.ENAMETOOLONG:
+            return f"not a path: {len(str(item)):,} letters are too many"
+        return f"cannot be read: {error.strerror or error}"
+    return "not a path: it holds a NUL" if "\0" in str(item) else f"not a path: {one_line(error)}"
 
 
 def read_bytes(item: Item, others: str = "", advice: str = "make it smaller") -> bytes:
-    """Path or bytes -> bytes.
+    """Path, bytes (or bytearray, memoryview), or a file opened in binary mode -> bytes.
 
-    Raises ItemError: the file cannot be opened, is empty, larger than 1 GiB (`advice` says what to do then), or the
-    item is neither; `others` says what else it may be, as in " or an array".
+    An open file is read from its start where it can be wound back, and left where it was. Raises ItemError: it cannot
+    be opened, is no regular file, is empty, larger than 512 MiB (`advice` says what to do then), or the item is none of
+    these; `others` says what else it may be, as in " or an array".
     """
     if isinstance(item, bytes | bytearray | memoryview):
         data = bytes(item)
     elif isinstance(item, str | os.PathLike):
-        path = existing_file(item)
-        if path.stat().st_size > MOST_BYTES:
-            raise ItemError(item, f"larger than 1 GiB; {advice}")
-        data = path.read_bytes()
+        data = _from_path(item, advice)
+    elif callable(getattr(item, "read", None)):
+        data = _from_file(item, advice)
     else:
         raise ItemError(item, f"expected a path{',' if others else ' or'} bytes{others}, not {type(item).__name__}")
-    if not data.strip():
+    if not data or data.isspace():
         raise ItemError(item, "empty")
     return data
 
 
-def read_array(item: Item) -> NDArray[Any]:
-    """Path, bytes or array -> its numbers: npy as it is; text as (rows, columns), between commas or spaces.
+def _from_path(item: str | os.PathLike[str], advice: str) -> bytes:
+    path = existing_file(item)
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)  # also of one that grows meanwhile
+    except OSError as error:
+        raise ItemError(item, _unreachable(item, error)) from None
+    if len(data) > MOST_BYTES:
+        raise ItemError(item, f"{TOO_LARGE}; {advice}")
+    return data
 
-    Raises ItemError for whatever is neither.
+
+def _from_file(item: Any, advice: str) -> bytes:
+    """An open file -> its bytes. Raises ItemError."""
+    parts, size = [], 0
+    try:
+        place = item.tell() if hasattr(item, "seekable") and item.seekable() else None
+        if place is not None:
+            item.seek(0)
+        while size <= MOST_BYTES and (part := item.read(min(1 << 24, MOST_BYTES + 1 - size))):
+            if not isinstance(part, bytes | bytearray | memoryview):
+                raise ItemError(item, "an open file of text: open it in binary mode ('rb')")
+            parts.append(bytes(part))
+            size += len(part)
+        if place is not None:
+            item.seek(place)
+    except ItemError:
+        raise
+    except Exception as error:  # it may be anything that has a method of that name
+        raise ItemError(item, f"cannot be read: {one_line(error)}") from None
+    if size > MOST_BYTES:
+        raise ItemError(item, f"{TOO_LARGE}; {advice}")
+    return b"".join(parts)
+
+
+def decode_text(data: bytes, item: Item) -> str:
+    """Bytes -> text: UTF-8, UTF-16 or UTF-32 with a byte order mark, and else Windows-1252.
+
+    Raises ItemError for what is no text: control characters, or a mark with damage after it.
     """
+    marked = next((encoding for mark, encoding in MARKS if data.startswith(mark)), None)
+    for encoding in [marked] if marked else ["utf-8-sig", "cp1252", "latin-1"]:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if ODD.search(text):
+            break
+        return text.removeprefix("\ufeff")
+    else:
+        raise ItemError(item, f"text in {marked} that is cut off or damaged")
+    raise ItemError(item, "binary data where text was expected")
+
+
+def array_of(item: Item) -> NDArray[Any] | None:
+    """A NumPy array, a tensor on any device, a column of a table, or a list of numbers -> the array; else None.
+
+    Raises ItemError where it says that it is one and cannot be turned into one.
+    """
+    import numpy as np
+
     if isinstance(item, np.ndarray):
-        return item
+        return np.asarray(item)  # also of the kinds that behave in their own ways
+    try:
+        if callable(getattr(item, "detach", None)):  # a tensor of torch
+            item = item.detach().cpu()
+            return np.asarray(item.float() if str(item.dtype) == "torch.bfloat16" else item)
+        if hasattr(item, "__array__") or isinstance(item, list):
+            return np.asarray(item)
+    except Exception as error:  # a foreign library's own
+        raise ItemError(item, f"cannot be turned into an array: {one_line(error)}") from None
+    return None
+
+
+def read_array(item: Item) -> NDArray[Any]:
+    """Path, bytes, array or tensor -> its numbers: npy, or npz of one array, as it is; text as (rows, columns).
+
+    In text commas, semicolons, tabs or blanks separate; what follows a # is left out. Raises ItemError for whatever is
+    neither.
+    """
+    import numpy as np
+
+    held = array_of(item)
+    if held is not None:
+        return held
     data = read_bytes(item, " or an array")
     if data.startswith(NUMPY):
         return from_numpy(data, name_of(item))
+    if data.startswith(b"PK\x03\x04"):
+        from binder.bases.numpy_zip import only_array
+
+        return only_array(data, name_of(item))
+    if len(data) > MOST_TEXT:
+        raise ItemError(item, f"more than {MOST_TEXT >> 20} MiB of text; save it as npy")
+    text = decode_text(data, item)
+    if ";" in text:
+        text = text.replace(",", ".")  # where semicolons separate, a comma is a decimal mark
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # of a file that holds only comments
-            return np.loadtxt(io.BytesIO(data), delimiter="," if b"," in data else None, ndmin=2)
-    except (ValueError, UserWarning) as error:
+            return np.loadtxt(io.StringIO(text), delimiter=next((s for s in ";," if s in text), None), ndmin=2)
+    except (ValueError, TypeError, OverflowError, MemoryError, UserWarning) as error:
         raise ItemError(item, f"not a table of numbers: {one_line(error)}") from None
 
 
 def from_numpy(data: bytes, name: str) -> NDArray[Any]:
-    """The bytes of an npy file -> its array. Raises ItemError."""
+    """The bytes of an npy file -> its array.
+
+    Raises ItemError: damaged, more promised than there is, Python objects in it (they could run code).
+    """
+    import math
+
+    import numpy as np
+    from numpy.lib import format as npy
+
     try:
-        return np.asarray(np.load(io.BytesIO(data)))
-    except (ValueError, OSError, EOFError, MemoryError) as error:
+        file = io.BytesIO(data)
+        read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            shape, in_columns, kind = read_header(file)
+        if kind.hasobject:
+            raise ValueError("it holds Python objects, not numbers")
+        count, there = math.prod(shape), len(data) - file.tell()
+        if not kind.itemsize or min(shape, default=0) < 0:
+            raise ValueError(f"an array of shape {shape} of {kind}")
+        if count * kind.itemsize > there:
+            raise ValueError(f"truncated: {count * kind.itemsize:,} bytes are promised, {there:,} are there")
+        flat = np.frombuffer(data, kind, count, file.tell())
+        return flat.reshape(shape, order="F" if in_columns else "C").copy()
+    except Exception as error:  # of many kinds: the header is a text that Python's own parser reads
         raise ItemError(name, f"not a readable NumPy file: {one_line(error)}") from None
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception of a library says, in a line of bounded length."""
-    return " ".join(str(error).split())[:160]
+    """What an exception of a library says, in a line of bounded length; its name where it says nothing."""
+    return " ".join(str(error).split())[:160] or type(error).__name__
