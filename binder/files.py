@@ -92,6 +92,11 @@ def kind_of(path: Path) -> str | None:
     return None if stat.S_ISREG(mode) else next((name for name, is_it in KINDS.items() if is_it(mode)), "no file")
 
 
+def utf8(text: str) -> str:
+    """The same text, half surrogate pairs (a file name that is no UTF-8 holds such) as \\udc80: it can be encoded."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def is_file(path: Path) -> bool:
     """Whether there is a regular file, links followed; of a name that cannot be one there is none."""
     try:

@@ -12,7 +12,12 @@ from binder.cli.options import Seconds
 
 @click.command("embed")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="Parquet file to write.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write: .parquet, .csv, .jsonl, .npz.",
+)
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @click.option("--every", type=Seconds(), metavar="2s", help="A vector for each piece so long, where items have a time.")
 @options.encoders
@@ -31,13 +36,15 @@ def embed_command(
     device: str,
     workers: int | None,
 ) -> None:
-    """Turn items into unit vectors: columns item, modality, vector; with --every also start_s and end_s.
+    """Turn items into unit vectors: item, modality, vector; with --every also start_s and end_s.
 
     FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
     """
     from binder.api import Binder
     from binder.cli.items import collect, encode
-    from binder.vectors_file import write_vectors
+    from binder.vectors_file import check_target, write_vectors
+
+    check_target(out)  # before anything is encoded
 
     space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
     items = collect(files, modality, space)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import csv
+import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from binder import files, vectors_file
 from binder.embeddings import Embeddings
-from binder.errors import ConfigError, ManifestError, SpaceError
+from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError
 from binder.index import rows
 from binder.index.guard import guarded
 from binder.index.record import Record
@@ -25,9 +27,11 @@ BATCH = 8192  # rows
 
 
 def is_vectors(path: Path) -> bool:
-    """Whether it is a file of vectors: Parquet or Arrow with the columns item, modality and vector."""
-    if path.suffix.lower() not in SUFFIXES or not path.is_file():
+    """Whether it is a file of vectors, by its beginning: Parquet or Arrow with their columns, or as `embed` writes."""
+    if not files.is_file(path):
         return False
+    if path.suffix.lower() not in SUFFIXES:
+        return path.suffix.lower() in vectors_file.WRITERS and vectors_file.holds_vectors(path)
     with contextlib.suppress(OSError, pa.ArrowException):
         return {"item", "modality", VECTOR} <= set(_schema(path).names)
     return path.suffix.lower() in ARROW
@@ -38,50 +42,57 @@ def write(path: Path, tables: Sequence[Table], record: Record) -> int:
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     schema = _union(tables, record)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     count = 0
-    try:
-        with guarded(str(path)):
-            with _writer(beside, path.suffix.lower(), schema) as writer:
-                for table in tables:
-                    names = [name for name in table.state().schema.names if name != KEY]
-                    for batch in table.scan(names, rows=BATCH):
-                        writer.write_batch(_widened(batch, schema, table.name))
-                        count += len(batch)
-            with beside.open("rb+") as file:
-                os.fsync(file.fileno())
-            beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+
+    def save(beside: Path) -> None:
+        nonlocal count
+        with guarded(str(path)), _writer(beside, path.suffix.lower(), schema) as writer:
+            for table in tables:
+                names = [name for name in table.state().schema.names if name != KEY]
+                for batch in table.scan(names, rows=BATCH):
+                    writer.write_batch(_widened(batch, schema, table.name))
+                    count += len(batch)
+
+    files.write_beside(path, save, StoreError)
     return count
 
 
 def read(path: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
     """(modality, rows) in batches. Raises SpaceError for another space, ManifestError where it cannot be read."""
     try:
-        schema = _schema(path)
-        space = (schema.metadata or {}).get(b"binder.space", b"").decode()
-        if space != record.space:
-            whose = f"of space {space[:8]}" if space else "of no space that it names"
-            raise SpaceError(f"{path}: vectors {whose}, the index is of space {record.space[:8]}")
-        for batch in _batches(path):
-            found = pa.table(batch)
-            for modality in found["modality"].unique().to_pylist():
-                of_it = found.filter(pa.compute.equal(found["modality"], modality))
-                yield str(modality), _as_rows(path, of_it.combine_chunks(), space)
-    except (OSError, pa.ArrowException, KeyError) as error:
-        raise ManifestError(f"{path}: not a readable file of vectors: {error}") from None
+        for found in _tables(path):
+            space = (found.schema.metadata or {}).get(vectors_file.SPACE, b"").decode("utf-8", "replace")
+            if space != record.space:
+                whose = f"of space {space[:8]}" if space else "of no space that it names"
+                raise SpaceError(f"{path}: vectors {whose}, the index is of space {record.space[:8]}")
+            modalities = _texts(found, "modality")
+            for modality in dict.fromkeys(modalities):
+                of_it = found.filter(pa.array([name == modality for name in modalities]))
+                yield modality, _as_rows(path, of_it.combine_chunks(), record)
+    except BinderError:
+        raise
+    except (OSError, pa.ArrowException, KeyError, ValueError, csv.Error, zipfile.BadZipFile, StopIteration) as error:
+        said = " ".join(str(error).split())[:200]
+        raise ManifestError(f"{path}: not a readable file of vectors: {said}") from None
 
 
-def _as_rows(path: Path, found: pa.Table, space: str) -> pa.Table:
+def _texts(found: pa.Table, name: str) -> list[str]:
+    """A column that names something in every row. Raises ValueError where it does not."""
+    cells = found[name].to_pylist()
+    if not all(isinstance(cell, str) and cell for cell in cells):
+        raise ValueError(f"a row has no {name}")
+    return cells
+
+
+def _as_rows(path: Path, found: pa.Table, record: Record) -> pa.Table:
     flat = found[VECTOR].combine_chunks()
     if not pa.types.is_fixed_size_list(flat.type) and len(set(pa.compute.list_value_length(flat).to_pylist())) != 1:
         raise ManifestError(f"{path}: its vectors are not all of one length")
     z = np.asarray(flat.flatten(), np.float32).reshape(len(found), -1)
-    items = found["item"].to_pylist()
-    if any(item is None for item in items):
-        raise ManifestError(f"{path}: a row has no item")
-    made = vector_rows(Embeddings(z, space, items), _metadata(found), inline=False)
+    if z.shape[1] != record.embed_dim:
+        raise SpaceError(f"{path}: vectors of {z.shape[1]} dimensions, the index has {record.embed_dim}")
+    items = _texts(found, "item")
+    made = vector_rows(Embeddings(z, record.space, items), _metadata(found), inline=False)
     for name in [name for name in OWN if name != KEY and name in found.column_names]:
         column = found[name].cast(OWN[name])
         if name in made.column_names:
@@ -130,6 +141,14 @@ def _writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
     return pa.ipc.new_file(str(path), schema)
 
 
+def _tables(path: Path) -> Iterator[pa.Table]:
+    """The rows of a file of any layout, some at a time; the space in their schema's metadata."""
+    if path.suffix.lower() in SUFFIXES:
+        yield from (pa.table(batch) for batch in _batches(path))
+    else:
+        yield from vectors_file.batches(path)
+
+
 def _schema(path: Path) -> pa.Schema:
     if path.suffix.lower() in PARQUET:
         import pyarrow.parquet as pq
@@ -148,4 +167,7 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     else:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source)
-            yield from (reader.get_batch(i) for i in range(reader.num_record_batches))
+            for i in range(reader.num_record_batches):
+                batch = reader.get_batch(i)
+                batch.validate(full=True)  # its offsets are the file's word, until now
+                yield batch
