@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from binder.bases.shades import stretched
     from binder.bases.table import Table, read_table
     from binder.bases.transformer import Transformer
+    from binder.builtin import read_image
     from binder.embeddings import Embeddings
     from binder.encoder import Encoder, Span
     from binder.hub import pull, push
@@ -88,6 +89,7 @@ _LAZY = {
     "raster_modality": "binder.bases.kinds",
     "read_array": "binder.bases.content",
     "read_bytes": "binder.bases.content",
+    "read_image": "binder.builtin",
     "read_raster": "binder.bases.raster",
     "read_table": "binder.bases.table",
     "series_modality": "binder.bases.kinds",
@@ -151,6 +153,7 @@ __all__ = [
     "raster_modality",
     "read_array",
     "read_bytes",
+    "read_image",
     "read_raster",
     "read_table",
     "series_modality",
@@ -159,6 +162,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("modality-binder")
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binder.errors import ItemError
 from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality
 
@@ -16,39 +14,18 @@ if TYPE_CHECKING:
     from binder.anchor import Anchor
     from binder.encoder import Encoder
 
+JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
+SUFFIXES = frozenset(JPEG | {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"})
 
-def read_image(item: Item) -> Image:
-    """Path, bytes, PIL image or (H, W[, 3]) uint8 array -> upright RGB PIL image. Raises ItemError."""
-    import io
 
-    import numpy as np
-    from PIL import Image, ImageOps, UnidentifiedImageError
+def read_image(item: Item, name: str | None = None) -> Image:
+    """A picture in whatever form it comes -> RGB PIL image, upright, on white; see `binder.bases.picture`.
 
-    name = item if isinstance(item, str | Path) else f"<{type(item).__name__}>"
-    try:
-        if isinstance(item, Image.Image):
-            image = item
-        elif isinstance(item, np.ndarray):
-            image = Image.fromarray(item)
-        else:
-            image = Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("LA", "PA", "RGBA") or "transparency" in upright.info:  # show it on white, as pages do
-            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright.convert("RGBA"))
-        return upright.convert("RGB")
-    except FileNotFoundError:
-        raise ItemError(name, "no such file") from None
-    except UnidentifiedImageError:
-        raise ItemError(name, "not a picture that can be decoded") from None
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        SyntaxError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise ItemError(name, f"cannot be decoded as a picture: {error}") from None
+    Raises ItemError, which calls it `name`, or what it is.
+    """
+    from binder.bases.picture import read_picture
+
+    return read_picture(item, name)
 
 
 def _build_image(config: EncoderConfig, anchor: Anchor) -> Encoder:
@@ -76,7 +53,7 @@ def binder_register_modalities() -> Sequence[Modality]:
     return [
         Modality(
             name="image",
-            suffixes=frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}),
+            suffixes=SUFFIXES,
             config=EncoderConfig,
             build=_build_image,
             preview=read_image,

@@ -22,7 +22,7 @@ PLUGINS = ROOT.parent / "plugins"
 LAYERS = [
     {"errors"},
     {"files", "readers"},
-    {"config", "lock", "shards", "vectors"},
+    {"cells", "config", "lock", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
     {"builtin", "guard", "trunk"},
@@ -43,7 +43,8 @@ LAYERS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 PACKAGES = {"bases", "readers", "kit", "pairs", "playground", "cli", "index"}  # inside one, modules may import each other
-UPWARD = {("builtin", "anchor")}  # the built-in plugin builds the anchor's towers late, as any plugin builds its own
+# the built-in plugin builds the anchor's towers late, as any plugin builds its own, and stands on the bases as they do
+UPWARD = {("builtin", "anchor"), ("builtin", "bases")}
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 
 
