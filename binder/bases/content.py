@@ -146,7 +146,7 @@ def array_of(item: Item) -> NDArray[Any] | None:
     if isinstance(item, np.ndarray):
         return np.asarray(item)  # also of the kinds that behave in their own ways
     try:
-        if callable(getattr(item, "detach", None)):  # a tensor of torch
+        if hasattr(item, "detach") and hasattr(item, "cpu"):  # a tensor of torch; open files have a `detach`, too
             item = item.detach().cpu()
             return np.asarray(item.float() if str(item.dtype) == "torch.bfloat16" else item)
         if hasattr(item, "__array__") or isinstance(item, list):

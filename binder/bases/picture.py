@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from binder.bases.content import MOST_BYTES, one_line, read_bytes
+from binder.bases.content import array_of, one_line, read_bytes
 from binder.errors import ItemError, name_of
 from binder.modality import Item
 
 # what is opened, by Pillow's names, the common ones first; none of them starts another program, as EPS does
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 EXPECTED = "expected PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
-INSTALL_HEIC = "pip install 'modality-binder[heic]'"
+INSTALL_HEIC = "pip install pillow-heif"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands that a file of this kind names
 DRAWINGS = {b"%!PS": "PostScript", b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"8BPS": "a Photoshop file"}
 
@@ -67,14 +67,13 @@ def read_picture(item: Item, name: str | None = None) -> Image.Image:
     """
     name = name or name_of(item)
     with decoding(name):
-        numbers = array_of(item)
         if isinstance(item, Image.Image):
             picture = item
-        elif numbers is not None:
-            picture = _from_array(numbers, name, channels_first=not isinstance(item, np.ndarray))
+            _check_source(picture, name)
+        elif (numbers := array_of(item)) is not None:
+            picture = _from_array(numbers, name, channels_first=not isinstance(item, np.ndarray | list))
         else:
-            picture = opened(contents(item, ", a picture or an array"), name)
-        _check_source(picture, name)
+            picture = opened(read_bytes(item, ", a picture or an array"), name)
         factor = _factor(picture.size)
         if factor > 1 and picture.format in ("JPEG", "MPO"):  # which can be decoded smaller
             width = picture.width
@@ -102,34 +101,7 @@ def decoding(name: str) -> Iterator[None]:
     except MemoryError:
         raise ItemError(name, "cannot be decoded: it needs more memory than there is") from None
     except Exception as error:  # each of the many decoders has its own ways to fail
-        why = one_line(error) or type(error).__name__
-        raise ItemError(name, f"cannot be decoded, truncated or damaged: {why}") from None
-
-
-def contents(item: Item, others: str = "") -> bytes:
-    """Path, bytes or open binary file -> its bytes. Raises ItemError; `others` says what else the item may be."""
-    if not hasattr(item, "read"):
-        return read_bytes(item, others)
-    if hasattr(item, "seek"):
-        item.seek(0)  # whoever has just written it left it at its end
-    data = item.read(MOST_BYTES + 1)
-    if not isinstance(data, bytes):
-        raise ItemError(item, "a file opened as text: open it with mode 'rb'")
-    if len(data) > MOST_BYTES:
-        raise ItemError(item, "larger than 1 GiB; make it smaller")
-    return read_bytes(data, others)
-
-
-def array_of(item: Item) -> NDArray[Any] | None:
-    """An array, or a tensor of any library on any device -> NumPy's; None for what is neither."""
-    if isinstance(item, np.ndarray):
-        return item
-    if hasattr(item, "detach") and hasattr(item, "cpu"):
-        tensor = item.detach().cpu()
-        return np.asarray(tensor.float() if str(tensor.dtype).endswith("bfloat16") else tensor)
-    if hasattr(item, "__array__") and not isinstance(item, Image.Image):
-        return np.asarray(item)
-    return None
+        raise ItemError(name, f"cannot be decoded, truncated or damaged: {one_line(error)}") from None
 
 
 def opened(data: bytes, name: str) -> Image.Image:
