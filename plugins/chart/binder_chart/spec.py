@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
+from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
 from binder import ItemError
 from binder_chart.reading import Spec, open_picture
+from binder_chart.render import MOST_PIXELS, render
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_ROWS = 50_000  # of inline data
-MOST_PIXELS = 4_000  # of any length that a spec asks for
+MOST_BYTES = 16 * 2**20  # of a spec as JSON
+DEEPEST = 100  # levels within levels
 INLINE = frozenset({"values", "datasets"})  # data as such: what it says is drawn, never followed
 EXTERNAL = frozenset({"url", "href", "src"})  # what would be fetched, or is a link
 MAKES_DATA = frozenset({"sequence", "graticule", "sphere"})
+NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # what no SVG may hold
 
 
 def draw_spec(name: str, spec: Spec, size: int = 256, theme: Any = None) -> Image:
     """The spec as it draws itself, in a square of about `size` pixels where it is a single view, RGB.
 
-    Raises ItemError for a spec that refers to anything outside itself, holds no data, or cannot be compiled.
+    It is drawn in another process, with limits on its time and memory. Raises ItemError for a spec that refers to
+    anything outside itself, holds no data, cannot be compiled, or needs more than it is given.
     """
-    import vl_convert
+    from binder import isolated
 
-    check(name, spec)
-    plain = {key: value for key, value in spec.items() if key != "usermeta"}
+    plain = _plain(name, spec)
+    check(name, plain)
+    plain.pop("usermeta", None)
     if "mark" in plain or "layer" in plain:  # a view of its own: it fills the square
         plain |= {"width": size, "height": size, "autosize": {"type": "fit", "contains": "padding"}}
-    try:
-        data = vl_convert.vegalite_to_png(plain, theme=theme, allowed_base_urls=[], show_warnings=False)
-    except Exception as error:  # of V8, of Vega-Lite's compiler, of the renderer: their kinds are not documented
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise ItemError(name, f"Vega-Lite cannot draw it: {lines[1] if len(lines) > 1 else error}") from None
-    picture = open_picture(name, data)
+    text = json.dumps(plain, ensure_ascii=False)
+    if len(text) > MOST_BYTES:
+        raise ItemError(name, f"a spec of {len(text) / 2**20:.0f} MiB; expected at most {MOST_BYTES >> 20} MiB")
+    picture = open_picture(name, isolated(render, name, text, theme, item=name))
     if len(picture.getcolors(2) or "many") == 1:
         raise ItemError(name, "a Vega-Lite spec that draws nothing; are mark, encoding and the names of fields right?")
     return picture
 
 
 def check(name: str, spec: Spec) -> None:
-    """Raise ItemError for a spec that reaches outside itself, or would take memory without end."""
+    """Raise ItemError, before anything is run, for a spec that plainly reaches outside itself or is too large."""
     rows, makes = 0, False
     for key, value in _walk(spec):
         if key in EXTERNAL:
@@ -54,8 +60,6 @@ def check(name: str, spec: Spec) -> None:
             rows += sum(len(part) for part in value.values() if isinstance(part, list))
         elif key in MAKES_DATA:
             makes = True
-        elif isinstance(value, str) and "sequence(" in value.replace(" ", ""):
-            raise ItemError(name, "a spec whose expressions make data without end (sequence); give the data inline")
         elif key in ("width", "height", "step") and isinstance(value, int | float) and value > MOST_PIXELS:
             raise ItemError(name, f"a spec with {key} {value:g}; expected at most {MOST_PIXELS} pixels")
         if key in ("sequence", "keyvals") and isinstance(value, Mapping):
@@ -64,6 +68,27 @@ def check(name: str, spec: Spec) -> None:
         raise ItemError(name, f"a spec with {rows:,} rows of data; expected at most {MOST_ROWS:,}")
     if not rows and not makes:
         raise ItemError(name, "a spec without data; expected it inline, as data.values")
+
+
+def _plain(name: str, node: Any, depth: int = 0) -> Any:
+    """A copy in JSON's own types: signs that no text may hold replaced, numbers that are not finite as null."""
+    if depth > DEEPEST:
+        raise ItemError(name, f"a spec nested more than {DEEPEST} levels deep")
+    if isinstance(node, str):
+        return NO_TEXT.sub("\ufffd", node)
+    if node is None or isinstance(node, bool):
+        return node
+    if isinstance(node, int | float):
+        return node if -1e308 <= node <= 1e308 else None
+    if isinstance(node, Mapping):
+        return {_plain(name, str(key)): _plain(name, value, depth + 1) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_plain(name, value, depth + 1) for value in node]
+    if isinstance(node, date | time):
+        return node.isoformat()
+    if hasattr(node, "tolist"):  # numpy
+        return _plain(name, node.tolist(), depth + 1)
+    raise ItemError(name, f"a spec that holds {type(node).__name__}; expected what JSON knows")
 
 
 def _walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
