@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from binder import files, shards
 from binder.errors import ConfigError, ItemError, RunError
-from binder.modality import Item
+from binder.modality import Item, Unusable
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +57,8 @@ def content_key(item: Item) -> bytes:
     Of a file of more than 4 GiB: by its size, its time and parts of it.
     """
     digest = hashlib.blake2b(digest_size=16)
+    if isinstance(item, Unusable):
+        raise ItemError(item.name, item.reason)
     if isinstance(item, Path):
         try:
             kind = files.kind_of(item)

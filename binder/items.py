@@ -5,6 +5,8 @@ Nothing is guessed.
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from binder import manifest
+from binder.cells import DELIMITERS
 from binder.errors import ItemError, ManifestError
 from binder.modality import Item, Modality
 from binder.plugins import registry
+
+log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")  # not 007, which is a name
 
@@ -33,8 +38,9 @@ def collect(sources: Iterable[Item], modality: str | None, among: Collection[str
     """The items of every source: a file, a folder of files, a manifest, or the value itself (a text, an array).
 
     Without `modality`, suffixes and the columns of manifests say it; a suffix that several modalities claim is that
-    one's of them which alone is `among` those that can be encoded. Raises ItemError for one that is not settled so or
-    that nothing claims, ManifestError for a bad manifest or where there is nothing in any source.
+    one's of them which alone is `among` those that can be encoded. In a folder, files of which it is not clear are
+    left out with a warning. Raises ItemError for one that was named and is not settled so, ManifestError for a bad
+    manifest or where there is nothing in any source.
     """
     kind = registry().get(modality) if modality else None
     first, empty = None, True
@@ -44,7 +50,30 @@ def collect(sources: Iterable[Item], modality: str | None, among: Collection[str
             empty = False
             yield found
     if empty:
-        raise ManifestError(f"{first}: nothing in it that {modality or 'an installed modality'} can read")
+        what = f"{modality or 'an installed modality'} can read"
+        raise ManifestError(f"{str(first)[:200]}: nothing in it that {what}")
+
+
+def listed(values: Any, inline: bool = False) -> list[Item]:
+    """What somebody gives as the items of one modality -> a list of them: one item, or any collection or stream.
+
+    An array of numbers, a picture, bytes and (array, rate) are one item; a text is a path unless `inline`.
+    """
+    if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
+        several: Iterable[Any] = [values]
+    elif isinstance(values, tuple):
+        several = values if all(isinstance(v, str | Path) for v in values) else [values]
+    elif hasattr(values, "dtype"):  # an array: of paths or of numbers; a column of a data frame
+        several = (
+            list(values) if str(values.dtype) in ("object", "str", "string") or values.dtype.kind == "U" else [values]
+        )
+    else:
+        several = values if isinstance(values, Iterable) and not hasattr(values, "convert") else [values]
+    found = [
+        manifest.plain(value.item() if hasattr(value, "item") and isinstance(value, str) else value)
+        for value in several
+    ]
+    return [Path(value) if isinstance(value, str) and not inline else value for value in found]
 
 
 def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
@@ -52,30 +81,54 @@ def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterato
         if kind is None:
             raise ItemError(f"<{type(source).__name__}>", "say of which modality it is")
         yield Found(kind.name, source)
+    elif not (kind and kind.inline) and manifest.URL.match(str(source)):
+        raise ItemError(source, "is a URL; binder reads files: download it first")
     elif _is_manifest(source, kind):
         yield from _listed(Path(source), kind)
     elif kind is not None and kind.inline:
         yield Found(kind.name, str(source))
-    elif Path(source).is_dir():
-        for file in sorted(p for p in Path(source).rglob("*") if p.is_file()):
-            if kind is None and registry().by_suffix(file.suffix):
-                yield Found(by_suffix(file, among).name, file)
-            elif kind is not None and file.suffix.lower() in kind.suffixes:
-                yield Found(kind.name, file)
+    elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+        yield from _below(Path(source), kind, among)
     else:
         yield Found((kind or by_suffix(Path(source), among)).name, Path(source))
+
+
+def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+    """The files in a folder that are of the modality, or whose suffixes say of which they are."""
+    unclear: list[ItemError] = []
+    for file in manifest.files_below(folder):
+        if kind is not None:
+            if file.suffix.lower() in kind.suffixes:
+                yield Found(kind.name, file)
+        elif registry().by_suffix(file.suffix):
+            try:
+                name = by_suffix(file, among).name
+            except ItemError as error:
+                unclear.append(error)
+                continue
+            yield Found(name, file)
+    if unclear:
+        what = "%d files left out whose suffix does not say what they are, the first: %s"
+        log.warning(what, len(unclear), unclear[0])
 
 
 def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
     """Whether it is a table with a column named after an installed modality."""
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not path.is_file():
+    if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not os.path.isfile(path):  # noqa: PTH113
         return False
-    if any(name in registry().names() for name in manifest.columns(path)):
+    claimed = registry().by_suffix(suffix)  # then it may as well be an item
+    try:
+        columns = manifest.columns(path)
+    except ManifestError:
+        if claimed:
+            return False
+        raise
+    if {name.strip().lower() for name in columns} & set(registry().names()):
         return True
-    if registry().by_suffix(suffix):
-        return False  # an item of a modality that reads tables
+    if claimed:
+        return False
     names = ", ".join(registry().names())
     raise ManifestError(f"{path}: no column is named after an installed modality ({names})")
 
@@ -83,7 +136,7 @@ def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
 def _listed(path: Path, kind: Modality | None) -> Iterator[Found]:
     rows = manifest.read(path, registry().modalities())
     metas: list[dict[str, Any]] = [dict(row.meta) for row in rows]
-    if path.suffix.lower() in manifest.DELIMITERS:  # where every cell is text
+    if path.suffix.lower() in DELIMITERS:  # where every cell is text
         _read_numbers(metas)
     inline = {m.name for m in registry().modalities() if m.inline}
     for row, meta in zip(rows, metas, strict=True):

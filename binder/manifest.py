@@ -6,22 +6,27 @@ column is metadata. Errors name the file and the line.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
+import itertools
 import logging
+import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from binder.cells import SUFFIXES, cells, columns
 from binder.errors import ManifestError, nearest
-from binder.modality import Item, Modality
+from binder.modality import Item, Modality, Unusable
+
+__all__ = ["SUFFIXES", "Row", "columns", "files_below", "plain", "read", "require"]
 
 log = logging.getLogger(__name__)
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+MOST_TOGETHER = 1000  # rows that the lists in one row may stand for
+LONGEST = 1_000_000  # letters of a text
+SHOWN = 20  # column names in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +43,44 @@ class Row:
         return f"{self.source}:{self.line}"
 
 
-def read(source: str | Path | Iterable[Mapping[str, Any]], modalities: Sequence[Modality]) -> list[Row]:
+def read(
+    source: str | Path | Iterable[Mapping[str, Any]], modalities: Sequence[Modality], wanted: str | None = None
+) -> list[Row]:
     """The rows of a manifest, of a folder with a folder per class, or of plain mappings. Raises ManifestError.
 
-    A row that says the same as an earlier one is left out, with a warning that counts them.
+    In a folder, files whose suffix several modalities claim are of the one that is `wanted`. A row that says the same
+    as an earlier one is left out, with a warning that counts them.
     """
     if not isinstance(source, str | Path):
-        raw: Iterator[tuple[int, Mapping[str, Any]]] = iter(enumerate(source, start=1))
-        return _unique(_row("rows", Path(), line, cells, modalities) for line, cells in raw)
+        return _unique(row for line, said in enumerate(source, start=1) for row in _mapped(line, said, modalities))
     path = Path(source)
-    if path.is_dir():
-        return _unique(_class_folder(path, modalities))
-    if not path.exists():
-        raise ManifestError(f"{path}: no such file or folder")
-    rows = _unique(_row(str(path), path.parent, line, cells, modalities) for line, cells in _cells(path))
+    if URL.match(str(source)):
+        raise ManifestError(f"{source}: is a URL; download it, and give the file or folder")
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+        return _unique(_class_folder(path, modalities, wanted))
+    if not os.path.exists(path):  # noqa: PTH110
+        raise ManifestError(f"{str(path)[:200]}: no such file or folder")
+    rows = _unique(row for line, said in cells(path) for row in _rows(str(path), path.parent, line, said, modalities))
     if not rows:
         raise ManifestError(f"{path}: no rows")
     return rows
 
 
-def columns(path: Path) -> list[str]:
-    """The column names of a manifest. Raises ManifestError."""
-    if path.suffix.lower() == ".parquet":
-        return list(_parquet(path).schema_arrow.names)
-    if path.suffix.lower() in DELIMITERS:  # a header without a row below it names its columns, too
-        return next(_records(path), (0, []))[1]
-    for _, cells in _cells(path):
-        return list(cells)
-    return []
+def files_below(folder: Path) -> list[Path]:
+    """What is in a folder and below, links to folders followed, hidden ones left out; sorted."""
+    found: list[Path] = []
+    seen = set()
+    for where, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
+        real = os.path.realpath(where)
+        folders[:] = [name for name in folders if not name.startswith(".")] if real not in seen else []
+        if real not in seen:
+            found += [Path(where, name) for name in names if not name.startswith(".")]
+        seen.add(real)  # links may go in circles
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    log.warning("%s: cannot be looked into: %s", error.filename, error.strerror)
 
 
 def require(rows: Sequence[Row], name: str, column: str, hint: str = "") -> None:
@@ -73,27 +88,88 @@ def require(rows: Sequence[Row], name: str, column: str, hint: str = "") -> None
     if any(column in row.items for row in rows):
         return
     found = sorted({key for row in rows[:100] for key in [*row.items, *row.meta]})
+    shown = ", ".join(found[:SHOWN]) + (" ..." if len(found) > SHOWN else "")
     raise ManifestError(
-        f"{name}: no column {column!r}{nearest(column, found)}; columns: {', '.join(found) or 'none'} "
+        f"{name}: no column {column!r}{nearest(column, found[:1000])}; columns: {shown or 'none'} "
         f"(a column is named after its modality){hint}"
     )
 
 
-def _row(source: str, base: Path, line: int, cells: Mapping[str, Any], modalities: Sequence[Modality]) -> Row:
+def _mapped(line: int, said: Any, modalities: Sequence[Modality]) -> Iterator[Row]:
+    if not isinstance(said, Mapping):
+        raise ManifestError(f"rows:{line}: expected a mapping of columns, got {type(said).__name__}")
+    return _rows("rows", Path(), line, said, modalities)
+
+
+def _rows(source: str, base: Path, line: int, said: Mapping[str, Any], modalities: Sequence[Modality]) -> Iterator[Row]:
+    """The rows that a line stands for: several where a cell is a list, of captions for instance."""
     by_name = {m.name: m for m in modalities}
-    items: dict[str, Item] = {}
+    items: dict[str, list[Item]] = {}
     meta: dict[str, Any] = {}
-    for key, value in cells.items():
-        modality = by_name.get(key)
+    for key, value in said.items():
+        modality = by_name.get(key) or (None if _named(key) in said else by_name.get(_named(key)))
         if modality is None:
             meta[key] = value
-        elif _empty(value):
-            continue  # this row lacks that modality
-        elif modality.inline or not isinstance(value, str | Path):
-            items[key] = value
-        else:
-            items[key] = base / Path(value).expanduser()
-    return Row(source, line, items, meta)
+            continue
+        values = value if isinstance(value, list) and _several(value) else [value]
+        found = [_item(modality, base, one) for one in values if not _empty(one)]
+        if found:  # otherwise this row lacks that modality
+            items[modality.name] = found
+    combined = itertools.product(*items.values())
+    for together in itertools.islice(combined, MOST_TOGETHER):
+        yield Row(source, line, dict(zip(items, together, strict=True)), meta)
+    if next(combined, None) is not None:
+        raise ManifestError(f"{source}:{line}: its lists stand for more than {MOST_TOGETHER} rows")
+
+
+def _named(key: Any) -> str:
+    """A column's name as modalities are written."""
+    return str(key).strip().lower()
+
+
+def _several(values: list[Any]) -> bool:
+    """Whether a list is of items; a list of numbers may be one item."""
+    return all(isinstance(value, str | bytes | Mapping | os.PathLike) or value is None for value in values)
+
+
+def _item(modality: Modality, base: Path, value: Any) -> Item:
+    """A cell as an item: a text as it is or a path below `base`."""
+    if isinstance(value, Mapping) and set(value) <= {"bytes", "path"}:  # as Hugging Face's data sets have media
+        value = value["bytes"] if value.get("bytes") is not None else value.get("path")
+    value = plain(value)
+    if modality.inline:
+        return _text_of(value)
+    if isinstance(value, os.PathLike) and not isinstance(value, Unusable):
+        return base / Path(value)
+    if not isinstance(value, str):
+        return value
+    if URL.match(value):
+        return Unusable(value, "is a URL; binder reads files: download it first")
+    value = value if os.path.lexists(base / value) else value.strip()
+    return base / (Path(value).expanduser() if value.startswith(("~/", "~\\")) else Path(value))
+
+
+def _text_of(value: Any) -> Item:
+    """A text; numbers as people write them."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # where a table has gaps, 7 is 7.0
+        value = int(value)
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str) and len(value) > LONGEST:
+        return Unusable(value[:60] + "...", f"a text of {len(value):,} letters, more than {LONGEST:,}")
+    return value if isinstance(value, str) else Unusable(str(value)[:60], f"expected text, got {type(value).__name__}")
+
+
+def plain(value: Any) -> Any:
+    """An item as somebody has it -> what encoders know: bytes of an open file or a buffer, the array of a tensor."""
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if callable(getattr(value, "read", None)) and not isinstance(value, type):
+        data = value.read()
+        return data if isinstance(data, bytes) else Unusable(str(value)[:60], "opened as text; open it with 'rb'")
+    if callable(getattr(value, "numpy", None)) and callable(getattr(value, "detach", None)):
+        return value.detach().cpu().numpy()
+    return value
 
 
 def _empty(value: Any) -> bool:
@@ -125,105 +201,33 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
     return kept
 
 
-def _class_folder(folder: Path, modalities: Sequence[Modality]) -> Iterator[Row]:
-    """folder/CLASS/item -> rows of the item and its class as text ("sea_waves" is read "sea waves")."""
-    found = 0
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+def _class_folder(folder: Path, modalities: Sequence[Modality], wanted: str | None) -> Iterator[Row]:
+    """folder/CLASS/item -> rows of the item and its class as text ("sea_waves" is read "sea waves").
+
+    The first level is the class, whatever lies deeper.
+    """
+    found = deeper = 0
+    unclear: list[Path] = []
+    for path in files_below(folder):
         claims = [m for m in modalities if path.suffix.lower() in m.suffixes]
+        claims = [m for m in claims if m.name == wanted] or claims
+        if wanted is not None:
+            claims = [m for m in claims if m.name == wanted]
         if len(claims) > 1:
-            names = ", ".join(m.name for m in claims)
-            raise ManifestError(f"{path}: {path.suffix} may be {names}; list the files in a manifest that says which")
-        if claims:
-            label = path.parent.name.replace("_", " ") if path.parent != folder else None
+            unclear.append(path)
+        elif claims:
+            inside = path.relative_to(folder).parts
+            label = inside[0].replace("_", " ") if len(inside) > 1 else None
+            deeper += len(inside) > 2
             found += 1
             yield Row(str(path), 1, {claims[0].name: path, **({"text": label} if label else {})})
+    if unclear:
+        names = ", ".join(m.name for m in modalities if unclear[0].suffix.lower() in m.suffixes)
+        what = f"{unclear[0]}: {unclear[0].suffix} may be {names}; say which with --as"
+        if not found:
+            raise ManifestError(what)
+        log.warning("%d files left out whose suffix does not say what they are, the first: %s", len(unclear), what)
+    if deeper:
+        log.info("%s: %d files lie deeper than a folder per class; the first level is the class", folder, deeper)
     if not found:
-        raise ManifestError(f"{folder}: no file in it that an installed modality can read")
-
-
-def _cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    suffix = path.suffix.lower()
-    if suffix == ".parquet":
-        yield from enumerate(_parquet(path).read().to_pylist(), start=1)
-    elif suffix == ".jsonl":
-        yield from _json_lines(path)
-    elif suffix in DELIMITERS:
-        yield from _delimited(path)
-    else:
-        raise ManifestError(f"{path}: not a manifest; expected {', '.join(sorted(SUFFIXES))} or a folder")
-
-
-def _delimited(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """The rows below the header of a CSV or TSV."""
-    header: list[str] | None = None
-    for line, cells in _records(path):
-        if header is None:
-            header = cells
-        elif len(cells) != len(header):
-            raise ManifestError(
-                f"{path}:{line}: {len(cells)} cells where the header has {len(header)} "
-                "(a text with a comma needs quotes)"
-            )
-        else:
-            yield line, dict(zip(header, cells, strict=True))
-
-
-def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The header of a CSV or TSV and then its rows, each with the line it begins on; blank ones are left out."""
-    reader = csv.reader(io.StringIO(_text(path), newline=""), delimiter=DELIMITERS[path.suffix.lower()])
-    first, line, end = True, 1, 0  # where this row begins and where the one before it ended: a text may hold breaks
-    try:
-        for cells in reader:
-            line, end = end + 1, reader.line_num
-            if not any(cell.strip() for cell in cells):
-                continue
-            if first:
-                first, cells = False, [cell.strip() for cell in cells]
-                repeated = {name for name in cells if cells.count(name) > 1}
-                if repeated:
-                    raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")
-            yield line, cells
-    except csv.Error as error:
-        raise ManifestError(f"{path}:{reader.line_num}: {error}") from None
-
-
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may hold a U+2028
-        if not line.strip():
-            continue
-        try:
-            cells = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ManifestError(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(cells, dict):
-            raise ManifestError(f"{path}:{number}: expected one JSON object a line, got {type(cells).__name__}")
-        yield number, cells
-
-
-def _parquet(path: Path) -> Any:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ManifestError(f"{path}: not a readable Parquet file: {error}") from None
-
-
-def _text(path: Path) -> str:
-    """The file as text: UTF-8 with or without a BOM, or UTF-16 with one. Raises ManifestError naming the line."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
-    if not data.strip():
-        raise ManifestError(f"{path}: the file is empty")
-    try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise ManifestError(
-            f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file in one encoding, UTF-8"
-        ) from None
+        raise ManifestError(f"{folder}: no file in it that {wanted or 'an installed modality'} can read")

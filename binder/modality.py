@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from binder.config import Config
-from binder.errors import PluginError
+from binder.errors import ItemError, PluginError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +30,20 @@ RESERVED = frozenset(
 )
 
 Item = Any  # a path, bytes, text or an in-memory array: whatever the modality's `preprocess` reads
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """In place of an item: what is known to be none before anything opens it. Opening it raises ItemError."""
+
+    name: str
+    reason: str
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __fspath__(self) -> str:
+        raise ItemError(self.name, self.reason)
 
 
 class EncoderConfig(Config):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from binder import EncoderConfig, ManifestError, Modality, manifest
+from binder import EncoderConfig, ItemError, ManifestError, Modality, manifest
 from binder.builtin import binder_register_modalities
+from binder.cache import content_key
 
 MODALITIES = [
     *binder_register_modalities(),
@@ -217,7 +220,37 @@ def test_a_folder_of_class_folders_is_rows_with_the_class_as_text(tmp_path):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     got = {row.items["toy"].relative_to(tmp_path).as_posix(): row.items.get("text") for row in read(tmp_path)}
-    assert got == {"sea_waves/1.npy": "sea waves", "sea_waves/deep/2.NPY": "deep", "dog/3.npy": "dog", "top.npy": None}
+    waves = {"sea_waves/1.npy": "sea waves", "sea_waves/deep/2.NPY": "sea waves"}  # the first level is the class
+    assert got == {**waves, "dog/3.npy": "dog", "top.npy": None}
+
+
+def test_hidden_files_are_left_out_and_links_to_folders_followed(tmp_path):
+    for name in ("in/dog/1.npy", "in/dog/.ipynb_checkpoints/1.npy", "in/dog/.hidden.npy", "elsewhere/2.npy"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "in" / "cat").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "in" / "dog" / "round").symlink_to(tmp_path / "in" / "dog", target_is_directory=True)  # in a circle
+    got = [(row.items["toy"].name, row.items["text"]) for row in read(tmp_path / "in")]
+    assert sorted(got) == [("1.npy", "dog"), ("2.npy", "cat")]
+
+
+def test_the_modality_that_is_wanted_decides_about_a_shared_suffix(tmp_path):
+    (tmp_path / "dog").mkdir()
+    for name in ("a.npy", "b.png"):
+        (tmp_path / "dog" / name).write_bytes(b"x")
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=print)
+    for wanted in ("toy", "rival"):
+        (row,) = manifest.read(tmp_path, [*MODALITIES, rival], wanted)
+        assert dict(row.items) == {wanted: tmp_path / "dog" / "a.npy", "text": "dog"}
+
+
+def test_an_unclear_file_in_a_folder_is_named_and_left_out(tmp_path, caplog):
+    for name in ("a.npy", "b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=print)
+    (row,) = manifest.read(tmp_path, [*MODALITIES, rival])
+    assert dict(row.items) == {"image": tmp_path / "b.png"}
+    assert "1 files left out" in caplog.text and ".npy may be toy, rival; say which with --as" in caplog.text
 
 
 def test_a_suffix_that_two_modalities_claim_is_never_guessed(tmp_path):
@@ -243,3 +276,144 @@ def test_a_header_without_rows_names_its_columns_but_is_no_manifest(tmp_path, su
     path.write_text("\n" + path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
     assert manifest.columns(path) == ["toy", "text", "speaker"]
     assert error(path) == ": no rows"
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("first", ["", "sep=;\n"])
+def test_the_separator_that_is_there_is_found(tmp_path, delimiter, first):
+    if first and delimiter != ";":
+        return
+    (tmp_path / "m.csv").write_text(
+        first + delimiter.join(["toy", "text"]) + "\n" + delimiter.join(["a.npy", '"x, y"'])
+    )
+    assert plain(read(tmp_path / "m.csv")) == [({"toy": tmp_path / "a.npy", "text": "x, y"}, {})]
+
+
+def test_capital_letters_and_blanks_in_headers_and_cells_do_not_matter(tmp_path):
+    (tmp_path / "m.csv").write_text('Text, Toy ,Speaker\na dog, a.npy ,"7"\n')
+    assert plain(read(tmp_path / "m.csv")) == [({"text": "a dog", "toy": tmp_path / "a.npy"}, {"Speaker": "7"})]
+
+
+def test_a_column_in_capitals_beside_its_modality_is_metadata(tmp_path):
+    (tmp_path / "m.csv").write_text("Toy,toy\nx,a.npy\n")
+    assert plain(read(tmp_path / "m.csv")) == [({"toy": tmp_path / "a.npy"}, {"Toy": "x"})]
+
+
+@pytest.mark.parametrize("name", ["~a.npy", "~root.npy", "~nobody/a.npy", "~"])
+def test_a_tilde_begins_a_name_like_any_other_letter(tmp_path, name):
+    (tmp_path / "m.csv").write_text(f"toy,text\n{name},x\n")
+    assert read(tmp_path / "m.csv")[0].items["toy"] == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localhost:9/a.png", "s3://bucket/0.png", "HTTPS://x.org/a", "file:///a.png"]
+)
+def test_a_url_is_an_item_that_says_so(tmp_path, address):
+    (tmp_path / "m.csv").write_text(f"toy,text\n{address},x\na.npy,y\n")
+    rows = read(tmp_path / "m.csv")
+    with pytest.raises(ItemError, match=f"^{address}: is a URL; binder reads files: download it first$"):
+        content_key(rows[0].items["toy"])
+    with pytest.raises(ItemError, match="is a URL"):
+        open(rows[0].items["toy"], "rb")  # noqa: PTH123, SIM115 - whoever opens it hears the same
+    assert rows[1].items["toy"] == tmp_path / "a.npy"
+    assert "is a URL" in error(address)
+
+
+def test_lists_numbers_and_media_structs(tmp_path):
+    rows = [
+        {"toy": "a.npy", "text": ["one", "two"], "n": 1},
+        {"toy": ["b.npy", "c.npy"], "text": 7},
+        {"toy": {"bytes": "raw", "path": "x.npy"}, "text": 7.5},
+        {"toy": {"bytes": None, "path": "d.npy"}, "text": ["", None, "last"]},
+    ]
+    path = tmp_path / "m.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert plain(read(path)) == [
+        ({"toy": tmp_path / "a.npy", "text": "one"}, {"n": 1}),
+        ({"toy": tmp_path / "a.npy", "text": "two"}, {"n": 1}),
+        ({"toy": tmp_path / "b.npy", "text": "7"}, {}),
+        ({"toy": tmp_path / "c.npy", "text": "7"}, {}),
+        ({"toy": tmp_path / "raw", "text": "7.5"}, {}),
+        ({"toy": tmp_path / "d.npy", "text": "last"}, {}),
+    ]
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"toy": [{"bytes": b"data", "path": "x"}], "text": [["one", "two"]]})
+    pyarrow.parquet.write_table(table, tmp_path / "m.parquet")
+    assert [row.items for row in read(tmp_path / "m.parquet")] == [
+        {"toy": b"data", "text": "one"},
+        {"toy": b"data", "text": "two"},
+    ]
+
+
+def test_lists_that_stand_for_too_many_rows_are_refused(tmp_path):
+    many = [str(i) for i in range(40)]
+    (tmp_path / "m.jsonl").write_text(json.dumps({"toy": many, "text": many}))
+    assert error(tmp_path / "m.jsonl") == ":1: its lists stand for more than 1000 rows"
+
+
+def test_a_list_of_numbers_is_one_item():
+    (row,) = manifest.read([{"toy": [1.0, 2.0], "text": "x"}], MODALITIES)
+    assert row.items["toy"] == [1.0, 2.0]
+
+
+def test_items_in_python_are_taken_as_what_they_are(tmp_path):
+    import torch
+
+    (tmp_path / "a").write_bytes(b"abc")
+    with (tmp_path / "a").open("rb") as file, (tmp_path / "a").open() as text:
+        rows = [{"toy": v} for v in (bytearray(b"abc"), memoryview(b"abc"), file, text, torch.ones(2, 3))]
+        got = [row.items["toy"] for row in manifest.read(rows, MODALITIES)]
+    assert got[0] == b"abc"  # and the next two are the same again
+    assert len(got) == 3
+    with pytest.raises(ItemError, match="opened as text; open it with 'rb'"):
+        content_key(got[1])
+    np.testing.assert_array_equal(got[2], np.ones((2, 3)))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link"])
+def test_what_is_no_file_is_never_opened(tmp_path, kind):
+    path = tmp_path / "m.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    assert error(path).endswith(f"is a {'pipe' if kind == 'pipe' else 'device'}, not a file")
+
+
+@pytest.mark.parametrize("name", ["a\0b.csv", "x" * 5000 + ".csv", "\ud800.csv"])
+def test_a_name_that_cannot_be_is_one_line(name):
+    with pytest.raises(ManifestError) as caught:
+        read(name)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_million_columns_are_refused_at_once(tmp_path):
+    (tmp_path / "m.csv").write_text(",".join(map(str, range(1_000_000))))
+    began = time.monotonic()
+    assert "1,000,000 columns, more than 10,000" in error(tmp_path / "m.csv")
+    assert time.monotonic() - began < 5
+
+
+def test_more_rows_than_bytes_are_not_believed(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    column = pyarrow.DictionaryArray.from_arrays(np.zeros(3_000_000, np.int32), ["a.npy"])
+    pyarrow.parquet.write_table(pyarrow.table({"toy": column}), tmp_path / "m.parquet", compression="zstd")
+    assert "claims 3,000,000 rows in" in error(tmp_path / "m.parquet")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 10_000 + "]" * 10_000, '{"a":' * 10_000 + "1" + "}" * 10_000, '{"a": %s}' % ("9" * 5000), "{" * 100],
+)
+def test_hostile_json_is_one_line(tmp_path, line):
+    (tmp_path / "m.jsonl").write_text(line)
+    assert re.match(":1: (not JSON|nested too deeply)", error(tmp_path / "m.jsonl"))
+
+
+def test_a_row_that_is_no_mapping_is_named():
+    with pytest.raises(ManifestError, match="rows:2: expected a mapping of columns, got str"):
+        manifest.read([{"text": "x"}, "y"], MODALITIES)

@@ -1,0 +1,176 @@
+"""The cells of a CSV, TSV, JSONL or Parquet file, row by row. Errors name the file and the line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from binder import files
+from binder.errors import ManifestError
+
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
+OTHERS = ",;\t|"  # what separates cells as well, whatever the suffix says
+MOST_COLUMNS = 10_000
+BATCH = 256  # rows of Parquet that become Python's at a time
+
+
+def cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Line (counted from 1, as an editor shows it) and cells by column of each row. Raises ManifestError."""
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        yield from _parquet_rows(path)
+    elif suffix == ".jsonl":
+        yield from _json_lines(path)
+    elif suffix in DELIMITERS:
+        yield from _delimited(path)
+    else:
+        raise ManifestError(f"{path}: not a manifest; expected {', '.join(sorted(SUFFIXES))} or a folder")
+
+
+def columns(path: Path) -> list[str]:
+    """The column names of a manifest. Raises ManifestError."""
+    if path.suffix.lower() == ".parquet":
+        return list(_parquet(path).schema_arrow.names)
+    if path.suffix.lower() in DELIMITERS:  # a header without a row below it names its columns, too
+        return next(_records(path), (0, []))[1]
+    for _, found in cells(path):
+        return list(found)
+    return []
+
+
+def _delimited(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows below the header of a CSV or TSV."""
+    header: list[str] | None = None
+    for line, found in _records(path):
+        if header is None:
+            header = found
+        elif len(found) != len(header):
+            raise ManifestError(
+                f"{path}:{line}: {len(found)} cells where the header has {len(header)} "
+                "(a text with a comma needs quotes)"
+            )
+        else:
+            yield line, dict(zip(header, found, strict=True))
+
+
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The header of a CSV or TSV and then its rows, each with the line it begins on; blank ones are left out."""
+    text = _text(path)
+    delimiter = _delimiter(text, DELIMITERS[path.suffix.lower()])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    first, line, end = True, 1, 0  # where this row begins and where the one before it ended: a text may hold breaks
+    try:
+        for found in reader:
+            line, end = end + 1, reader.line_num
+            if not any(cell.strip() for cell in found) or (line == 1 and re.fullmatch("sep=.?", found[0])):
+                continue
+            if first:
+                first, found = False, _checked_names(path, line, [cell.strip() for cell in found])
+            yield line, found
+    except csv.Error as error:
+        raise ManifestError(f"{path}:{reader.line_num}: {error}") from None
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """What separates the cells of the first line: the sign that stands in it most often outside quotes."""
+    said = re.match(r"sep=(.)\r?\n", text)  # as Excel writes it
+    if said:
+        return said[1]
+    head = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
+    counts = {sign: head.count(sign) for sign in (usual, *OTHERS)}
+    return max(counts, key=lambda sign: counts[sign])  # the usual one, where there is none
+
+
+def _checked_names(path: Path, line: int, names: list[str]) -> list[str]:
+    if len(names) > MOST_COLUMNS:
+        raise ManifestError(f"{path}:{line}: {len(names):,} columns, more than {MOST_COLUMNS:,}: is it a manifest?")
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated:
+        raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")
+    return names
+
+
+def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may hold a U+2028
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+            files.check_depth(found)
+        except RecursionError:
+            raise ManifestError(f"{path}:{number}: nested too deeply") from None
+        except ValueError as error:
+            raise ManifestError(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise ManifestError(f"{path}:{number}: expected one JSON object a line, got {type(found).__name__}")
+        yield number, found
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    import pyarrow
+
+    line = 0
+    try:
+        for batch in _parquet(path).iter_batches(batch_size=BATCH):
+            for row in batch.to_pylist():
+                line += 1
+                yield line, row
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise ManifestError(f"{path}: damaged after row {line}: {_one_line(error)}") from None
+
+
+def _parquet(path: Path) -> Any:
+    import pyarrow
+    import pyarrow.parquet
+
+    _regular(path)
+    try:
+        found = pyarrow.parquet.ParquetFile(path)
+        rows, names = found.metadata.num_rows, found.schema_arrow.names
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        raise ManifestError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+    if rows > path.stat().st_size:  # rows that differ take a byte each at the very least
+        raise ManifestError(f"{path}: claims {rows:,} rows in {path.stat().st_size:,} bytes; they cannot differ")
+    _checked_names(path, 1, list(names))
+    return found
+
+
+def _text(path: Path) -> str:
+    """The file as text: UTF-8 with or without a BOM, or UTF-16 with one. Raises ManifestError naming the line."""
+    _regular(path)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data.strip():
+        raise ManifestError(f"{path}: the file is empty")
+    try:
+        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+            return data.decode("utf-16")
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ManifestError(
+            f"{path}:{line}: byte 0x{data[error.start]:02x} is not UTF-8; save the file in one encoding, UTF-8"
+        ) from None
+
+
+def _regular(path: Path) -> None:
+    """Raises ManifestError for what would never end, or cannot be opened."""
+    try:
+        kind = files.kind_of(path)
+    except (OSError, ValueError) as error:
+        raise ManifestError(f"{str(path)[:200]}: cannot be read: {files.why(error)}") from None
+    if kind:
+        raise ManifestError(f"{path}: is {kind}, not a file")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
