@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from binder.bases.raster import diagnose as diagnose_raster
 from binder.bases.series import Read, SeriesConfig, adapt_series, read_series
-from binder.bases.shades import Read as ReadGrid
-from binder.bases.shades import Tone, lowest_to_highest
 from binder.modality import Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
@@ -23,6 +20,8 @@ if TYPE_CHECKING:
     from binder.anchor import Anchor
     from binder.bases.points import PointConfig
     from binder.bases.points import Read as ReadPoints
+    from binder.bases.shades import Read as ReadGrid
+    from binder.bases.shades import Tone
     from binder.encoder import Encoder
 
 
@@ -93,7 +92,6 @@ def raster_modality(
     other contrasts. People see them as the configuration `seen` has them drawn, or the default one. What `read_raster`
     reads is among the answers of `diagnose`.
     """
-    tone = tone or lowest_to_highest
     build, preview = partial(_build_raster, read, tone), partial(_preview_raster, read, tone, config, seen)
     answers = partial(_diagnose_raster, diagnose)
     return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=answers)
@@ -135,19 +133,23 @@ def _preview_picture(draw: Callable[[Item, Any], Image], config: type[PictureCon
     return draw(item, config())
 
 
-def _build_raster(read: ReadGrid, tone: Tone, config: Any, anchor: Anchor) -> Encoder:
+def _build_raster(read: ReadGrid, tone: Tone | None, config: Any, anchor: Anchor) -> Encoder:
     from binder.bases.raster_encoder import RasterEncoder
+    from binder.bases.shades import lowest_to_highest
 
-    return RasterEncoder(config, anchor, read, tone)
+    return RasterEncoder(config, anchor, read, tone or lowest_to_highest)
 
 
 def _preview_raster(
-    read: ReadGrid, tone: Tone, config: type[PictureConfig], seen: PictureConfig | None, item: Item
+    read: ReadGrid, tone: Tone | None, config: type[PictureConfig], seen: PictureConfig | None, item: Item
 ) -> Image:
     from binder.bases.drawing import shades
+    from binder.bases.shades import lowest_to_highest
 
-    return shades(read, tone, seen or config(), item)
+    return shades(read, tone or lowest_to_highest, seen or config(), item)
 
 
 def _diagnose_raster(more: Callable[[], dict[str, str]] | None) -> dict[str, str]:
-    return diagnose_raster() | (more() if more else {})
+    from binder.bases.raster import diagnose
+
+    return diagnose() | (more() if more else {})
