@@ -6,6 +6,7 @@ import datetime
 import importlib.metadata
 import json
 import logging
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import tomli_w
 import torch
 
 from binder import anchor as anchors
-from binder import cache, checkpoint, config, distributed, held_out, hub, lock, manifest, report, training
+from binder import cache, checkpoint, config, distributed, held_out, hub, lock, manifest, report, schedule, training
 from binder.config import AlignConfig
 from binder.distributed import Group
 from binder.encode import Progress, silent
@@ -69,8 +70,8 @@ def align(
     `pairs` is a manifest, a folder with a folder per class, or rows as mappings. What is given here overrides
     `config` (a TOML file or a mapping). `to` is image, text, both, or the modality of one of `encoders`: run folders
     of aligned encoders of the same space, which stay frozen. `init` is one of the same modality whose weights and
-    settings it starts from: more data, or another part trained next. With workers > 0 a script needs the usual
-    `if __name__ == "__main__":`. Started by torchrun, its processes share the work.
+    settings it starts from: more data, or another part trained next. With `workers` items are read in so many
+    processes, with limits on time and memory. Started by torchrun, its processes share the work.
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
     began = time.monotonic()
@@ -96,7 +97,7 @@ def align(
         task = Task(
             kind, encoder_config, frozen, wanted, settings, towers, weights, split, group, strict, workers, progress
         )
-        warn_unknown_words(frozen, rows)
+        frozen.warn_unknown([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
         return _run(folder, task, rows, resume, began, processes)
 
 
@@ -106,24 +107,14 @@ def pick_device(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device {name!r}: unknown; expected cpu, cuda, cuda:1, mps or auto") from None
+    try:
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r}: not available here: {str(error).splitlines()[0]}") from None
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = re.split(r"[.\n]", str(error))[0][:120]
+        raise ConfigError(f"device {name!r}: not available here: {why}") from None
     return device
-
-
-def warn_unknown_words(anchor: anchors.Anchor, rows: Sequence[Row]) -> None:
-    """Say once which words of the rows' texts are outside what the anchor's card says it knows."""
-    unknown = anchor.unknown_words([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
-    if unknown:
-        some = ", ".join(unknown[:8]) + (" ..." if len(unknown) > 8 else "")
-        log.warning(
-            "anchor %s never learned %d of the words (%s): texts are told apart, but their meaning is unknown to it. "
-            "For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
-            anchor.name,
-            len(unknown),
-            some,
-        )
 
 
 def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: float, processes: Group) -> Result:
@@ -173,7 +164,7 @@ def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str,
     if settings.to not in ("image", "text", "both", *others) or settings.to == modality:
         known = ", ".join(["image", "text", "both", *(f"{name} (by its encoder)" for name in others)])
         raise ConfigError(f"to: {settings.to!r} is unknown: expected {known}; for another give its aligned encoder")
-    rows = manifest.read(pairs, registry().modalities())
+    rows = manifest.read(pairs, registry().modalities(), modality)
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
     wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
     manifest.require(rows, name, modality)
@@ -230,6 +221,8 @@ def _train(
     before = task.anchor.checksum()
     run = training.start(ready.encoder, settings)
     state = checkpoint.read_state(folder) if resume else None
+    if processes.is_main:
+        log.info("%s", schedule.plan(len(ready.data), settings, processes))
     if state is not None:
         run.load(state)
         log.info("resumed at step %d", run.step)

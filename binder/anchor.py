@@ -28,6 +28,9 @@ from binder.trunk import Trunk, hash_weights
 
 log = logging.getLogger(__name__)
 
+WORD = re.compile(r"[^\W\d_]+|[^\w\s!-~]+")  # letters of any script, or signs that no keyboard has
+LONG_WORD = re.compile(r"\S{513,}")
+LONGEST_WORD, LONGEST_TEXT = 512, 20_000  # letters that a tokenizer sees: its time may grow with their square
 SHIPPED = Path(__file__).parent / "anchors"
 
 
@@ -52,6 +55,7 @@ class Anchor:
         self.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # PIL -> (3, H, W) float
         self.tokenizer = tokenizer  # list of str -> (B, L) int64
         self.card = card or {}
+        self._said: set[str] = set()  # unknown words that were warned of
         self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
         self.fingerprint = _fingerprint(model, preprocess, tokenizer)
         short = tokenizer(["a"])
@@ -96,7 +100,21 @@ class Anchor:
         known = self.card.get("words")
         if not known:
             return []
-        return sorted({w for t in texts for w in re.findall(r"[a-z]+", t.lower())} - set(known))
+        return sorted({w for t in texts for w in WORD.findall(t.lower())} - set(known))
+
+    def warn_unknown(self, texts: Sequence[str]) -> None:
+        """Say once which words of texts are outside what the anchor's card says it knows."""
+        unknown = [word for word in self.unknown_words(texts) if word not in self._said]
+        self._said.update(unknown)
+        if unknown:
+            some = ", ".join(word[:40] for word in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
+            log.warning(
+                "anchor %s never learned %d of the words (%s): texts are told apart, but their meaning is unknown to "
+                "it. For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
+                self.name,
+                len(unknown),
+                some,
+            )
 
     def checksum(self) -> str:
         """Hash of the weights as they are now, to show that nothing trained them."""
@@ -149,9 +167,12 @@ class TextTower(Encoder):
         if not isinstance(item, str):
             raise ItemError(item, f"expected text, got {type(item).__name__}")
         if not item.strip():
-            raise ItemError(repr(item), "empty text")
-        tokens = self.anchor.tokenizer([item])
-        if int(tokens[0, -1]) != self.anchor.padding and not self.warned:
+            raise ItemError(repr(item[:40]), "empty text")
+        if any("\ud800" <= letter <= "\udfff" for letter in item):
+            raise ItemError(item[:60].encode("ascii", "backslashreplace").decode(), "holds half a surrogate pair")
+        short = LONG_WORD.sub(lambda word: word[0][:LONGEST_WORD], item[:LONGEST_TEXT])
+        tokens = self.anchor.tokenizer([short])
+        if (int(tokens[0, -1]) != self.anchor.padding or short != item) and not self.warned:
             self.warned = True
             long = "texts that fill the anchor's %d tokens are cut there, such as: %.60s..."
             log.warning(long, tokens.shape[1], item)

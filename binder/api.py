@@ -5,7 +5,8 @@ Shapes: N items, D embed_dim, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,20 @@ from typing import Any
 import numpy as np
 
 from binder import anchor as anchors
-from binder import checkpoint, encode, evaluate, hub, manifest, vectors
+from binder import checkpoint, encode, evaluate, hub, manifest, readers, vectors
 from binder.alignment import pick_device
 from binder.embeddings import Embeddings
 from binder.encode import Progress, silent
 from binder.encoder import Encoder, Span
-from binder.errors import ConfigError, ItemError, PluginError
+from binder.errors import ConfigError, ItemError, ManifestError, PluginError
+from binder.items import listed
 from binder.manifest import Row
 from binder.modality import Item
 from binder.plugins import registry
+
+log = logging.getLogger(__name__)
+
+SAME = 0.995  # cosine of two labels from which nothing tells them apart
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,14 @@ class Binder:
         workers: int = 0,
         batch_size: int = 64,
     ) -> None:
+        if workers:
+            readers.warm(["binder.anchor", "open_clip"])  # while this process loads them, too
         where = pick_device(device)
         self.anchor = anchors.load(anchor, where) if isinstance(anchor, str) else anchor.to(where)
         self.workers, self.batch_size = workers, batch_size
         self.encoders: dict[str, Encoder] = {}
         self.cards: dict[str, checkpoint.Card] = {}
+        self.trunk: str | None = None
         self.runs: dict[str, str] = {}  # modality -> where its encoder was loaded from
         for modality in registry().modalities():
             if modality.frozen:
@@ -66,31 +75,46 @@ class Binder:
         encoders: str | Path | Sequence[str | Path],
         *,
         anchor: str | None = None,
+        trunk: str | None = None,
         device: str = "auto",
         workers: int = 0,
     ) -> Binder:
-        """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini."""
+        """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini.
+
+        `anchor` and `trunk` say where those are that the encoders were trained with, if they have been moved.
+        """
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
         if anchor is None:
             anchor = checkpoint.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
-        return cls(anchor, device=device, workers=workers).load(encoders)
+        return cls(anchor, device=device, workers=workers).load(encoders, trunk=trunk)
+
+    def __reduce__(self) -> Any:
+        """Pickled, it is where everything came from, not the weights."""
+        strange = [name for name in self.cards if name not in self.runs]
+        if strange:
+            raise ConfigError(f"a Binder with an encoder for {strange[0]!r} that no run folder holds cannot be pickled")
+        runs = list(self.runs.values())
+        return _again, (runs, self.anchor.name, self.trunk, str(self.anchor.device), self.workers, self.batch_size)
 
     @property
     def space(self) -> str:
         """The fingerprint of the space."""
         return self.anchor.fingerprint
 
-    def load(self, run: str | Path | Sequence[str | Path]) -> Binder:
+    def load(self, run: str | Path | Sequence[str | Path], *, trunk: str | None = None) -> Binder:
         """Add one aligned encoder or several, each by its run folder or as hf:ORG/NAME; returns self.
+
+        `trunk` says where the pretrained trunk of those that have one is, if it has been moved.
 
         Raises SpaceError for one aligned to another anchor, ConfigError for a second one of the same modality.
         """
         for folder in [run] if isinstance(run, str | Path) else run:
-            aligned = checkpoint.load(hub.local(folder), self.anchor)
+            aligned = checkpoint.load(hub.local(folder), self.anchor, trunk=trunk)
             name = aligned.card.modality
             if name in self.cards:
                 raise ConfigError(f"{folder}: an encoder for {name!r} is loaded already")
             self.encoders[name], self.cards[name] = aligned.encoder, aligned.card
+            self.trunk = trunk or self.trunk
             self.runs[name] = str(folder) if str(folder).startswith(hub.PREFIX) else str(Path(folder).absolute())
         return self
 
@@ -108,12 +132,14 @@ class Binder:
 
         With `every_s` an item that has a time axis gives a vector, with its span, for each piece so long.
         """
+        self._heed(modality, items)
         if every_s is not None:
             return encode.encode_moments(
                 self._encoder(modality),
                 items,
                 every_s,
                 batch_size=self.batch_size,
+                workers=self.workers,
                 strict=strict,
                 stage=f"encoding {modality}",
                 progress=progress,
@@ -129,8 +155,11 @@ class Binder:
             progress=progress,
         )
 
-    def embed(self, *, every_s: float | None = None, **items: Item | Sequence[Item]) -> Embeddings:
-        """One keyword named after a modality, one item or a list -> Embeddings (N, D) in that order.
+    def embed(self, *, every_s: float | None = None, **items: Item | Iterable[Item]) -> Embeddings:
+        """One keyword named after a modality, one item or several -> Embeddings (N, D) in that order.
+
+        Items are paths, texts, bytes, open files, arrays and whatever else the modality reads; several are any
+        collection of these: a list, a column of a data frame, a generator.
 
         With `every_s`, one row for each piece of so many seconds, named FILE#t=START,END (a media fragment, W3C).
         Raises ItemError for the first item that cannot be read.
@@ -170,6 +199,7 @@ class Binder:
         classes_CD = evaluate.class_vectors(
             labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors
         )
+        self._say_same(labels, classes_CD)
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
         probabilities = evaluate.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
@@ -179,34 +209,74 @@ class Binder:
         ]
 
     def evaluate(
-        self, pairs: str | Path | Sequence[Row], *, strict: bool = False, progress: Progress = silent
+        self,
+        pairs: str | Path | Iterable[Row | Mapping[str, Any]],
+        *,
+        modality: str | None = None,
+        strict: bool = False,
+        progress: Progress = silent,
     ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
         """Retrieval between every two modalities of a manifest that this space can encode.
 
-        Returns the rows that `binder eval` prints, and (file:row, reason) of what could not be read.
+        `pairs` is a manifest, a folder with a folder per class (of `modality`, where suffixes do not say it), or rows
+        as mappings. Returns the rows that `binder eval` prints, and (file:row, reason) of what could not be read.
+        Raises ManifestError where nothing can be compared.
         """
-        rows = manifest.read(pairs, registry().modalities()) if isinstance(pairs, str | Path) else list(pairs)
-        present = [name for name in registry().names() if any(name in row.items for row in rows)]
-        usable = [name for name in present if name in self.encoders]
-        if len(usable) < 2:
-            lacking = [name for name in present if name not in self.encoders]
-            hint = f"; no encoder loaded for {', '.join(lacking)}" if lacking else ""
-            raise ConfigError(f"{pairs if isinstance(pairs, str | Path) else 'rows'}: fewer than two modalities{hint}")
+        known = registry().modalities()
+        if isinstance(pairs, str | Path):
+            rows, name = manifest.read(pairs, known, modality), str(pairs)
+        else:
+            given = list(pairs)
+            ours = [row for row in given if isinstance(row, Row)]
+            rows, name = ours or manifest.read([row for row in given if not isinstance(row, Row)], known), "rows"
+        usable = self._comparable(rows, name)
         sides, problems = {}, []
-        for name in usable:
+        for own in usable:
 
-            def embed(items: Sequence[Item], keys: Sequence[bytes], name: str = name) -> encode.Encoded:
-                return self.encode(name, items, keys=keys, strict=strict, progress=progress)
+            def embed(items: Sequence[Item], keys: Sequence[bytes], own: str = own) -> encode.Encoded:
+                return self.encode(own, items, keys=keys, strict=strict, progress=progress)
 
-            sides[name], bad = evaluate.side(evaluate.column(rows, name, strict), embed)
+            sides[own], bad = evaluate.side(evaluate.column(rows, own, strict), embed)
             problems += [(where, str(error)) for where, error in bad]
-        return evaluate.retrieval_rows(sides, self.trained_together), problems
+        found = evaluate.retrieval_rows(sides, self.trained_together)
+        if not found:
+            why = f"; the first problem: {': '.join(problems[0])}" if problems else ": no row has two of them"
+            raise ManifestError(f"{name}: nothing to compare among {len(rows)} rows of {', '.join(usable)}{why}")
+        return found, problems
+
+    def _comparable(self, rows: Sequence[Row], name: str) -> list[str]:
+        """The modalities of the rows that can be encoded. Raises ConfigError where they are fewer than two."""
+        present = [m for m in registry().names() if any(m in row.items for row in rows)]
+        usable = [m for m in present if m in self.encoders]
+        if len(usable) < 2:
+            lacking = [m for m in present if m not in self.encoders]
+            columns = dict.fromkeys(key for row in rows[:100] for key in [*row.items, *row.meta])
+            shown = ", ".join(str(key)[:40] for key in list(columns)[:20]) or "none"
+            hint = f"columns: {shown} (a column is named after its modality)"
+            if lacking:
+                hint = f"no encoder loaded for {', '.join(lacking)}"
+            raise ConfigError(f"{name}: fewer than two modalities; {hint}")
+        return usable
 
     def trained_together(self, a: str, b: str) -> bool:
         """Whether some training saw pairs of these two: the anchor's own, or an encoder against one of the anchor's."""
         if {a, b} == {"image", "text"}:
             return True
         return any(x in self.cards and y in self.cards[x].trained_against for x, y in ((a, b), (b, a)))
+
+    def _heed(self, modality: str, items: Sequence[Item]) -> None:
+        """Say what the anchor does not know of what it is given in words."""
+        kind = registry().get(modality)
+        if kind.inline and kind.frozen:
+            self.anchor.warn_unknown([item for item in items if isinstance(item, str)])
+
+    def _say_same(self, labels: Sequence[str], classes_CD: vectors.Vectors) -> None:
+        """Say which labels the anchor cannot tell apart: whatever a score says between them is chance."""
+        cosines = np.triu(classes_CD @ classes_CD.T, 1)
+        same = [(labels[i], labels[j]) for i, j in np.argwhere(cosines > SAME)[:3]]
+        if same:
+            pairs = ", ".join(f"{a!r} and {b!r}" for a, b in same)
+            log.warning("anchor %s cannot tell these labels apart: %s", self.anchor.name, pairs)
 
     def _encoder(self, modality: str) -> Encoder:
         if modality not in self.encoders:
@@ -216,16 +286,19 @@ class Binder:
         return self.encoders[modality]
 
 
+def _again(runs: list[str], anchor: str, trunk: str | None, device: str, workers: int, batch_size: int) -> Binder:
+    """A Binder that was pickled."""
+    return Binder(anchor, device=device, workers=workers, batch_size=batch_size).load(runs, trunk=trunk)
+
+
 def _one(items: dict[str, Any]) -> tuple[str, list[Item]]:
     if len(items) != 1:
         raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items) or 'none'}")
     ((modality, values),) = items.items()
-    registry().get(modality)
-    as_list = list(values) if isinstance(values, list) else [values]
+    as_list = listed(values, registry().get(modality).inline)
     if not as_list:
         raise ItemError(modality, "an empty list of items")
-    inline = registry().get(modality).inline
-    return modality, [Path(v) if isinstance(v, str) and not inline else v for v in as_list]
+    return modality, as_list
 
 
 def _fragment(span: Span | None) -> str:

@@ -27,8 +27,9 @@ class Config(BaseModel):
 class TrainConfig(Config):
     """How long and how fast to train. The defaults need no tuning on small data (hundreds to thousands of pairs)."""
 
-    epochs: int | None = Field(None, ge=1)  # passes over the pairs; None: as many as make `steps` steps
-    steps: int = Field(1000, ge=1)  # optimiser steps when `epochs` is not given (at least 10 epochs)
+    # a run ends with whichever of these comes first; without any, after 1,000 steps or 10 epochs, whichever is more
+    epochs: int | None = Field(None, ge=1)  # passes over the pairs
+    steps: int | None = Field(None, ge=1)  # optimiser steps
     minutes: float | None = Field(None, gt=0)  # stop (and cool down the learning rate) by then
     batch_size: int = Field(
         48, ge=2

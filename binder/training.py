@@ -8,6 +8,7 @@ Shapes: N rows, U unique targets, B batch, D embed_dim.
 from __future__ import annotations
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,12 @@ from binder.distributed import ALONE, Group
 from binder.encode import Progress
 from binder.encoder import Encoder
 from binder.errors import TrainingError
+from binder.schedule import progress_of, rate_at, spoken, steps_per_epoch, total_steps
+
+log = logging.getLogger(__name__)
+
+CHECKS = 10  # on the held-out rows, in a run
+PACED = 20  # steps after which a run says how long it will take
 
 
 @dataclass(frozen=True)
@@ -133,18 +140,6 @@ def _parameter_groups(encoder: Encoder, weight_decay: float) -> list[dict[str, A
     return [{"params": own, "weight_decay": decay, "lr_scale": scale} for (decay, scale), own in groups.items()]
 
 
-def total_steps(n: int, config: AlignConfig, group: Group = ALONE) -> int:
-    """Steps of the whole run over `n` rows: `epochs`, or enough epochs (at least 10) for `steps` steps."""
-    per_epoch = steps_per_epoch(n, config, group)
-    epochs = config.train.epochs or max(10, math.ceil(config.train.steps / per_epoch))
-    return epochs * per_epoch
-
-
-def steps_per_epoch(n: int, config: AlignConfig, group: Group = ALONE) -> int:
-    """Batches in one pass over `n` rows; the last one may be smaller."""
-    return max(1, math.ceil(n / (config.train.batch_size * group.size)))
-
-
 def train(
     run: Run,
     data: Data,
@@ -161,11 +156,12 @@ def train(
     TrainingError when the loss is no longer finite; the state saved last stays good.
     """
     total, per_epoch = total_steps(len(data), config, group), steps_per_epoch(len(data), config, group)
-    check_every = per_epoch * max(1, total // per_epoch // 10)
+    check_every = per_epoch * (total // per_epoch // CHECKS) or max(1, total // CHECKS)
     device = run.log_scale.device
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     seen, since = 0, time.monotonic()
-    while run.step < total and _progress(run, total, config) < 1:
+    first, paced = run.step, since
+    while run.step < total and progress_of(run.step, run.seconds, total, config) < 1:
         rows = _rows_of_step(run.step, len(data), config, group)
         loss = _step(run, data, rows, config, total, device, group)
         run.window.append(loss)
@@ -175,6 +171,12 @@ def train(
         if config.train.minutes:
             run.seconds = group.agree(run.seconds)
         progress("training", run.step, total)
+        if run.step == first + PACED and group.is_main:
+            left_s = (total - run.step) * (time.monotonic() - paced) / (PACED - 1)
+            most_s = 60 * config.train.minutes if config.train.minutes else left_s
+            log.info("about %s left", spoken(min(left_s, most_s)))
+        elif run.step == first + 1:  # the first step is slow
+            paced = time.monotonic()
         if run.step % check_every == 0 or run.step == total:
             line = {
                 "step": run.step,
@@ -216,7 +218,7 @@ def _step(
     z_BD = group.gather(F.normalize(z.float(), dim=-1), len(rows))
     others = _bank(len(data), config.loss.bank, rng, device)
     loss = _loss(z_BD, torch.from_numpy(rows).to(device), others, data, run.log_scale.exp(), config)
-    rate = config.train.lr * _schedule(_progress(run, total, config), config.train.warmup)
+    rate = config.train.lr * rate_at(progress_of(run.step, run.seconds, total, config), config.train.warmup)
     for parameters in run.optimizer.param_groups:
         parameters["lr"] = parameters["lr_scale"] * rate
         for parameter in parameters["params"]:  # `zero_grad` takes ten times as long, of a small head's step 2 %
@@ -297,12 +299,6 @@ def _order_of_epoch(seed: int, epoch: int, n: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 1, epoch]).permutation(n)
 
 
-def _progress(run: Run, total: int, config: AlignConfig) -> float:
-    """How far the run is, 0..1: by steps, or by time where that comes first."""
-    by_time = run.seconds / (config.train.minutes * 60) if config.train.minutes else 0.0
-    return max(run.step / total, by_time)
-
-
 def _bf16(device: torch.device, precision: str) -> bool:
     """Whether the forward pass runs in bf16: as asked, and by default where the processor has it natively."""
     if precision != "auto":
@@ -311,13 +307,6 @@ def _bf16(device: torch.device, precision: str) -> bool:
         able = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
         return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
     return device.type == "cuda"
-
-
-def _schedule(progress: float, warmup: float) -> float:
-    """Share of the peak learning rate: a linear rise, then half a cosine down to zero."""
-    if progress < warmup:
-        return max(progress / warmup, 0.01)
-    return 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ LAYERS = [
     {"cells", "config", "lock", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
-    {"builtin", "guard", "trunk"},
+    {"builtin", "guard", "schedule", "trunk"},
     {"plugins", "anchor"},
     {"encode", "items", "split", "tower"},
     {"bases"},

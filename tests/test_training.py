@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 
-from binder import training
+from binder import schedule, training
 from binder.config import AlignConfig
 from binder.encoder import Encoder
 
@@ -47,7 +48,31 @@ def test_every_epoch_takes_each_row_once_in_another_order():
     assert epochs[0] != epochs[1]
 
 
-def test_steps_decide_the_epochs_but_every_row_is_seen_ten_times():
-    config = AlignConfig.model_validate({"train": {"batch_size": 10, "steps": 100}})
-    assert training.total_steps(50, config) == 100
-    assert training.total_steps(1000, config) == 1000
+def settings(**train):
+    return AlignConfig.model_validate({"train": {"batch_size": 10, **train}})
+
+
+@pytest.mark.parametrize(
+    ("n", "asked", "expected"),
+    [
+        (50, {}, 1000),  # the usual number of steps
+        (10_000, {}, 10_000),  # ten epochs, where these are more
+        (37, {}, 1000),  # in whole epochs: 4 steps each
+        (70, {}, 1001),
+        (200_000, {"steps": 20}, 20),  # what is asked is done
+        (50, {"steps": 20}, 20),
+        (50, {"epochs": 3}, 15),
+        (50, {"epochs": 3, "steps": 7}, 7),  # whichever comes first
+        (50, {"epochs": 1, "steps": 7}, 5),
+    ],
+)
+def test_a_run_is_as_long_as_is_asked(n, asked, expected):
+    assert schedule.total_steps(n, settings(**asked)) == expected
+
+
+def test_the_length_of_a_run_is_explained():
+    assert schedule.plan(200_000, settings(steps=20)) == "20 steps of 10 pairs, 0.001 epochs"
+    assert schedule.plan(10_001, settings()).startswith("10,010 steps of 10 pairs, 10 epochs (by default 10 epochs; ")
+    assert "(by default 1,000 steps in whole epochs; " in schedule.plan(70, settings())
+    assert schedule.plan(50, settings(epochs=2, minutes=3)).endswith("2 epochs or 3 minutes, whichever comes first")
+    assert [schedule.spoken(s) for s in (40, 720, 12_600)] == ["40 s", "12 min", "3.5 h"]

@@ -20,6 +20,7 @@ from binder.cli import options, output
 )
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @options.encoders
+@options.trunk
 @options.as_modality
 @options.as_json
 @options.strict
@@ -31,6 +32,7 @@ def classify_command(
     templates: tuple[str, ...],
     anchor: str | None,
     encoders: tuple[str, ...],
+    trunk: str | None,
     modality: str | None,
     as_json: bool,
     strict: bool,
@@ -46,7 +48,7 @@ def classify_command(
     from binder.api import Binder, Classification
     from binder.cli.items import collect, encode
 
-    space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
     names = [label.strip() for label in labels.split(",") if label.strip()]
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict)

@@ -21,6 +21,7 @@ from binder.cli.options import Seconds
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @click.option("--every", type=Seconds(), metavar="2s", help="A vector for each piece so long, where items have a time.")
 @options.encoders
+@options.trunk
 @options.as_modality
 @options.strict
 @options.device
@@ -31,6 +32,7 @@ def embed_command(
     anchor: str | None,
     every: float | None,
     encoders: tuple[str, ...],
+    trunk: str | None,
     modality: str | None,
     strict: bool,
     device: str,
@@ -40,13 +42,13 @@ def embed_command(
 
     FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
     """
-    from binder.api import Binder
-    from binder.cli.items import collect, encode
     from binder.vectors_file import check_target, write_vectors
 
     check_target(out)  # before anything is encoded
+    from binder.api import Binder
+    from binder.cli.items import collect, encode
 
-    space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict, every_s=every)
     write_vectors(

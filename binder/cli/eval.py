@@ -11,6 +11,8 @@ from binder.cli import options, output
 @click.argument("pairs")
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @options.encoders
+@options.trunk
+@options.as_modality
 @options.as_json
 @options.strict
 @options.device
@@ -19,20 +21,24 @@ def eval_command(
     pairs: str,
     anchor: str | None,
     encoders: tuple[str, ...],
+    trunk: str | None,
+    modality: str | None,
     as_json: bool,
     strict: bool,
     device: str,
     workers: int | None,
 ) -> None:
-    """Retrieval between every two modalities of the manifest PAIRS: R@1, R@5, R@10, median rank, mAP, chance.
+    """Retrieval between every two modalities of PAIRS: R@1, R@5, R@10, median rank, mAP, chance.
+
+    PAIRS is a manifest, or a folder with a folder per class; then --as says what the files are where suffixes do not.
 
     A pair of modalities that no training ever saw together is marked emergent.
     """
     from binder.api import Binder
 
-    space = Binder.of(encoders, anchor=anchor, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
     with output.ProgressBar() as progress:
-        rows, problems = space.evaluate(pairs, strict=strict, progress=progress)
+        rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
     output.skipped(problems)
     if as_json:
         output.json_line({"retrieval": rows, "skipped": [{"where": w, "reason": r} for w, r in problems]})

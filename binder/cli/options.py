@@ -34,6 +34,9 @@ encoders = click.option(
     metavar="RUN",
     help="An aligned encoder's folder; may be repeated.",
 )
+trunk = click.option(
+    "--trunk", metavar="NAME", help="Where the pretrained trunk of an --encoder is, if it was moved: timm:FOLDER."
+)
 device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
 workers = click.option("--workers", type=click.IntRange(0), default=None, help="Processes that read items.")
 strict = click.option("--strict", is_flag=True, help="Stop at the first item that cannot be read.")

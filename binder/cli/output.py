@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 DELAY = 1.0  # seconds before a bar appears: quick work shows none
+FIRST = 3.0  # seconds until the first line
 PLAIN_EVERY = 10.0  # seconds between lines where stderr is no terminal
 
 
@@ -29,9 +30,19 @@ class ProgressBar:
         if sys.stderr.isatty():
             if stage in self._tasks or now - began > DELAY:
                 self._draw(stage, done, total)
-        elif now - self._said.setdefault(stage, now) > PLAIN_EVERY or (done == total and now - began > PLAIN_EVERY):
+        elif now - self._said.setdefault(stage, began + FIRST - PLAIN_EVERY) > PLAIN_EVERY or (
+            done == total and now - began > PLAIN_EVERY
+        ):
             self._said[stage] = now
-            click.echo(f"{stage}: {done}/{total} ({now - began:.0f} s)", err=True)
+            click.echo(f"{stage}: {done}/{total} ({self._pace(done, total, now - began)})", err=True)
+
+    def _pace(self, done: int, total: int, seconds: float) -> str:
+        """How long it took, how fast it goes, how long it will take."""
+        from binder.schedule import spoken
+
+        rate = done / max(seconds, 1e-9)
+        left = f", about {spoken((total - done) / rate)} left" if 0 < done < total else ""
+        return f"{spoken(seconds)}, {rate:.3g} a second{left}"
 
     def __enter__(self) -> ProgressBar:
         return self

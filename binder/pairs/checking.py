@@ -80,12 +80,12 @@ def check_pairs(
     anchor's sides is judged by an aligned `encoder`, or without one by cross-fitting (see `binder.pairs.agreement`).
     Rows that cannot be read, repeat others, or leak from training into what the column `split` (by default one of that
     name) holds out are dropped from what is `kept`; with `keep` also the least agreeing of the others, so that this
-    share of them stays, or with "auto" as many as are estimated to be right. With workers > 0 a script needs the usual
-    `if __name__ == "__main__":`. Raises ConfigError for a bad `keep`, ManifestError for a bad manifest.
+    share of them stays, or with "auto" as many as are estimated to be right. Raises ConfigError for a bad `keep`,
+    ManifestError for a bad manifest.
     """
     if not (keep in (None, "auto") or (isinstance(keep, int | float) and 0 < keep <= 1)):
         raise ConfigError(f"keep: {keep!r}, expected a share above 0 and up to 1 such as 0.7, or auto")
-    rows = manifest.read(pairs, registry().modalities())
+    rows = manifest.read(pairs, registry().modalities(), modality)
     columns = {name: evaluate.column(rows, name) for name in registry().names() if any(name in r.items for r in rows)}
     own = _own(rows, columns, modality)
     space = Binder.of([encoder] if encoder else [], anchor=anchor, device=device, workers=workers)
@@ -168,7 +168,8 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
     config = validate(kind.config, {}, name)
     if kind.adapt is not None and column.items:
         items = list(column.items.values())
-        config = kind.adapt(config, items[:: max(1, len(items) // SAMPLE)][:SAMPLE])
+        sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
+        config = encode.adapted(kind.adapt, config, sample, space.workers)
     torch.manual_seed(0)
     return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
 
