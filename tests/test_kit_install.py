@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
-import subprocess
+import re
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from plugin_env import Environment
 
+import binder
 from binder import PluginError
 from binder.cli import plugins as cli_plugins
 from binder.kit import installing
 from binder.kit.new import Plan, write_plugin
+from binder.plugins import KnownPlugin
 
 
 def test_outside_a_virtual_environment_nothing_is_installed_unless_told(monkeypatch):
@@ -60,22 +64,98 @@ def test_each_is_told_what_it_needs(pip, verb, expected):
 
 
 @pytest.mark.parametrize(
-    ("what", "ends"),
+    ("what", "place", "ends"),
     [
-        ("imu", "plugins/imu"),
-        ("git+https://example.org/a/b.git", "git+https://example.org/a/b.git"),
-        ("https://example.org/a-1.0.zip", "https://example.org/a-1.0.zip"),
+        ("imu", None, "plugins/imu"),
+        ("imu", "https://example.org/x/", "https://example.org/x/"),
+        ("git+https://example.org/a/b.git@v1#subdirectory=c", None, "a/b.git@v1#subdirectory=c"),
+        ("acme @ git+ssh://git@example.org/a/b.git", None, "git+ssh://git@example.org/a/b.git"),
+        ("https://example.org/a-1.0.zip", None, "https://example.org/a-1.0.zip"),
     ],
 )
-def test_names_folders_and_addresses_are_told_apart(what, ends):
-    assert installing.target(what).replace("\\", "/").endswith(ends)
+def test_names_folders_and_addresses_are_told_apart(what, place, ends):
+    assert installing.source(what, place).replace("\\", "/").endswith(ends)
 
 
-def test_what_is_no_package_is_refused_before_pip_is_asked(tmp_path):
-    with pytest.raises(PluginError, match=r"is no package: there is no pyproject\.toml in it"):
-        installing.target(str(tmp_path))
-    with pytest.raises(PluginError, match=r"unknown plugin 'pointclout' \(did you mean 'pointcloud'\?\)"):
-        installing.target("pointclout")
+@pytest.mark.parametrize(
+    ("what", "place", "message"),
+    [
+        ("pointclout", None, "unknown plugin 'pointclout' (did you mean 'pointcloud'?)"),
+        ("numpy", None, "unknown plugin 'numpy'"),
+        ("--index-url=http://evil.example", None, "'--index-url=http://evil.example' looks like an option"),
+        (" -rrequirements.txt", None, "looks like an option"),
+        ("imu", "--extra-index-url=x", "'--extra-index-url=x' looks like an option"),
+        ("numpy; python_version != '://'", None, "is no address that can be installed from"),
+        ("numpy --find-links=http://evil.example", None, "is no address that can be installed from"),
+        ("ftp://example.org/a.zip", None, "is no address that can be installed from"),
+        ("https://example.org/a.zip\n--pre", None, "is no address that can be installed from"),
+        ("https://example.org/\x1b[2Ja.zip", None, "is no address that can be installed from"),
+        ("./imu", "place", "'./imu' is none; leave one of the two out"),
+        ("https://example.org/a.zip", "place", "leave one of the two out"),
+        ("tests", None, "tests is no package: there is no pyproject.toml in it"),
+        ("notes.txt", None, "notes.txt is no package: expected a folder, a .whl, or one of .zip, .tar.gz"),
+    ],
+)
+def test_what_cannot_be_installed_is_refused_before_pip_is_asked(what, place, message, tmp_path, monkeypatch):
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "notes.txt").write_text("numpy\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PluginError) as caught:
+        installing.source(what, place)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_without_a_checkout_a_name_is_where_the_release_says_or_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(installing, "__file__", str(tmp_path / "site/binder/kit/installing.py"))
+    with pytest.raises(PluginError, match=r"where binder-imu lies is not known, .*; add --from PLACE"):
+        installing.source("imu")
+    known = {"imu": KnownPlugin("binder-imu", "plugins/imu", "", wheel="https://example.org/a.whl#sha256=0")}
+    monkeypatch.setattr(installing, "known_plugins", lambda: known)
+    assert installing.source("imu") == "https://example.org/a.whl#sha256=0"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "message"),
+    [
+        ("modality-binder>=99", f"needs modality-binder >=99, this is {binder.__version__}; update one of the two"),
+        ("Modality_Binder @ https://evil.example/x.zip", "needs Modality_Binder https://evil.example/x.zip, this is"),
+        ("binder", None),
+        ("numpy>=99", None),
+        ("modality-binder>=99; extra == 'x'", None),
+        ("modality-binder>=0.0.1", None),
+        ("((", "has a requirement that cannot be read: '(('"),
+    ],
+)
+def test_a_folder_made_for_another_core_is_refused_before_pip_would_look_for_that(requirement, message, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(f"[project]\nname = 'acme'\ndependencies = [{requirement!r}]\n")
+    if message is None:
+        assert installing.target(str(tmp_path), None, tmp_path) == str(tmp_path.resolve())
+    else:
+        with pytest.raises(PluginError) as caught:
+            installing.target(str(tmp_path), None, tmp_path)
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["[project", "project = 3\n", "a = " + "[" * 5000])
+def test_a_folder_whose_metadata_cannot_be_read_is_one_line(text, tmp_path):
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(PluginError, match=r"pyproject\.toml: "):
+        installing.target(str(tmp_path), None, tmp_path)
+
+
+def test_the_core_stays_as_it_is_whatever_a_package_asks_for(tmp_path):
+    given = installing.arguments("x", True, tmp_path)
+    assert given[-2:] == ["--editable", "x"]
+    assert Path(given[given.index("--constraint") + 1]).read_text() == f"modality-binder=={binder.__version__}\n"
+
+
+def test_the_packages_of_an_extra_are_named_where_they_are_not_there(monkeypatch):
+    lines = ["numpy>=1", "acme-a>=1.5; extra == 'x'", "numpy>=1; extra == 'x'", "numpy>=99; extra == 'y'"]
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
+    assert installing.packages_of("x") == ["acme-a>=1.5"]
+    assert installing.packages_of("y") == ["numpy>=99"]
+    assert installing.packages_of("z") == []
 
 
 def test_what_is_not_installed_cannot_be_uninstalled():
@@ -83,13 +163,57 @@ def test_what_is_not_installed_cannot_be_uninstalled():
         installing.distributions("numpy")
 
 
-def test_a_failed_install_is_one_line(monkeypatch):
-    monkeypatch.setattr(cli_plugins.subprocess, "run", lambda command, check: subprocess.CompletedProcess(command, 1))
-    monkeypatch.setattr(sys, "base_prefix", "/elsewhere")
-    monkeypatch.setattr(installing, "installer", lambda anywhere: [sys.executable, "-m", "pip"])
-    result = CliRunner().invoke(cli_plugins.plugins_command, ["install", "imu"])
+PIP = """
+import sys
+for i in range(90):
+    print(f"Collecting package {i}")
+print("ERROR: no room\\x1b[2J on the disk", file=sys.stderr)
+print("[notice] A new release of pip is available")
+sys.exit("good" not in sys.argv[-1])
+"""
+
+
+@pytest.fixture
+def pip(monkeypatch, tmp_path):
+    """pip is a script that says much, and fails unless what it is given is called good."""
+    script = tmp_path / "pip.py"
+    script.write_text(PIP)
+    monkeypatch.setattr(installing, "installer", lambda anywhere: [sys.executable, str(script)])
+    for name in ("good", "bad"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "pyproject.toml").write_text(f"[project]\nname = '{name}'\n")
+
+    def run(name, verbose=False):
+        given = ["install", str(tmp_path / name)]
+        return CliRunner().invoke(cli_plugins.plugins_command, given, obj={"verbose": verbose})
+
+    return run
+
+
+def test_pip_is_quiet_where_it_works_and_shows_everything_on_request(pip):
+    assert pip("good").output == "installed; `binder plugins list` shows it\n"
+    said = pip("good", verbose=True).output
+    assert said.count("Collecting package") == 90
+    assert "--constraint" in said
+
+
+def test_where_pip_fails_its_last_lines_and_one_of_ours_are_shown(pip):
+    result = pip("bad")
     assert isinstance(result.exception, PluginError)
-    assert str(result.exception).endswith("-m pip install ... failed with status 1")
+    assert "\n" not in str(result.exception)
+    assert str(result.exception).endswith("failed; all that it said: binder -v plugins ...")
+    assert result.output == "  ERROR: no room[2J on the disk\n"
+
+
+def test_progress_is_a_line_now_and_then(pip, monkeypatch):
+    monkeypatch.setattr("binder.cli.output.PLAIN_EVERY", 0)
+    assert re.search(r"good: 0 s  Collecting package 7\n", pip("good").output)
+
+
+def test_a_wheel_cannot_be_edited(pip, tmp_path):
+    for given in (["imu", "--from", str(tmp_path)], ["https://example.org/binder_x-1.0-py3-none-any.whl"]):
+        result = CliRunner().invoke(cli_plugins.plugins_command, ["install", "-e", *given])
+        assert str(result.exception) == "--editable is for a folder: a wheel cannot be edited"
 
 
 def test_a_plugin_is_installed_listed_and_uninstalled_again(tmp_path):

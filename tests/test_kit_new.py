@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -131,15 +132,23 @@ def test_without_suffixes_nothing_is_guessed(tmp_path):
 @pytest.mark.parametrize(
     ("plan", "message"),
     [
-        ({"name": "My Sensor"}, "'My Sensor' cannot be a modality: expected a lower-case name such as 'my_sensor'"),
-        ({"name": "class"}, "such as 'my_class'"),
-        ({"name": "3d"}, "such as 'd'"),
+        ({"name": "My Sensor"}, "'My Sensor' cannot be a modality: expected a lower-case name such as"),
+        ({"name": "My Sensor"}, ", perhaps 'my_sensor'"),
+        ({"name": "class"}, ", perhaps 'my_class'"),
+        ({"name": "3d"}, ", perhaps 'd'"),
+        ({"name": "where"}, ", perhaps 'my_where'"),
+        ({"name": "k"}, "'k' cannot be a modality: "),
+        ({"name": "x" * 100}, f", perhaps '{'x' * 30}'"),
         ({"kind": "serie"}, "unknown kind 'serie' (did you mean 'series'?)"),
         ({"kind": "smell"}, "unknown kind 'smell': expected series, waveform, picture, raster, points, custom"),
         ({"suffixes": (".c v",)}, "'.c v' is not a file suffix"),
         ({"package": "-x"}, "'-x' cannot be a package"),
-        ({"package": "json"}, "would be imported as 'json', which cannot be"),
-        ({"package": "binder"}, "would be imported as 'binder', which cannot be"),
+        ({"package": "json"}, "package 'json' is there already; choose another name"),
+        ({"package": "binder"}, "package 'binder' is there already"),
+        ({"package": "Torch"}, "package 'Torch' is there already"),
+        ({"package": "scikit-learn"}, "package 'scikit-learn' is there already"),
+        ({"package": "Modality.Binder"}, "package 'Modality.Binder' is there already"),
+        ({"package": "binder_thermal"}, "package 'binder_thermal' is there already"),
         ({"package": "3d"}, "would be imported as '3d', which cannot be"),
     ],
 )
@@ -148,6 +157,19 @@ def test_names_that_cannot_be_used_are_refused(plan, message):
         Plan(**{"name": "hum", "kind": "series", "suffixes": (".csv",), "package": "binder-hum", **plan})
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("installed", "bounds"),
+    [("0.2.0", ">=0.2,<0.3"), ("0.9.3.dev1", ">=0.9,<0.10"), ("1.4.2", ">=1,<2"), (None, "")],
+)
+def test_a_new_plugin_is_bound_to_the_versions_of_the_core_that_it_was_written_with(
+    installed, bounds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("binder.kit.new.wheels.version", lambda name: installed if name == "modality-binder" else None)
+    write_plugin(Plan("hum", "custom", (".csv",), "acme-hum"), tmp_path / "hum")
+    project = tomllib.loads((tmp_path / "hum/pyproject.toml").read_text())["project"]
+    assert project["dependencies"] == [f"modality-binder{bounds}"]
 
 
 def test_suffixes_are_understood_however_they_are_written():

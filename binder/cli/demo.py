@@ -24,7 +24,10 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
     try:
         from binder.playground.demo import BOUND, run
     except ImportError as error:
-        raise PluginError(f"{error}; the demo needs: pip install 'modality-binder[playground]'") from None
+        from binder.kit.installing import packages_of
+
+        needs = " ".join(f'"{package}"' for package in packages_of("playground"))
+        raise PluginError(f"{error}" + (f"; the demo needs: pip install {needs}" if needs else "")) from None
 
     click.echo(f"aligning {', '.join(BOUND)} to pictures (none of them is shown a caption) ...", err=True)
     with output.ProgressBar() as progress:

@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from binder.cli import options, output
-from binder.plugins import registry
+from binder.plugins import CORE, registry
 
 PACKAGES = (
-    "modality-binder",
+    CORE,
     "torch",
     "torchvision",
     "open_clip_torch",
@@ -28,13 +28,15 @@ PACKAGES = (
 @options.as_json
 def doctor_command(as_json: bool) -> None:
     """Versions, devices, plugins and decoders on this machine, for a look before work and for a bug report."""
+    found = registry().plugins
     report = {
         "system": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
         "cache": _cache(),
         "anchors": {"mini": _mini()},
-        "plugins": {p.name: p.error or ", ".join(m.name for m in p.modalities) for p in registry().plugins},
+        "plugins": {p.name: f"{p.version}: {p.error or ', '.join(m.name for m in p.modalities)}" for p in found},
+        "extras": {extra: _extra(extra) for extra in _extras()},
         **{m.name: _diagnose(m.diagnose) for m in registry().modalities() if m.diagnose},
     }
     if as_json:
@@ -50,6 +52,22 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "missing"
+
+
+def _extras() -> list[str]:
+    """What more the core can do with other packages, those for its own development aside."""
+    try:
+        names = importlib.metadata.metadata(CORE).get_all("Provides-Extra") or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    return sorted(set(names) - {"dev"})
+
+
+def _extra(name: str) -> str:
+    from binder.kit.installing import packages_of
+
+    missing = " ".join(f'"{package}"' for package in packages_of(name))
+    return f"not there: pip install {missing}" if missing else "there"
 
 
 def _devices() -> dict[str, str]:

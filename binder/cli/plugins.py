@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
+import shutil
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,29 +49,42 @@ def list_plugins(as_json: bool) -> None:
 
 @plugins_command.command("install")
 @click.argument("what", metavar="NAME|PATH|URL")
+@click.option("--from", "place", metavar="PLACE", help="Where the wheel of NAME lies: a folder, or a URL.")
 @click.option("--editable", "-e", is_flag=True, help="Install a folder so that edits of it take effect.")
 @click.option("--anywhere", is_flag=True, help="Install outside a virtual environment too.")
-def install(what: str, editable: bool, anywhere: bool) -> None:
-    """Install a plugin: a short name of the project's own list, a folder, or a URL.
+@click.pass_obj
+def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: bool, anywhere: bool) -> None:
+    """Install a plugin: a name, a folder, or a URL.
 
-    A short name is never looked up on a package index by itself.
+    A name is never looked up on a package index: it is the project's own plugin in a checkout or as the release says,
+    or the wheel of that name in PLACE. What a plugin needs of others comes from the usual index.
     """
     from binder.kit import installing
 
     pip = installing.installer(anywhere)
-    _run(installing.command(pip, "install", [*(["--editable"] if editable else []), installing.target(what)]))
+    source = installing.source(what, place)
+    if "://" in source:
+        click.echo(f"from {source}", err=True)
+    if editable and (place is not None or source.partition("#")[0].endswith(".whl")):
+        raise PluginError("--editable is for a folder: a wheel cannot be edited")
+    with tempfile.TemporaryDirectory() as work:
+        given = installing.target(what, place, Path(work))
+        _run(installing.command(pip, "install", installing.arguments(given, editable, Path(work))), f"{what}", obj)
     click.echo("installed; `binder plugins list` shows it", err=True)
 
 
 @plugins_command.command("uninstall")
 @click.argument("name")
 @click.option("--anywhere", is_flag=True, help="Uninstall outside a virtual environment too.")
-def uninstall(name: str, anywhere: bool) -> None:
+@click.pass_obj
+def uninstall(obj: dict[str, Any] | None, name: str, anywhere: bool) -> None:
     """Uninstall a plugin by its name in `binder plugins list`, its short name or its distribution's name."""
     from binder.kit import installing
 
     pip = installing.installer(anywhere)
-    _run(installing.command(pip, "uninstall", installing.distributions(name)))
+    names = installing.distributions(name)
+    _run(installing.command(pip, "uninstall", names), name, obj)
+    click.echo(f"uninstalled {', '.join(names)}", err=True)
 
 
 @plugins_command.command("new")
@@ -123,10 +138,43 @@ def check(what: str, as_json: bool) -> None:
         sys.exit(1)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False)
-    if done.returncode:
-        raise PluginError(f"{' '.join(command[:4])} ... failed with status {done.returncode}")
+def _run(command: list[str], what: str, obj: dict[str, Any] | None) -> None:
+    """pip's work as one line of progress, with -v as all of its own lines. Raises PluginError where it fails."""
+    from binder.kit import installing
+
+    if (obj or {}).get("verbose"):
+        click.echo(" ".join(command), err=True)
+        last = installing.run(command, lambda line: click.echo(line, err=True))
+    else:
+        waiting = _Waiting(what)
+        last = installing.run(command, waiting.say)
+        waiting.done()
+        for line in last:
+            click.echo(f"  {line}", err=True)
+    if last:
+        all_of_it = "" if (obj or {}).get("verbose") else "; all that it said: binder -v plugins ..."
+        raise PluginError(f"{what}: {Path(command[0]).name} failed{all_of_it}")
+
+
+class _Waiting:
+    """Where pip is, in one line of a terminal that changes, or now and then a line of a log."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._began = self._said = time.monotonic()
+
+    def say(self, line: str) -> None:
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            shown = f"{self._what}: {now - self._began:.0f} s  {line}"[: shutil.get_terminal_size().columns - 1]
+            click.echo(f"\r\x1b[K{shown}", nl=False, err=True)
+        elif now - self._said > output.PLAIN_EVERY:
+            self._said = now
+            click.echo(f"{self._what}: {now - self._began:.0f} s  {line[:150]}", err=True)
+
+    def done(self) -> None:
+        if sys.stderr.isatty():
+            click.echo("\r\x1b[K", nl=False, err=True)
 
 
 def _ask(what: str, default: str) -> str:

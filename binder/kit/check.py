@@ -43,7 +43,7 @@ class Report:
 def check(what: str) -> Report:
     """A folder, or the name of an installed plugin whose folder is known -> Report. Raises PluginError: no such."""
     folder = folder_of(what)
-    project = _project(folder)
+    project = project_of(folder)
     entry_points = project.get("entry-points", {}).get("binder", {})
     report = Report(str(project.get("name", folder.name)), str(folder))
     if not entry_points:
@@ -79,14 +79,20 @@ def folder_of(what: str) -> Path:
     raise PluginError(f"no folder and no installed plugin is called {what!r}{nearest(what, names)}")
 
 
-def _project(folder: Path) -> dict[str, Any]:
+def project_of(folder: Path) -> dict[str, Any]:
+    """The table `project` of a folder's pyproject.toml. Raises PluginError."""
     path = folder / "pyproject.toml"
     try:
-        return dict(tomllib.loads(path.read_text(encoding="utf-8")).get("project", {}))
+        project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
     except FileNotFoundError:
         raise PluginError(f"{folder} is no package: there is no pyproject.toml in it") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PluginError(f"{path}: not a readable TOML file: {error}") from None
+    except RecursionError:
+        raise PluginError(f"{path}: not a readable TOML file: nested too deeply") from None
+    if not isinstance(project, dict):
+        raise PluginError(f"{path}: [project] is no table")
+    return project
 
 
 # prints, as JSON, how long the import took, what it brought along, and which modalities there are

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import keyword
 import re
 import shutil
@@ -9,13 +10,17 @@ import sys
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 
+from packaging.version import Version
+
 from binder.errors import PluginError, nearest
+from binder.kit import wheels
 from binder.kit.kinds import KINDS
 from binder.kit.sample import write_sample
+from binder.modality import RESERVED, check_name
+from binder.plugins import CORE
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,17 +35,18 @@ class Plan:
     package: str  # what pip installs
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name) or keyword.iskeyword(self.name):
-            raise PluginError(
-                f"{self.name!r} cannot be a modality: expected a lower-case name such as {_tamed(self.name)!r}, as it "
-                "becomes a column and a Python keyword"
-            )
+        try:
+            check_name(self.name)
+        except PluginError as error:
+            raise PluginError(f"{error}, perhaps {_tamed(self.name)!r}") from None
         if self.kind not in KINDS:
             raise PluginError(f"unknown kind {self.kind!r}{nearest(self.kind, KINDS)}: expected {', '.join(KINDS)}")
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", self.package):
             raise PluginError(f"{self.package!r} cannot be a package: expected a name such as 'binder-{self.name}'")
-        if not self.module.isidentifier() or self.module in sys.stdlib_module_names or self.module == "binder":
+        if not self.module.isidentifier() or keyword.iskeyword(self.module):
             raise PluginError(f"package {self.package!r} would be imported as {self.module!r}, which cannot be")
+        if self.module == "binder" or self.module in sys.stdlib_module_names or self._is_anothers():
+            raise PluginError(f"package {self.package!r} is there already; choose another name")
         for suffix in self.suffixes:
             if not re.fullmatch(r"\.[a-z0-9][a-z0-9._-]*", suffix):
                 raise PluginError(f"{suffix!r} is not a file suffix: expected for instance .csv")
@@ -49,6 +55,13 @@ class Plan:
     def module(self) -> str:
         """What Python imports."""
         return re.sub(r"[-.]+", "_", self.package).lower()
+
+    def _is_anothers(self) -> bool:
+        """Whether an installed package that is no plugin, or one of this project's own, has the name already."""
+        plugins = {one.dist.name for one in importlib.metadata.entry_points(group="binder") if one.dist is not None}
+        named = {self.package} if wheels.version(self.package) else set()
+        found = named | set(importlib.metadata.packages_distributions().get(self.module, ()))
+        return wheels.is_own(self.package) or bool(found - plugins)
 
 
 def suffixes_of(text: str) -> tuple[str, ...]:
@@ -96,7 +109,7 @@ def _files(plan: Plan) -> dict[str, str]:
         "shown_suffixes": ", ".join(plan.suffixes) or "none: items are never guessed from a file's name",
         "what": kind.what,
         "sample": kind.sample,
-        "version": _core_version(),
+        "bounds": _bounds(),
     }
     places = {"test.py": f"tests/test_{plan.name}.py", "__init__.py": f"{plan.module}/__init__.py"}
     found = {f"{plan.module}/py.typed": ""}
@@ -107,14 +120,20 @@ def _files(plan: Plan) -> dict[str, str]:
     return found
 
 
-def _core_version() -> str:
-    try:
-        return version("modality-binder")
-    except PackageNotFoundError:
-        return "0.1.0"
+def _bounds() -> str:
+    """The versions of the core that a plugin written with this one may be used with: '>=0.2,<0.3'.
+
+    Until 1.0 a minor version may change what plugins stand on, from then on a major one.
+    """
+    installed = wheels.version(CORE)
+    if installed is None:
+        return ""
+    now = Version(installed)
+    first, after = (f"0.{now.minor}", f"0.{now.minor + 1}") if now.major == 0 else (f"{now.major}", f"{now.major + 1}")
+    return f">={first},<{after}"
 
 
 def _tamed(name: str) -> str:
     """The nearest name that could be one."""
-    tame = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_") or "sensor"
-    return f"my_{tame}" if keyword.iskeyword(tame) else tame
+    tame = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_")[:30] or "sensor"
+    return f"my_{tame}" if keyword.iskeyword(tame) or tame in RESERVED else tame
