@@ -51,10 +51,20 @@ def test_what_a_file_says_in_words_is_kept():
     assert read_raster(encoded(values, "TIFF", tiffinfo={270: "units: m"})).info["description"] == "units: m"
 
 
-@pytest.mark.parametrize(("width", "height"), [(MOST_PIXELS // 4 + 1, 4), (10_000, 9_000), (200_000, 200_000)])
-def test_a_small_file_that_says_it_is_huge_fills_no_memory(width, height):
-    with pytest.raises(ItemError, match=f"{MOST_PIXELS}"):
+@pytest.mark.parametrize(
+    ("width", "height", "message"),
+    [
+        (10_000, 9_000, f"10000 x 9000 pixels, more than {MOST_PIXELS:,}"),
+        (200_000, 200_000, "far too many pixels"),
+        (1, 100_000, "one side is more than 250 times the other"),
+    ],
+)
+def test_a_small_file_that_says_it_is_huge_fills_no_memory(width, height, message):
+    with pytest.raises(ItemError, match=message):
         read_raster(huge_png(width, height))
+    if width * height < 1e9:
+        with pytest.raises(ItemError, match=message if height != width else "pixels"):
+            read_raster(np.broadcast_to(np.uint16(1), (height, width)) if width > 3 else np.zeros((height, 4)))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +172,9 @@ def test_bare_numbers_are_read_however_they_are_parted(text, tmp_path):
         (b"one two", "not a table of numbers"),
         (b"# nothing else\n", "not a table of numbers"),
         (b"\x93NUMPY\x01\x00", "not a readable NumPy file"),
-        (b"\xff\xfe\x00" * 9, "not a table of numbers"),
+        (b"\xff\xfe\x00" * 9, "text in utf-16 that is cut off or damaged"),
         (None, "expected a path, bytes or an array, not NoneType"),
-        ("no\0name", "no such file"),
+        ("no\0name", "not a path: it holds a NUL"),
         (Path(__file__).parent, "not a file"),
     ],
 )

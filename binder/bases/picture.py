@@ -24,7 +24,7 @@ from binder.modality import Item
 
 # what is opened, by Pillow's names, the common ones first; none of them starts another program, as EPS does
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
-EXPECTED = "expected PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+EXPECTED = "not a picture that can be decoded: expected PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
 INSTALL_HEIC = "pip install pillow-heif"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands that a file of this kind names
 DRAWINGS = {b"%!PS": "PostScript", b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"8BPS": "a Photoshop file"}
@@ -86,8 +86,11 @@ def read_picture(item: Item, name: str | None = None) -> Image.Image:
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Whatever a decoder raises becomes an ItemError of one line, and its warnings are not shown."""
+def decoding(name: str, expected: str = EXPECTED) -> Iterator[None]:
+    """Whatever a decoder raises becomes an ItemError of one line, and its warnings are not shown.
+
+    `expected` is what it says where no decoder knows the file.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -95,16 +98,16 @@ def decoding(name: str) -> Iterator[None]:
     except ItemError as error:
         raise ItemError(name, error.reason) from None
     except UnidentifiedImageError:
-        raise ItemError(name, f"not a picture that can be decoded: {EXPECTED}") from None
+        raise ItemError(name, expected) from None
     except Image.DecompressionBombError:
-        raise ItemError(name, f"more than {MOST_PIXELS:,} pixels; make it smaller") from None
+        raise ItemError(name, "cannot be decoded: far too many pixels; make it smaller") from None
     except MemoryError:
         raise ItemError(name, "cannot be decoded: it needs more memory than there is") from None
     except Exception as error:  # each of the many decoders has its own ways to fail
         raise ItemError(name, f"cannot be decoded, truncated or damaged: {one_line(error)}") from None
 
 
-def opened(data: bytes, name: str) -> Image.Image:
+def opened(data: bytes, name: str, most_pixels: int = MOST_PIXELS) -> Image.Image:
     """The bytes of a file -> its picture, found to be whole as far as its header tells, not decoded yet.
 
     Of several pictures in one file it is the first. Raises ItemError, and what Pillow raises; see `decoding`.
@@ -121,7 +124,7 @@ def opened(data: bytes, name: str) -> Image.Image:
         _check_parts(data, name)
     picture = Image.open(io.BytesIO(data), formats=formats)
     cost = COSTS.get(picture.format or "", USUAL_COST * (2 if picture.info.get("progressive") else 1))
-    most = min(MOST_PIXELS, (MOST_MEMORY - len(data)) // cost)
+    most = min(most_pixels, (MOST_MEMORY - len(data)) // cost)
     check_pixels(*picture.size, name, most)
     tags = getattr(picture, "tag_v2", {})  # of TIFF, where room is made for whole tiles
     for side in (tags.get(tag, 1) for tag in (322, 323)):
