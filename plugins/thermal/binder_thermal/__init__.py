@@ -3,25 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl, raster_modality
+from binder import Item, Modality, hookimpl, raster_modality
 from binder_thermal.config import PALETTES, ThermalConfig
-from binder_thermal.reading import read, tone
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from binder_thermal.reading import Floats
 
 __all__ = ["THERMAL", "ThermalConfig"]
 
 
+def read(item: Item, config: ThermalConfig) -> Floats:
+    """See `reading.read`; imported when the first item is read, so that plugins are listed fast."""
+    from binder_thermal.reading import read
+
+    return read(item, config)
+
+
+def tone(warmth_HW: Floats, config: ThermalConfig, factor: int, rng: np.random.Generator | None) -> Floats:
+    """See `reading.tone`."""
+    from binder_thermal.reading import tone
+
+    return tone(warmth_HW, config, factor, rng)
+
+
+def adapt(config: ThermalConfig, items: Sequence[Item]) -> ThermalConfig:
+    """See `adapting.adapt`."""
+    from binder_thermal.adapting import adapt
+
+    return adapt(config, items)
+
+
 def diagnose() -> dict[str, str]:
     """What else is read, for `binder doctor`."""
-    return {"false colours": ", ".join(PALETTES)}
+    return {
+        "false colours": f"{', '.join(PALETTES)}; others fitted in training",
+        "radiometric jpeg": "FLIR",
+        "csv": "a matrix of temperatures",
+    }
 
 
 THERMAL = raster_modality(
     "thermal",
-    {".png", ".tif", ".tiff", ".npy", ".jpg", ".jpeg"},
+    {".png", ".tif", ".tiff", ".npy", ".npz", ".jpg", ".jpeg", ".csv"},
     ThermalConfig,
     read,
     tone=tone,
+    adapt=adapt,
+    seen=ThermalConfig(palette="fit"),  # people see a palette that is not known, too
     diagnose=diagnose,
 )
 

@@ -151,10 +151,14 @@ def test_what_is_not_finite_is_the_coldest() -> None:
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("palette", PALETTES)
 def test_false_colours_become_intensity(palette: str, kind: str) -> None:
-    found = read(encoded(coloured(palette), kind, **({"quality": 85} if kind == "JPEG" else {})), ThermalConfig())
+    data = encoded(coloured(palette), kind, **({"quality": 85} if kind == "JPEG" else {}))
+    found = read(data, ThermalConfig())
     expected = read(person(), ThermalConfig())
+    of_palette = np.isfinite(read_warmth(data, ThermalConfig()))  # what JPEG does to edges is mended by the base
+    assert of_palette.mean() > 0.92
+    found, expected = found[of_palette], expected[of_palette]
     assert np.abs(found - expected).mean() < 0.03
-    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.99
+    assert np.corrcoef(found, expected)[0, 1] > 0.99
 
 
 @pytest.mark.parametrize("palette", ["inferno", "magma", "plasma", "viridis", "hot", "jet", "turbo"])
@@ -168,6 +172,7 @@ def test_a_logo_and_a_scale_do_not_hide_the_palette() -> None:
     picture = Image.fromarray(coloured("ironbow"))
     ImageDraw.Draw(picture).rectangle((2, 2, 20, 8), fill=(20, 200, 60))
     found = read(np.asarray(picture), ThermalConfig())
+    assert (found[3:8, 3:20] == 0).all()  # green is none of the palette's: nothing was measured there
     assert np.corrcoef(found[12:].ravel(), read(person(), ThermalConfig())[12:].ravel())[0, 1] > 0.99
 
 
@@ -185,7 +190,7 @@ def test_a_grey_rgb_picture_is_its_brightness() -> None:
 
 
 def test_a_photo_is_refused_unless_its_brightness_is_asked_for() -> None:
-    with pytest.raises(ItemError, match=r"does not follow the palettes ironbow, .* encoder\.palette = brightness"):
+    with pytest.raises(ItemError, match=r"does not follow any palette known here.* encoder\.palette = brightness"):
         read(photo(), ThermalConfig())
     assert np.ptp(read(photo(), ThermalConfig(palette="brightness"))) == 1
 
@@ -195,14 +200,16 @@ def test_a_photo_is_refused_unless_its_brightness_is_asked_for() -> None:
     [
         (b"", {}, "empty"),
         (Path("no.png"), {}, "no.png: no such file"),
-        (b"not a picture at all", {}, "expected PNG, TIFF or npy"),
+        (b"not a picture at all", {}, "text without a matrix of numbers: expected PNG, TIFF, JPEG, npy"),
+        (b"\0no picture either", {}, "not a raster"),
+        (person(), {"low_c": 0}, "its temperatures are not known, which low_c and high_c need"),
         (encoded(centikelvin(person()))[:120], {}, "cannot be decoded"),
         (np.zeros((1, 1), np.uint16), {}, "expected at least 4 x 4 pixels"),
         (np.zeros((9, 9), np.complex64), {}, "expected numbers of shape (H, W)"),
         (np.full((9, 9), np.nan), {}, "no pixel was measured"),
         (huge_png(60_000, 60_000), {}, "pixels"),
         (person(), {"kelvin_per_step": 0.01}, "the median temperature would be -272.9 degC: check encoder.kelvin"),
-        (coloured("jet"), {"kelvin_per_step": 0.01}, "a colour picture has no temperatures"),
+        (coloured("jet"), {"kelvin_per_step": 0.01}, "a color picture has no temperatures"),
         (None, {}, "expected a path, bytes or an array (H, W), not NoneType"),
     ],
 )
@@ -217,14 +224,14 @@ def test_several_pictures_in_one_file_are_refused() -> None:
     held = io.BytesIO()
     first, second = (Image.fromarray(centikelvin(person(at=at))) for at in (0, 1))
     first.save(held, "TIFF", save_all=True, append_images=[second])
-    with pytest.raises(ItemError, match="2 pictures in one file"):
+    with pytest.raises(ItemError, match="pictures in one file"):
         read(held.getvalue(), ThermalConfig())
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"low_c": 0}, "low_c and high_c need kelvin_per_step"),
+        ({"palettes": [["black", "white"]]}, "palettes"),
         ({"kelvin_per_step": 0.01, "low_c": 30, "high_c": 20}, "low_c: expected less than high_c (20 degC)"),
         ({"kelvin_per_step": 0}, "kelvin_per_step"),
     ],

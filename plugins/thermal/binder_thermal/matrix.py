@@ -1,0 +1,168 @@
+"""Temperatures as text, as the programs of camera makers export them: one line a row of pixels. Free of torch.
+
+Shapes: H height, W width.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from binder import ItemError
+
+Floats = NDArray[np.floating[Any]]
+
+MOST_BYTES = 1 << 25  # of a file: some five million pixels, which as text need twenty times the room
+FEWEST = 4  # pixels in a row, and rows
+HOLES = {"", "-", "--", "---", "nan", "n/a", "na", "null", "none", "inf", "-inf", "#n/a", "ol", "overload"}
+NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d*)?(?:[eE][-+]?\d+)?)\s*(?:°|º|deg)?\s*([CFKcfk]?)\s*")
+UNITS = {
+    "F": re.compile(r"fahrenheit|[°º]\s*F\b|\bdeg\.? ?F\b|[\[(]F[\])]", re.IGNORECASE),
+    "C": re.compile(r"celsius|[°º]\s*C\b|\bdeg\.? ?C\b|[\[(]C[\])]", re.IGNORECASE),
+    "K": re.compile(r"kelvin|[\[(]K[\])]|[°º]\s*K\b", re.IGNORECASE),
+}
+KELVIN = 273.15  # of 0 degC
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What was found: numbers, and the unit that the file names (C, F, K), if it does."""
+
+    values_HW: Floats  # NaN where a cell is empty
+    unit: str | None
+
+    def celsius(self) -> Floats:
+        """degC; without a unit they are taken to be that."""
+        if self.unit == "F":
+            return (self.values_HW - 32) / 1.8
+        return self.values_HW - KELVIN if self.unit == "K" else self.values_HW
+
+
+def parse(text: str, name: str) -> Matrix | None:
+    """Text -> its matrix of numbers; None where there are not four lines of as many numbers.
+
+    Between commas, semicolons, tabs or blanks, with decimal points, or commas where these do not separate. Lines of
+    another kind before and after it, and a row and a column of names or running numbers, are left out. Raises ItemError
+    for a matrix that ends early or has other things among its numbers.
+    """
+    lines = text.splitlines()
+    found = max((_block(lines, separator) for separator in ";\t, "), key=lambda block: block.cells)
+    if found.cells < FEWEST * FEWEST:
+        return None
+    values_HW, unit = _numbers(found, name)
+    _check_rest(lines, found, name)
+    values_HW = _without_counts(values_HW)
+    if min(values_HW.shape) < FEWEST:
+        return None
+    around = "\n".join([*lines[: found.first], *found.head, *lines[found.last :][:50]])
+    said = next((key for key, pattern in UNITS.items() if pattern.search(around)), None)
+    return Matrix(values_HW, unit or said)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Lines that hold numbers, as many in each."""
+
+    separator: str
+    first: int  # line
+    last: int  # and the one after the last
+    rows: list[list[str]]
+    head: list[str]  # cells of those lines that name columns
+
+    @property
+    def cells(self) -> int:
+        return sum(map(len, self.rows))
+
+
+def _block(lines: Sequence[str], separator: str) -> Block:
+    """The longest stretch of lines that this separator cuts into as many cells, most of them numbers."""
+    best, begin, width = (0, 0), 0, -1
+    split = [_cells(line, separator) for line in lines]
+    for i in range(len(split) + 1):
+        cells = split[i] if i < len(split) else []
+        if len(cells) != width or width < FEWEST:
+            if width >= FEWEST and (i - begin) * width > (best[1] - best[0]) * len(split[best[0]]):
+                best = begin, i
+            begin, width = i, len(cells)
+    rows = split[best[0] : best[1]]
+    head = 0
+    while head < len(rows) and not _mostly_numbers(rows[head]):
+        head += 1
+    if not all(_mostly_numbers(row) for row in rows[head : head + 3]):
+        return Block(separator, 0, 0, [], [])
+    return Block(separator, best[0], best[1], rows[head:], [cell for row in rows[:head] for cell in row])
+
+
+def _cells(line: str, separator: str) -> list[str]:
+    if separator == " ":
+        return line.split()
+    cells = next(csv.reader([line], delimiter=separator), []) if '"' in line else line.split(separator)
+    while cells and not cells[-1].strip():  # many programs end each line with a separator
+        cells.pop()
+    return cells
+
+
+def _mostly_numbers(row: Sequence[str]) -> bool:
+    """Whether a row is one of pixels: numbers and holes, beside at most one name in front."""
+    return all(_is_number(cell) for cell in row[1:4]) and any(NUMBER.fullmatch(cell) for cell in row[1:])
+
+
+def _is_number(cell: str) -> bool:
+    return bool(NUMBER.fullmatch(cell)) or cell.strip().lower() in HOLES
+
+
+def _numbers(block: Block, name: str) -> tuple[Floats, str | None]:
+    """(H, W) and the unit beside the numbers themselves. A first column that holds names is left out."""
+    rows = block.rows
+    if not any(_is_number(row[0]) for row in rows[1:FEWEST]):
+        rows = [row[1:] for row in rows]
+    elif not _is_number(rows[0][0]):  # the corner between a row and a column of running numbers
+        rows = [["", *rows[0][1:]], *rows[1:]]
+    try:
+        return np.array(rows, dtype=np.float64), None  # of plain numbers with points: the fast way
+    except ValueError:
+        pass
+    units: set[str] = set()
+    values_HW = np.full((len(rows), len(rows[0])), np.nan)
+    for i, row in enumerate(rows):
+        for j, cell in enumerate(row):
+            found = NUMBER.fullmatch(cell)
+            if found:
+                values_HW[i, j] = float(found[1].replace(",", "."))
+                units |= {found[2].upper()} - {""}
+            elif cell.strip().lower() not in HOLES:
+                raise ItemError(name, f"line {block.last - len(rows) + i + 1}: expected a number, got {cell[:40]!r}")
+    if len(units) > 1:
+        raise ItemError(name, f"temperatures in several units: {', '.join(sorted(units))}")
+    return values_HW, next(iter(units), None)
+
+
+def _check_rest(lines: Sequence[str], block: Block, name: str) -> None:
+    """Raises ItemError where numbers follow in another number than before, or another matrix does."""
+    width = len(block.rows[0])
+    for i, line in enumerate(lines):
+        if block.first <= i < block.last:
+            continue
+        cells = _cells(line, block.separator)
+        if i >= block.last and len(cells) == width and _mostly_numbers(cells):
+            raise ItemError(name, f"several matrices in one file (line {i + 1}): expected one")
+        if i - block.last in range(3) and len(cells) > 1 and all(_is_number(cell) for cell in cells):
+            raise ItemError(name, f"line {i + 1} holds {len(cells)} numbers, {width} expected: cut off, or no matrix")
+
+
+def _without_counts(values_HW: Floats) -> Floats:
+    """Without a first row and a first column that count the pixels: 0, 1, 2 ... or 1, 2, 3 ..."""
+    column = _counts(values_HW[1:, 0])
+    if _counts(values_HW[0]) or (_counts(values_HW[0, 1:]) and (column or not np.isfinite(values_HW[0, 0]))):
+        values_HW = values_HW[1:]
+    return values_HW[:, 1:] if _counts(values_HW[:, 0]) else values_HW
+
+
+def _counts(values_L: Floats) -> bool:
+    return len(values_L) >= FEWEST and values_L[0] in (0, 1) and bool((np.diff(values_L) == 1).all())
