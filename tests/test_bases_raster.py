@@ -182,3 +182,136 @@ def test_what_holds_no_numbers_is_one_line(item, message):
     with pytest.raises(ItemError, match=message) as caught:
         read_array(item)
     assert "\n" not in str(caught.value)
+
+
+VALUES = np.random.default_rng(0).integers(0, 60_000, (12, 20)).astype(np.uint16)
+FLOATS = (VALUES / 7).astype(np.float32)
+
+
+def saved(save, *values, **named):
+    held = io.BytesIO()
+    save(held, *values, **named)
+    return held.getvalue()
+
+
+HELD = {  # each is VALUES or FLOATS
+    "png": encoded(VALUES),
+    "tiff": encoded(VALUES, "TIFF"),
+    "tiff lzw": encoded(VALUES, "TIFF", compression="tiff_lzw"),
+    "tiff of floats": encoded(FLOATS, "TIFF", compression="tiff_adobe_deflate"),
+    "pgm": b"P5\n# units: mm\n20 12\n# from a camera\n60000\n" + VALUES.astype(">u2").tobytes(),
+    "pgm as text": b"P2 20 12 60000\n" + "\n".join(" ".join(map(str, row)) for row in VALUES.tolist()).encode(),
+    "pfm": b"Pf\n20 12\n-1.0\n" + FLOATS[::-1].astype("<f4").tobytes(),
+    "pfm, big-endian": b"Pf\n20 12\n1.0\n" + FLOATS[::-1].astype(">f4").tobytes(),
+    "npy": saved(np.save, VALUES),
+    "npz": saved(np.savez_compressed, depth=VALUES, camera=np.float64(525.0)),
+}
+
+
+def whole(form):
+    return FLOATS if "floats" in form or "pfm" in form else VALUES
+
+
+@pytest.mark.parametrize("form", HELD)
+def test_every_format_keeps_its_numbers_in_a_path_bytes_and_an_open_file(form, tmp_path):
+    path = tmp_path / "a"
+    path.write_bytes(HELD[form])
+    with path.open("rb") as file:
+        for item in (path, HELD[form], bytearray(HELD[form]), file, io.BytesIO(HELD[form])):
+            np.testing.assert_array_equal(read_raster(item, ("depth",)).values, whole(form))
+
+
+@pytest.mark.parametrize("form", HELD)
+def test_a_raster_cut_off_anywhere_is_refused_or_whole(form, recwarn):
+    data = HELD[form]
+    for cut in np.unique(np.linspace(1, len(data) - 1, 60).astype(int)):
+        try:
+            values = read_raster(data[:cut]).values
+        except ItemError as error:
+            assert "\n" not in str(error)
+        else:
+            compared = slice(0, 19) if form == "pgm as text" else slice(None)  # of the last number a digit may lack
+            np.testing.assert_array_equal(values[:, compared], whole(form)[:, compared])
+            assert cut > 0.9 * len(data), "what is whole lacks no more than what the format says at its end"
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize("form", HELD)
+def test_flipped_bits_in_a_raster_are_one_line_or_numbers(form, recwarn):
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        data = bytearray(HELD[form])
+        for place in rng.integers(0, min(len(data), rng.choice((40, len(data)))), 2):
+            data[place] ^= 1 << rng.integers(8)
+        try:
+            assert read_raster(bytes(data)).values.size
+        except ItemError as error:
+            assert "\n" not in str(error)
+    assert not recwarn.list
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (b"P5 20 12 60000\n" + bytes(100), "truncated: 480 bytes are promised, 100 are there"),
+        (b"P2 4 4 9\n1 2 3", "truncated: 16 values are promised, 3 are there"),
+        (b"P2 4 4 9\n1 2 three", "more than whole numbers"),
+        (b"P2 4 4 9\n" + b"10 " * 16, "damaged: a value of 10, though the largest is said to be 9"),
+        (b"P5 99999999 99999999 255\n", "99999999 x 99999999 pixels, more than"),
+        (b"P5 -4 4 255\n" + bytes(16), "header is damaged"),
+        (b"P5 4 4 70000\n" + bytes(99), "a largest value of 70000"),
+        (b"P5 4 4\n", "header is truncated"),
+        (b"P5" + b"\n# a comment" * 9000, "header is truncated"),
+        (b"PF\n4 4\n-1\n" + bytes(192), "a PFM file with three channels: expected one"),
+        (b"Pf\n4 4\n-1\n" + bytes(60), "truncated: 64 bytes are promised, 60 are there"),
+        (saved(np.savez, a=VALUES, b=VALUES), "expected one array (H, W), or one named depth; found: a, b"),
+        (
+            encoded(VALUES, "TIFF", save_all=True, append_images=[Image.fromarray(VALUES)]),
+            "several pictures in one file",
+        ),
+        (np.zeros((8, 4000)), "4000 x 8 pixels: one side is more than 250 times the other"),
+        (np.zeros((4, 16_000_000), np.uint8), "16000000 x 4 pixels, more than"),
+    ],
+)
+def test_what_promises_more_than_it_holds_says_so(item, message):
+    with pytest.raises(ItemError) as caught:
+        read_raster(item, ("depth",))
+    assert message in caught.value.reason
+
+
+def test_what_a_pgm_says_in_its_comments_is_kept():
+    assert read_raster(HELD["pgm"]).info["description"] == "units: mm\nfrom a camera"
+    assert read_raster(HELD["pgm as text"]).info == {}
+
+
+def test_pictures_in_memory_and_tensors_are_rasters_too():
+    import torch
+
+    for item in (Image.fromarray(VALUES.astype(np.int32)), torch.from_numpy(VALUES.astype(np.int32)), VALUES.tolist()):
+        np.testing.assert_array_equal(read_raster(item).values, VALUES)
+
+
+def test_of_a_jpeg_with_previews_the_first_is_the_picture():
+    grey = Image.fromarray((VALUES >> 8).astype(np.uint8))
+    found = read_raster(saved(lambda held: grey.save(held, "MPO", save_all=True, append_images=[grey.resize((5, 4))])))
+    assert found.values.shape == (12, 20)
+
+
+def test_exr_promises_are_checked_and_a_cut_one_is_refused(tmp_path, capsys):
+    exr = pytest.importorskip("OpenEXR")
+    header = {"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}
+    exr.File(header, {"Z": np.tile(FLOATS, (20, 1))}).write(str(tmp_path / "a.exr"))
+    data = (tmp_path / "a.exr").read_bytes()
+    np.testing.assert_array_equal(read_raster(data).values, np.tile(FLOATS, (20, 1)))
+    for cut in np.linspace(5, len(data) - 1, 30).astype(int):
+        with pytest.raises(ItemError, match="truncated or damaged"):
+            read_raster(data[:cut])
+    place = data.index(b"dataWindow\0box2i\0") + 21
+    for window in ((0, 0, 10**9, 10**9), (0, 0, 10**6, 11), (19, 11, 0, 0), (-(2**31), -(2**31), 2**31 - 1, 2**31 - 1)):
+        with pytest.raises(ItemError, match=r"pixels|truncated or damaged"):
+            read_raster(data[:place] + np.array(window, "<i4").tobytes() + data[place + 16 :])
+    layers = {f"layer{i}": np.zeros((600, 600), np.float16) for i in range(400)}
+    exr.File({"compression": exr.ZIP_COMPRESSION, "type": exr.scanlineimage}, layers).write(str(tmp_path / "b.exr"))
+    with pytest.raises(ItemError, match="600 x 600 pixels, more than 335,544"):
+        read_raster(tmp_path / "b.exr", ("layer7",))
+    assert not capsys.readouterr().out

@@ -130,13 +130,13 @@ def _exr(data: bytes, name: str, wanted: Sequence[str]) -> Raster:
     except ImportError:
         raise ItemError(name, f"reading EXR needs another package: {INSTALL_EXR}") from None
     try:
-        headers = [part.header for part in OpenEXR.File(io.BytesIO(data), header_only=True).parts]
-        for header in headers:
-            (left, top), (right, bottom) = header["dataWindow"]
-            layers = sum(len(other["channels"]) for other in headers)  # all of them are decoded
-            size = int(right) - int(left) + 1, int(bottom) - int(top) + 1
-            check_pixels(*size, name, min(MOST_PIXELS, MOST_EXR_VALUES // max(layers, 1)))
         with contextlib.redirect_stdout(io.StringIO()):  # the library prints its warnings there
+            headers = [part.header for part in OpenEXR.File(io.BytesIO(data), header_only=True).parts]
+            layers = sum(len(header["channels"]) for header in headers)  # all of them are decoded
+            for header in headers:
+                (left, top), (right, bottom) = header["dataWindow"]
+                size = int(right) - int(left) + 1, int(bottom) - int(top) + 1
+                check_pixels(*size, name, min(MOST_PIXELS, MOST_EXR_VALUES // max(layers, 1)))
             channels = OpenEXR.File(io.BytesIO(data), separate_channels=True).channels()
     except ItemError:
         raise
