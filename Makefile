@@ -1,38 +1,52 @@
-# `make demo` and `make test` need Python 3.11 or newer, pip and make; nothing else.
-PYTHON ?= python3
-VENV   ?= .venv
-BIN    := $(VENV)/bin
-READY  := $(VENV)/.ready
+# Python 3.11 or newer, pip and make are needed; nothing else.
+PYTHON  ?= python3
+VENV    ?= .venv
+PLACE   ?=
+BIN     := $(VENV)/bin
+WRITTEN := pyproject.toml $(wildcard plugins/*/pyproject.toml)
+PLUGINS := $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
+DEMO    := --editable ./plugins/audio --editable ./plugins/video --editable ./plugins/chart
 
-.PHONY: demo test lint install bench clean
+.PHONY: demo install test test-slow lint docs dist bench clean
 
-demo: install
+demo: $(VENV)/.demo
 	$(BIN)/binder demo
+
+install: $(VENV)/.ready
 
 test: install
 	$(BIN)/python -m pytest
+
+test-slow: install
+	$(BIN)/python -m pytest -m slow
 
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install
+	$(BIN)/python -m binder.kit.reference docs
+
+# with PLACE=https://... the release says itself where its files will lie
+dist: install
+	$(BIN)/python tools/dist.py $(PLACE)
+
 bench: install
-	$(BIN)/python benchmarks/align.py
-	$(BIN)/python benchmarks/preprocess.py
-	$(BIN)/python benchmarks/video.py
-	$(BIN)/python benchmarks/head_only.py
-	$(BIN)/python benchmarks/locked_image.py
-	$(BIN)/python benchmarks/negatives.py
-	$(BIN)/python benchmarks/index.py
+	for name in align preprocess video head_only locked_image negatives index; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
-install: $(READY)
-
-$(READY): pyproject.toml $(wildcard plugins/*/pyproject.toml)
+$(BIN)/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --editable '.[playground,dev]' $(foreach p,$(wildcard plugins/*/pyproject.toml),--editable ./$(dir $(p)))
-	touch $(READY)
+
+$(VENV)/.ready: $(WRITTEN) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[playground,exr,heif,transformers,dev]' $(PLUGINS)
+	touch $(VENV)/.demo $@
+
+$(VENV)/.demo: $(WRITTEN) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[playground]' $(DEMO)
+	touch $@
 
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) demo dist

@@ -18,7 +18,7 @@ from email.parser import BytesParser
 from html.parser import HTMLParser
 from http.client import HTTPException
 from pathlib import Path
-from urllib.parse import unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 from urllib.request import Request, url2pathname, urlopen
 
 from packaging.requirements import InvalidRequirement, Requirement
@@ -149,27 +149,34 @@ def version(distribution: str) -> str | None:
 def _offered(place: str) -> list[Wheel]:
     """Every wheel of a place. Raises PluginError where it cannot be read."""
     if place.lower().startswith("file:"):
-        place = url2pathname(unquote(urlsplit(place).path))
+        place = url2pathname(_split(place).path)
     if "://" not in place:
         folder = Path(place)
         if not folder.is_dir() and not folder.is_file():
             raise PluginError(f"--from {place}: no such folder; expected a folder or a URL of wheels")
         paths = sorted(folder.glob("*.whl")) if folder.is_dir() else [folder]
         return [wheel for wheel in map(_wheel, map(str, paths)) if wheel]
-    if urlsplit(place).path.endswith(".whl"):
+    if _split(place).path.endswith(".whl"):
         return [wheel for wheel in [_wheel(place)] if wheel]
     body, base = _read(place)
     page = _Links()
     page.feed(body.decode("utf-8", "replace"))
-    links = (urljoin(base, link) for link in page.found)
-    return [wheel for wheel in map(_wheel, links) if wheel and wheel.address.startswith(("https:", "http:"))]
+    wheels = (_linked(base, link) for link in page.found)
+    return [wheel for wheel in wheels if wheel and wheel.address.startswith(("https:", "http:"))]
+
+
+def _linked(base: str, link: str) -> Wheel | None:
+    try:
+        return _wheel(urljoin(base, link))
+    except (ValueError, PluginError):  # no address at all: some other link of the page
+        return None
 
 
 def _wheel(address: str) -> Wheel | None:
     """By its path or URL, in whose fragment a hash may stand; None: that names no wheel."""
     remote = "://" in address
     address, _, fragment = address.partition("#") if remote else (address, "", "")
-    name = unquote(urlsplit(address).path).rpartition("/")[2] if remote else Path(address).name
+    name = unquote(_split(address).path).rpartition("/")[2] if remote else Path(address).name
     try:
         distribution, number, _, tags = parse_wheel_filename(name)
     except InvalidWheelFilename:
@@ -182,9 +189,9 @@ def _wheel(address: str) -> Wheel | None:
 
 def _fetched(wheel: Wheel, work: Path) -> Path:
     if wheel.address.lower().startswith("file:"):
-        path = Path(url2pathname(unquote(urlsplit(wheel.address).path)))
+        path = Path(url2pathname(_split(wheel.address).path))
     elif "://" in wheel.address:
-        path = work / unquote(urlsplit(wheel.address).path).rpartition("/")[2]
+        path = work / unquote(_split(wheel.address).path).rpartition("/")[2]
         path.write_bytes(_read(wheel.address, MOST_WHEEL)[0])
     else:
         return Path(wheel.address).resolve()
@@ -212,9 +219,16 @@ def _read(url: str, most: int = MOST_PAGE) -> tuple[bytes, str]:
 
 
 def _secure(url: str) -> None:
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme.lower() != "https" and not (parts.scheme.lower() == "http" and parts.hostname in LOCAL):
         raise PluginError(f"{url}: expected https://, or a folder with the wheels: what is installed runs")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise PluginError(f"{url}: not a URL: {error}") from None
 
 
 class _Links(HTMLParser):
