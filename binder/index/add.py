@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from binder.errors import ConfigError, ItemError, PluginError
-from binder.index import rows
-from binder.index.changes import Known, compared, known_of, name_of, pieces, recipe_of, says_more
+from binder.index import metadata, rows
+from binder.index.changes import Known, check_name, compared, known_of, name_of, pieces, recipe_of, says_more
 from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
 from binder.index.upkeep import maintain
@@ -91,8 +91,16 @@ def add_items(
 
 def add_found(task: Task, found: Sequence[Found], names: Sequence[str] | None, progress: Progress) -> Added:
     """Encode and keep what is new or has changed. Raises the first ItemError if `task.strict`."""
-    wanted = _each_once(found, names or [name_of(f.item, task.inline) for f in found])
-    todo, added = iter(wanted.items()), Added()
+    wanted, added = _each_once(found, names or [name_of(f.item, task.inline) for f in found]), Added()
+    for name in [name for name in wanted if not name.isascii()]:
+        try:
+            check_name(wanted[name].item, name)
+        except ItemError as error:
+            if task.strict:
+                raise
+            added.failed.append((error.item, error.reason))
+            del wanted[name]
+    todo = iter(wanted.items())
     least, size = 1, FIRST
     if task.space.workers:  # they take seconds to start, and start for each commit
         least = size = MOST
@@ -211,7 +219,7 @@ def _said(found: Sequence[Found], columns: dict[str, Sequence[Any]], inline: boo
     said = dict(columns)
     if any(text is not None for text in texts):
         said["text"] = texts
-    meta = rows.metadata_table([f.meta for f in found], len(found))
+    meta = metadata.columns_of([f.meta for f in found], len(found))
     return pa.table(
         {
             **{name: pa.array(cells, pa.string()) for name, cells in said.items()},

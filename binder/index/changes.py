@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from binder.cache import content_key
 from binder.errors import ItemError
+from binder.files import utf8, why
 from binder.index.rows import KEY, absolute
 from binder.index.table import Table, one_of
 from binder.items import Found
@@ -39,6 +40,13 @@ def name_of(item: Item, inline: bool) -> str:
     if isinstance(item, str | Path) and not inline:
         return absolute(item)
     return item if isinstance(item, str) else content_key(item).hex()
+
+
+def check_name(item: Item, name: str) -> None:
+    """Raises ItemError for a name that the store, which keeps UTF-8, cannot hold."""
+    if utf8(name) != name:
+        mend = "rename the file" if isinstance(item, Path) else "mend the text"
+        raise ItemError(utf8(name), f"no valid Unicode, so the index cannot hold it; {mend}")
 
 
 def pieces(space: Binder, modality: str, every_s: float | None) -> float | None:
@@ -82,9 +90,9 @@ def compared(found: Found, known: Known | None, recipe: str, force: bool) -> tup
     if isinstance(found.item, Path):
         try:
             stat = found.item.stat()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a NUL in the path
             missing = isinstance(error, FileNotFoundError)
-            raise ItemError(found.item, "no such file" if missing else f"cannot be read: {error.strerror}") from None
+            raise ItemError(found.item, "no such file" if missing else f"cannot be read: {why(error)}") from None
         settled = time.time_ns() - stat.st_mtime_ns > GRAIN_NS
         mark = {"_size": stat.st_size, "_mtime_ns": stat.st_mtime_ns if settled else None}
         if alike and known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):

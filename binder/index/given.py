@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 
 from binder.embeddings import Embeddings
-from binder.errors import ConfigError, SpaceError
-from binder.index import rows
+from binder.errors import ConfigError, SpaceError, name_of
+from binder.files import utf8
+from binder.index import metadata as saying
 from binder.index.record import Record
 from binder.index.rows import vector_rows
+from binder.index.store import Store
 from binder.items import Found
 from binder.plugins import registry
 from binder.vectors import Vectors
@@ -48,7 +50,7 @@ def vector_batches(
     for part in [(value, metadata)] if single else value:
         vectors, said = part if isinstance(part, tuple) else (part, None)
         z = checked(vectors, modality, names, record)
-        yield vector_rows(z, rows.metadata_table(said, len(z)), inline)
+        yield vector_rows(z, saying.columns_of(said, len(z)), inline)
 
 
 def check_search(k: int, mode: str, rank_by: str | None) -> None:
@@ -86,16 +88,23 @@ def one_vector(query: Embeddings | Vectors, record: Record) -> Vectors:
     return found.vectors[0]
 
 
-def with_metadata(found: list[Found], metadata: Any) -> list[Found]:
-    """The items with what is said of them, by manifest and by argument, in the types that are kept."""
-    own = rows.metadata_table([f.meta for f in found], len(found))
-    given = rows.metadata_table(metadata, len(found))
-    said = [t.to_pylist() if t is not None else [{}] * len(found) for t in (own, given)]
+def with_metadata(found: list[Found], metadata: Any, store: Store) -> list[Found]:
+    """The items with what is said of them, by manifest and by argument, in the kinds that are kept."""
+    own: list[dict[str, Any]] = [{} for _ in found]
+    for modality in dict.fromkeys(f.modality for f in found):
+        places = [i for i, f in enumerate(found) if f.modality == modality]
+        table = store.table(modality)
+        have = table.state().metadata if table else {}
+        names = [name_of(found[i].item) for i in places]
+        for i, said in zip(places, saying.from_files([found[i].meta for i in places], names, have), strict=True):
+            own[i] = said
+    given = saying.columns_of(metadata, len(found))
     joined = []
-    for f, a, b in zip(found, *said, strict=True):
+    for f, a, b in zip(found, own, given.to_pylist() if given is not None else [{}] * len(found), strict=True):
         meta = {**a, **b}
         text = meta.pop("text", None)
-        joined.append(Found(f.modality, f.item, f.text if text is None else text, meta))
+        text = f.text if text is None else text
+        joined.append(Found(f.modality, f.item, None if text is None else utf8(text), meta))
     return joined
 
 

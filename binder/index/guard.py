@@ -1,4 +1,4 @@
-"""The store's errors as one line each, and conditions that it reads to their end."""
+"""The store's errors as one line each."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ from collections.abc import Iterator
 
 from binder.errors import BinderError, StoreError
 
-QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|--[^\n]*|/\*.*?\*/", re.DOTALL)
+PANIC = "pyo3_runtime"  # where a Rust panic comes from: by its class it is no Exception
 FULL = re.compile(r"No space left on device|\[errno 28\]|os error 28|StorageFull|disk quota", re.IGNORECASE)
 FORBIDDEN = re.compile("Permission denied|Read-only file system|os error 13|os error 30", re.IGNORECASE)
 GONE = re.compile("not found|No such file|does not exist", re.IGNORECASE)
 CONFLICT = re.compile("commit conflict|concurrent (writers|transaction)|retryable|preempted by", re.IGNORECASE)
-
-
-class NoColumn(StoreError):
-    """A condition names a column that this table lacks."""
 
 
 class Conflict(StoreError):
@@ -30,23 +26,12 @@ def guarded(what: str, condition: str | None = None) -> Iterator[None]:
         yield
     except BinderError:
         raise
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ArithmeticError) as error:
         raise _translated(what, condition, str(error)) from error
-
-
-def condition_of(where: str) -> str:
-    """A condition in brackets, so that the store reads all of it. Raises StoreError where it would leave them.
-
-    By itself the store stops at the end of the first whole expression and forgets the rest.
-    """
-    depth = 0
-    for sign in re.sub(r"[^()]", "", QUOTED.sub("", where)):
-        depth += 1 if sign == "(" else -1
-        if depth < 0:
-            break
-    if depth or not where.strip():
-        raise StoreError(f"condition {where!r}: {'its brackets do not match' if where.strip() else 'it is empty'}")
-    return f"({where}\n)"
+    except BaseException as error:
+        if type(error).__module__ != PANIC:
+            raise
+        raise _translated(what, condition, f"the store failed: {error}") from error
 
 
 def _translated(what: str, condition: str | None, text: str) -> StoreError:
@@ -57,10 +42,8 @@ def _translated(what: str, condition: str | None, text: str) -> StoreError:
         return StoreError(f"{what}: cannot be written or read (permissions)")
     if CONFLICT.search(text):
         return Conflict(f"{what}: another process changes it at the same time; try again ({short})")
-    if condition is not None and "No field named" in text:
-        return NoColumn(f"condition {condition!r}: {short}")
     if condition is not None:
-        return StoreError(f"condition {condition!r}: {short}")
+        return StoreError(f"condition {condition[:160]!r}: {short}")
     if GONE.search(text):
         return StoreError(f"{what}: files of it are gone ({short})")
     return StoreError(f"{what}: {short}")

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from binder.index.metadata import value
 from binder.index.nearest import SCORE
-from binder.index.rows import VECTOR, fragment, value
+from binder.index.rows import VECTOR, fragment
 
 RRF = 60  # Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009
 

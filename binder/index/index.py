@@ -299,7 +299,7 @@ class Index:
             )
 
     def _encoded(self, found: Iterable[Found], metadata: Any, names: Sequence[str] | None, **how: Any) -> Added:
-        said = given.with_metadata(list(found), metadata)
+        said = given.with_metadata(list(found), metadata, self.store)
         return adding.add_items(self.store, self.encoder_space(), said, names, **how)
 
     def _query(self, query: Embeddings | Vectors | None, items: Mapping[str, Item]) -> Vectors:

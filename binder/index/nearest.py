@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from binder.index.guard import condition_of, guarded
+from binder.index.guard import guarded
 from binder.index.rows import VECTOR
 from binder.index.table import State, Table
 from binder.vectors import Vectors
@@ -59,7 +59,7 @@ def nearest(
     else:
         search = search.nprobes(PROBES).refine_factor(max(10, -(-CANDIDATES // n)))
     if where is not None:
-        search = search.where(condition_of(where))
+        search = search.where(table.condition(where))
     with guarded(table.where, where):
         found = search.select([*columns, "_distance"]).to_arrow()
     scores = 1 - found["_distance"].to_numpy()
@@ -77,7 +77,7 @@ def matching(table: Table, words: str, n: int, *, where: str | None = None, vect
     asked = match(words, state.worded[0]) if len(state.worded) == 1 else match_any(words, list(state.worded))
     search = table.inner.search(asked, query_type="fts").limit(n)
     if where is not None:
-        search = search.where(condition_of(where))
+        search = search.where(table.condition(where))
     with guarded(table.where, where):
         return search.select([*state.shown, *([VECTOR] if vectors else []), SCORE]).to_arrow()
 
@@ -108,7 +108,7 @@ def _memory(table: Table) -> Memory:
 
 
 def _row_ids(table: Table, where: str) -> np.ndarray:
-    condition = condition_of(where)
+    condition = table.condition(where)
     with guarded(table.where, where):
         return table.inner.search().where(condition).with_row_id(True).select(["item"]).to_arrow()["_rowid"].to_numpy()
 

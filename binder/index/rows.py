@@ -2,7 +2,7 @@
 
 Columns that people use in conditions: `item` (the path of a file, the text itself, or the name that was given),
 `start_s` and `end_s` (where it is a piece of the item), `text` (the words beside it), and their own metadata.
-Numbers are kept as float64, times as microseconds.
+Their kinds are in `metadata`.
 
 Shapes: N rows, D embed_dim.
 """
@@ -10,9 +10,7 @@ Shapes: N rows, D embed_dim.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 
 from binder.embeddings import Embeddings
-from binder.errors import ConfigError
 from binder.vectors import Vectors
 
 KEY, VECTOR = "_key", "vector"
@@ -37,7 +34,6 @@ OWN = {  # columns that every table has
     "_mtime_ns": pa.int64(),  # of the file; null where it had changed just before it was read
 }
 HIDDEN = frozenset({KEY, VECTOR, "_content", "_recipe", "_size", "_mtime_ns"})
-NAME = re.compile(r"[^\W_][\w -]{0,63}")  # of a metadata column: what a condition can name
 
 
 def fragment(start_s: float | None, end_s: float | None) -> str:
@@ -94,77 +90,3 @@ def last_of_each(rows: pa.Table) -> pa.Table:
     """Rows of different keys: where one comes again, the last stays."""
     last = {key: position for position, key in enumerate(rows[KEY].to_pylist())}
     return rows if len(last) == len(rows) else rows.take(sorted(last.values()))
-
-
-def metadata_table(metadata: Any, n: int) -> pa.Table | None:
-    """What a user gives as metadata of N items -> columns of text, float64, bool or timestamps; None for nothing.
-
-    A mapping of columns (a value that is no list holds for all), rows as mappings, or anything that pyarrow reads as
-    a table (a data frame). A column `text` holds the words beside each item. Raises ConfigError.
-    """
-    if metadata is None:
-        return None
-    try:
-        if isinstance(metadata, Mapping):
-            columns = {str(k): v if _many(v) else [v] * n for k, v in metadata.items()}
-            found = pa.table(columns) if columns else None
-        elif isinstance(metadata, Sequence):
-            keys = dict.fromkeys(str(key) for row in metadata for key in row)
-            columns = {key: [row.get(key) for row in metadata] for key in keys}
-            found = pa.table(columns) if columns else None
-        else:
-            found = pa.table(metadata)
-    except (pa.ArrowException, TypeError, AttributeError) as error:
-        raise ConfigError(f"metadata: a column holds values of several kinds, or no table: {error}") from None
-    if found is None:
-        return None
-    if len(found) != n:
-        raise ConfigError(f"metadata: {len(found)} rows for {n} items")
-    return checked(found)
-
-
-def checked(found: pa.Table) -> pa.Table:
-    """The same columns in the types that are kept. Raises ConfigError for a name or a type that cannot be."""
-    kept: dict[str, pa.ChunkedArray] = {}
-    for name in found.column_names:
-        if not NAME.fullmatch(name):
-            raise ConfigError(
-                f"metadata column {name!r}: expected a letter, then letters, digits, spaces, _ or -; rename it"
-            )
-        if name != "text" and (name in OWN or name == VECTOR):
-            raise ConfigError(f"metadata column {name!r}: the index has one of its own of this name; rename it")
-        if name.lower() in {other.lower() for other in kept}:
-            raise ConfigError(f"metadata column {name!r} differs from another only in capital letters; rename it")
-        column = _converted(name, found[name])
-        if column is not None:
-            kept[name] = column
-    return pa.table(kept) if kept else found.select([])
-
-
-def value(cell: Any) -> Any:
-    """A cell as it is shown: whole numbers without a point."""
-    return int(cell) if isinstance(cell, float) and math.isfinite(cell) and cell.is_integer() else cell
-
-
-def _many(values: Any) -> bool:
-    return not isinstance(values, str | bytes) and hasattr(values, "__len__")
-
-
-def _converted(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray | None:
-    kind = column.type
-    if pa.types.is_dictionary(kind):
-        return _converted(name, column.cast(kind.value_type))
-    if pa.types.is_null(kind):
-        return None  # says nothing
-    if pa.types.is_boolean(kind):
-        return column
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return column.cast(pa.string())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        try:
-            return column.cast(pa.float64())
-        except pa.ArrowInvalid:  # float64 holds no whole number beyond 2^53 exactly
-            raise ConfigError(f"metadata column {name!r}: numbers beyond 2^53; give them as text") from None
-    if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return column.cast(pa.timestamp("us"), safe=False)
-    raise ConfigError(f"metadata column {name!r} holds {kind}; expected text, numbers, truth values or dates")

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from binder.index import hits as hitting
 from binder.index.calibration import Calibration
-from binder.index.guard import NoColumn
+from binder.index.condition import NoColumn
 from binder.index.hits import Hit
 from binder.index.nearest import matching, nearest
 from binder.index.table import Table

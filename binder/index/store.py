@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from binder.index.record import Record
 from binder.index.rows import unique
 from binder.index.table import Table, one_of
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a modality, and of its table
 NOTES = "_binder"  # the table of the record: columns key, value
 RECORD = "record"
 READ_AHEAD = str(128 * 2**20)  # bytes; the store's own 2 GiB let its upkeep hold half of a million rows
@@ -59,7 +61,7 @@ class Store:
         else:
             with guarded(self.location):
                 found = list(self._db.list_tables(limit=1000).tables)
-        return sorted(name for name in found if not name.startswith("_") and self.table(name) is not None)
+        return sorted(name for name in found if NAME.fullmatch(name) and self.table(name) is not None)
 
     def table(self, name: str) -> Table | None:
         """The table of that modality, or None where there is none. Raises StoreError where it is damaged."""
@@ -77,17 +79,18 @@ class Store:
             names = self.names()
         found = []
         for name in [names] if isinstance(names, str) else dict.fromkeys(names):
-            table = self.table(name)
+            table = self.table(name) if NAME.fullmatch(name) else None  # no other table, nor another folder's
             if table is None:
                 held = self.names()
-                raise StoreError(
-                    f"{self.location}: holds no {name}{nearest(name, held)}; it holds {', '.join(held) or 'nothing'}"
-                )
+                there = f"{nearest(name, held)}; it holds {', '.join(held) or 'nothing'}"
+                raise StoreError(f"{self.location}: holds no {name[:80]}{there}")
             found.append(table)
         return found
 
     def make(self, name: str, schema: pa.Schema) -> Table:
         """The table of that name, a new one with these columns where there is none."""
+        if name != NOTES and not NAME.fullmatch(name):
+            raise StoreError(f"{self.location}: {name[:80]!r} is no name of a modality")
         table = self.table(name)
         if table is None:
             try:

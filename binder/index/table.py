@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pyarrow as pa
 
 from binder.errors import StoreError
+from binder.index.condition import compiled
 from binder.index.durability import Flusher
-from binder.index.guard import Conflict, condition_of, guarded
+from binder.index.guard import Conflict, guarded
 from binder.index.rows import HIDDEN, KEY, OWN, VECTOR, keyed
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ T = TypeVar("T")
 
 IN_MEMORY = 32 * 2**20  # bytes of vectors up to which every search compares all of them, from memory
 COMMITS = 64  # after so many a long `add` looks whether the table should be put in order
+TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))  # one without a time zone is of UTC
 ATTEMPTS = 12  # when several processes write
 GRAIN_NS = 2_000_000_000  # file systems tell times apart that lie so far from each other
 
@@ -113,9 +115,13 @@ class Table:
     def count(self, where: str | None = None) -> int:
         if where is None:
             return self.state().rows
-        condition = condition_of(where)
+        condition = self.condition(where)
         with guarded(self.where, where):
             return self.inner.count_rows(condition)
+
+    def condition(self, where: str) -> str:
+        """A user's condition as the store may read it. Raises StoreError, NoColumn where this table lacks a column."""
+        return compiled(where, self.state().shown)
 
     def scan(
         self, columns: Sequence[str], where: str | Expr | None = None, *, rows: int = 8192
@@ -124,7 +130,7 @@ class Table:
         query = self.inner.search().select(list(columns))
         shown = where if isinstance(where, str) else None
         if where is not None:
-            query = query.where(condition_of(where) if isinstance(where, str) else where)
+            query = query.where(self.condition(where) if isinstance(where, str) else where)
         with guarded(self.where, shown):
             reader = query.to_batches(batch_size=rows)
         while True:
@@ -140,8 +146,8 @@ class Table:
         Columns that `rows` lacks stay as they are. Returns how many were inserted and updated. Raises StoreError where
         a column holds another kind of values.
         """
-        rows = keyed(rows, KEY)
-        self._fit(rows.schema)  # inserting by itself takes half the time: the store reads nothing but the keys
+        rows = self._fit(keyed(rows, KEY))
+        # inserting by itself takes half the time: the store reads nothing but the keys
         inserted = self.commit(
             lambda: self.inner.merge_insert(KEY).when_not_matched_insert_all().execute(rows)
         ).num_inserted_rows
@@ -157,8 +163,7 @@ class Table:
 
         Columns, result and error as of `merge`.
         """
-        rows = keyed(rows, KEY)
-        self._fit(rows.schema)
+        rows = self._fit(keyed(rows, KEY))
 
         def write() -> tuple[int, int]:
             builder = self.inner.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
@@ -171,8 +176,7 @@ class Table:
 
     def amend(self, rows: pa.Table) -> int:
         """One commit: the columns given, of rows that are there, take new values; returns how many rows."""
-        rows = keyed(rows, KEY)
-        self._fit(rows.schema)
+        rows = self._fit(keyed(rows, KEY))
         return self.commit(
             lambda: self.inner.merge_insert(KEY).when_matched_update_all().execute(rows)
         ).num_updated_rows
@@ -187,14 +191,17 @@ class Table:
     def delete(self, where: str | Expr) -> int:
         """Delete the rows that meet a condition; returns how many."""
         shown = where if isinstance(where, str) else None
-        condition = condition_of(where) if isinstance(where, str) else where
+        condition = self.condition(where) if isinstance(where, str) else where
         before = self.state().rows
         done = self.commit(lambda: self.inner.delete(condition), shown)
         return int(getattr(done, "num_deleted_rows", before - self.state().rows))
 
-    def _fit(self, schema: pa.Schema) -> None:
-        """Make the columns that are new. Raises StoreError for one of another type."""
+    def _fit(self, rows: pa.Table) -> pa.Table:
+        """The rows with their times as they are kept here; new columns are made. Raises StoreError for another type."""
         have = self.state().schema
+        times = {f.name: f.type for f in have if f.type in TIMES}
+        fields = [f.with_type(times[f.name]) if f.name in times and f.type in TIMES else f for f in rows.schema]
+        schema = pa.schema(fields)
         for column in schema:
             if column.name in have.names and have.field(column.name).type != column.type:
                 raise StoreError(
@@ -212,6 +219,7 @@ class Table:
                 self.inner.checkout_latest()
                 if not set(schema.names) <= set(self.state().schema.names):  # not another process that was faster
                     raise
+        return rows.cast(schema)
 
     def _compared(self) -> set[str]:
         return {"_content", "_recipe", "text", *self.state().metadata}

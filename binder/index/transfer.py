@@ -15,7 +15,7 @@ import pyarrow as pa
 from binder import files, vectors_file
 from binder.embeddings import Embeddings
 from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError
-from binder.index import rows
+from binder.index import metadata, rows
 from binder.index.guard import guarded
 from binder.index.record import Record
 from binder.index.rows import KEY, OWN, VECTOR, vector_rows
@@ -92,7 +92,7 @@ def _as_rows(path: Path, found: pa.Table, record: Record) -> pa.Table:
     if z.shape[1] != record.embed_dim:
         raise SpaceError(f"{path}: vectors of {z.shape[1]} dimensions, the index has {record.embed_dim}")
     items = _texts(found, "item")
-    made = vector_rows(Embeddings(z, record.space, items), _metadata(found), inline=False)
+    made = vector_rows(Embeddings(z, record.space, items), _metadata(found, path), inline=False)
     for name in [name for name in OWN if name != KEY and name in found.column_names]:
         column = found[name].cast(OWN[name])
         if name in made.column_names:
@@ -108,15 +108,16 @@ def _as_rows(path: Path, found: pa.Table, record: Record) -> pa.Table:
     return made.append_column(KEY, pa.array(keys, pa.string())).append_column("item", pa.array(bare, pa.string()))
 
 
-def _metadata(found: pa.Table) -> pa.Table | None:
+def _metadata(found: pa.Table, path: Path) -> pa.Table | None:
     names = [n for n in found.column_names if n not in OWN and n not in ("modality", VECTOR)]
-    return rows.checked(found.select(names)) if names else None
+    return metadata.checked(found.select(names), str(path)) if names else None
 
 
 def _union(tables: Sequence[Table], record: Record) -> pa.Schema:
     columns = {"item": pa.string(), "modality": pa.string()}
     for table in tables:
-        columns |= {f.name: f.type for f in table.state().schema if f.name not in (KEY, VECTOR)}
+        own = {f.name: f.type for f in table.state().schema if f.name not in (KEY, VECTOR)}
+        columns |= {name: kind if columns.get(name, kind) == kind else pa.string() for name, kind in own.items()}
     columns[VECTOR] = pa.list_(pa.float32(), record.embed_dim)
     return pa.schema(columns, metadata={"binder.space": record.space, "binder.anchor": record.anchor or ""})
 
