@@ -65,8 +65,8 @@ def known() -> str:
     return (
         "# Known plugins\n\nMade from `binder/known_plugins.toml` by `python -m binder.kit.reference docs`. A plugin "
         "of your own needs no entry here: what is installed is found. To have one listed, open a pull request that "
-        "adds it to that file.\n\nThe commands are for a checkout, or a release that says where its wheels lie; otherwise "
-        "add `--from PLACE`, a folder or a URL of wheels as `make dist` makes it.\n\n"
+        "adds it to that file.\n\nThe commands are for a checkout, or a release that says where its wheels lie; "
+        "otherwise add `--from PLACE`, a folder or a URL of wheels as `make dist` makes it.\n\n"
         "| modality | reads | where | install |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
