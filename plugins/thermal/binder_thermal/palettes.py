@@ -137,7 +137,7 @@ def _fitting(rgb_U3: Floats, count_U: NDArray[np.int64], config: ThermalConfig, 
         level, distance = along(palette_K3, rgb)
         near = count * (distance <= NEAR)  # pixels
         if near.sum() >= FIT * count.sum() and _spread(level, near) >= SPAN:
-            fits.setdefault(float(np.average(distance, weights=near)), palette_K3)
+            fits.setdefault(float(np.average(np.minimum(distance, FAR), weights=count)), palette_K3)
     if fits:
         return fits[min(fits)]
     if config.palette == "fit":
