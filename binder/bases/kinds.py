@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from binder.bases.series import Read, SeriesConfig, adapt_series, read_series
 from binder.modality import Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from binder.anchor import Anchor
     from binder.bases.points import PointConfig
     from binder.bases.points import Read as ReadPoints
+    from binder.bases.series import Read, SeriesConfig
     from binder.bases.shades import Read as ReadGrid
     from binder.bases.shades import Tone
     from binder.encoder import Encoder
@@ -34,7 +34,7 @@ def series_modality(
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
     """Channels over time. `read(item, config)` -> Series, or raises ItemError. People see it as lines."""
-    build, adapt = partial(_build_series, read), partial(adapt_series, read)
+    build, adapt = partial(_build_series, read), partial(_adapt_series, read)
     preview = partial(_preview_series, read, config)
     return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=diagnose)
 
@@ -103,8 +103,15 @@ def _build_series(read: Read, config: Any, anchor: Anchor) -> Encoder:
     return SeriesEncoder(config, anchor.embed_dim, read)
 
 
+def _adapt_series(read: Read, config: Any, items: Sequence[Item]) -> Any:
+    from binder.bases.series import adapt_series
+
+    return adapt_series(read, config, items)
+
+
 def _preview_series(read: Read, config: type[SeriesConfig], item: Item) -> Image:
     from binder.bases.drawing import lines
+    from binder.bases.series import read_series
 
     series = read_series(read, item, config())
     return lines(series.time_S, series.values_SC)

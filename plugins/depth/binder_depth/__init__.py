@@ -1,19 +1,45 @@
-"""Depth maps for binder: distances from a camera. Importing this package imports no torch."""
+"""Depth maps for binder: distances from a camera. Importing this package imports neither torch nor NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl, raster_modality
+from binder import Item, Modality, hookimpl, raster_modality
 from binder_depth.config import DepthConfig
-from binder_depth.drawing import tone
-from binder_depth.reading import adapt, read
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from binder_depth.drawing import Floats
 
 __all__ = ["DEPTH", "DepthConfig"]
 
+
+def read(item: Item, config: DepthConfig) -> Floats:
+    """See `reading.read`; imported when the first item is read, so that plugins are listed fast."""
+    from binder_depth.reading import read
+
+    return read(item, config)
+
+
+def tone(metres_HW: Floats, config: DepthConfig, factor: int, rng: np.random.Generator | None) -> Floats:
+    """See `drawing.tone`."""
+    from binder_depth.drawing import tone
+
+    return tone(metres_HW, config, factor, rng)
+
+
+def adapt(config: DepthConfig, items: Sequence[Item]) -> DepthConfig:
+    """See `reading.adapt`."""
+    from binder_depth.reading import adapt
+
+    return adapt(config, items)
+
+
 DEPTH = raster_modality(
     "depth",
-    {".png", ".tif", ".tiff", ".npy", ".exr"},
+    {".png", ".tif", ".tiff", ".npy", ".npz", ".exr", ".pgm", ".pfm"},
     DepthConfig,
     read,
     tone=tone,

@@ -20,12 +20,17 @@ SAYS = re.compile(
     r"\bunits?\W{1,4}(?:(?P<mm>mm|millimet\w+)|(?P<cm>cm|centimet\w+)|(?P<m>m|met(?:er|re)s?))\b", re.IGNORECASE
 )
 SET = "set encoder.units, for instance --set encoder.units=mm (or cm, m, disparity)"
-CHANNELS = ("Z", "depth")  # what renderers call it in an EXR file
+CHANNELS = ("Z", "depth")  # what it is called in an EXR or npz file
+# which end of such a palette is near, and how far its ends are, is said nowhere; viewers also equalize the histogram
+IN_COLORS = (
+    "a colour picture, not depth: false colours do not say how far anything is; expected the measurement they were "
+    "made from, one channel of 16-bit or float values (PNG, TIFF, PGM, PFM, npy, EXR)"
+)
 ASKED = 8  # training items that are looked at for their unit
 
 
 def read(item: Item, config: DepthConfig) -> NDArray[np.floating[Any]]:
-    """16-bit PNG, TIFF (16-bit, float), npy, EXR as a path or bytes, or an array (H, W) -> (H, W) m. Raises ItemError.
+    """16-bit PNG, TIFF (16-bit, float), PGM, PFM, npy, npz, EXR, or an array (H, W) -> (H, W) m. Raises ItemError.
 
     0, NaN, infinite values and what is not between `min_m` and `max_m` become NaN.
     """
@@ -68,8 +73,10 @@ def adapt(config: DepthConfig, items: Sequence[Item]) -> DepthConfig:
 def _numbers(raster: Raster, config: DepthConfig, units: str) -> NDArray[Any]:
     """What the file holds, its bits put right. Raises ItemError for a picture of depth, which has lost its numbers."""
     values, name = raster.values, raster.name
+    if values.ndim == 3 and (values == values[:, :, :1]).all():  # one channel, stored three times
+        values = values[:, :, 0]
     if values.ndim == 3:
-        raise ItemError(name, "a colour picture, not depth: expected one channel of 16-bit or float values")
+        raise ItemError(name, IN_COLORS)
     if values.dtype == np.uint8 and units != "disparity" and config.divisor == 1:
         raise ItemError(name, f"8-bit values cannot be depth in {units}: expected 16 bits, floats, or encoder.divisor")
     if not config.sun_bits:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,7 @@ def broken(tmp_path: Path) -> list[Item]:
         np.full((24, 32), np.nan),
         np.full((1, 1), 1000, np.uint16),
         np.array([["a"] * 8] * 8),
-        np.zeros((24, 32, 3), np.uint8),
+        np.random.default_rng(0).integers(0, 255, (24, 32, 3), dtype=np.uint8),
     ]
 
 
@@ -104,6 +106,35 @@ def test_sixteen_bits_stay_sixteen_bits(kind: str, tmp_path: Path) -> None:
     expected = np.where(values == 0, np.nan, values / 1000)
     for item in (path, str(path), path.read_bytes(), values):
         np.testing.assert_allclose(read(item, MM), expected, rtol=1e-6)
+
+
+def test_pgm_pfm_and_npz_hold_the_same_scene() -> None:
+    values = millimetres(scene())
+    expected = np.where(values == 0, np.nan, values / 1000)
+    held = io.BytesIO()
+    np.savez(held, depth=values, confidence=np.ones_like(values), intrinsics=np.eye(3))
+    pgm = b"P5 32 24 10000\n" + values.astype(">u2").tobytes()  # 10000 is white there, and stays 10 m here
+    for item in (pgm, pgm.replace(b"P5 ", b"P5\n# units: mm\n"), held.getvalue()):
+        np.testing.assert_allclose(read(item, MM), expected, rtol=1e-6)
+    np.testing.assert_allclose(read(pgm.replace(b"P5 ", b"P5\n# units: mm\n"), DepthConfig()), expected, rtol=1e-6)
+    pfm = b"Pf\n32 24\n-1\n" + scene()[::-1].astype("<f4").tobytes()
+    np.testing.assert_allclose(read(pfm, DepthConfig(units="m")), expected, atol=6e-4)
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_map_stored_sideways_is_turned_upright(orientation: int) -> None:
+    turns = {3: 2, 6: 1, 8: -1}  # quarters, against the clock, by which the file holds it turned
+    stored = np.ascontiguousarray(np.rot90(millimetres(scene()), turns[orientation]))
+    exif = Image.Exif()
+    exif[274] = orientation
+    for kind in ("png", "tiff"):
+        np.testing.assert_array_equal(read(encoded(stored, kind, exif=exif), MM), read(millimetres(scene()), MM))
+
+
+def test_importing_it_imports_neither_torch_nor_numpy() -> None:
+    code = "import sys, binder_depth; print(sorted({'torch', 'numpy', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate"])
@@ -201,7 +232,10 @@ def huge_npy() -> bytes:
         (encoded(np.array([[{}]] * 8, dtype=object), "npy"), "not a readable NumPy file"),
         (encoded(millimetres(scene()))[:120], "cannot be decoded"),
         (encoded(scene().astype(np.float32), "tiff")[:300], "<300 bytes>: "),
-        (encoded(np.zeros((24, 32, 3), np.uint8)), "a colour picture, not depth"),
+        (encoded(np.dstack([np.full((24, 32), v, np.uint8) for v in (0, 90, 200)])), "a colour picture, not depth"),
+        (encoded(np.full((24, 32, 3), 200, np.uint8)), "8-bit values cannot be depth in mm"),
+        (b"P5 32 24 65535\n" + bytes(99), "truncated: 1,536 bytes are promised, 99 are there"),
+        (np.zeros((4, 16_000_000), np.uint16), "16000000 x 4 pixels, more than"),
         (encoded(np.full((24, 32), 200, np.uint8)), "8-bit values cannot be depth in mm"),
         (np.zeros((24, 32), np.uint16), "no pixel was measured"),
         (np.full((24, 32), np.nan), "no pixel was measured"),
@@ -225,7 +259,8 @@ def test_what_cannot_be_read_says_why_in_one_line(item: Item, message: str) -> N
 
 def test_eight_bits_are_enough_for_a_disparity() -> None:
     config = DepthConfig(units="disparity", baseline_m=0.16, focal_px=1000)
-    np.testing.assert_allclose(read(np.full((8, 8), 80, np.uint8), config), 2.0)
+    for shape in ((8, 8), (8, 8, 3)):  # many tools store grey three times
+        np.testing.assert_allclose(read(np.full(shape, 80, np.uint8), config), 2.0)
 
 
 def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path: Path) -> None:
@@ -233,7 +268,7 @@ def test_exr_is_read_where_it_can_be_and_says_what_to_install_where_not(tmp_path
     try:
         import OpenEXR
     except ImportError:
-        with pytest.raises(ItemError, match='pip install "OpenEXR>=3.5"'):
+        with pytest.raises(ItemError, match=r'pip install "OpenEXR>=3\.5"'):
             read(data, MM)
         return
     metres = scene().astype(np.float32)
