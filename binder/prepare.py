@@ -78,6 +78,10 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     usable = [i for i in range(len(rows)) if items.keys[i] and any(side.of_row[i] >= 0 for side in sides.values())]
     train, val = _split(task, rows, usable, items, columns.get("image"))
 
+    _warn_of_one(name, [items.keys[i] for i in train])
+    for t in task.to:
+        _warn_of_one(t, [columns[t].keys[i] for i in train])
+
     config, encoder = _build(task, [rows[i].items[name] for i in train])
     collection, failed = encode.for_training(
         encoder.to(task.anchor.device),
@@ -125,6 +129,12 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     fingerprint = _fingerprint(keys, [columns[t].keys[i] for t in task.to for i in train])
     val_items = [items.keys[i] or b"" for i in val]
     return Prepared(encoder, config, data, val_rows, val_items, present, counts, fingerprint)
+
+
+def _warn_of_one(modality: str, keys: Sequence[bytes | None]) -> None:
+    """Say where training can learn nothing."""
+    if len(keys) > 1 and len({key for key in keys if key is not None}) == 1:
+        log.warning("all %d rows have the same %s: there is nothing to tell apart", len(keys), modality)
 
 
 def _encode(task: Task, modality: str, column: Column) -> Side:

@@ -132,13 +132,13 @@ def test_where_no_item_can_be_read_it_is_an_error_of_one_line_and_nothing_is_wri
 
 def test_a_suffix_nobody_claims_or_several_is_never_guessed(binder, toy, run, tmp_path, monkeypatch):
     (tmp_path / "x.xyz").write_text("")
-    assert "'.xyz'" in one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v", tmp_path / "x.xyz"))
+    assert "'.xyz'" in one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", tmp_path / "x.xyz"))
 
     from binder.plugins import Registry
 
     two = [Registry.get(cli_plugins.registry(), name) for name in ("toy", "image")]
     monkeypatch.setattr(Registry, "by_suffix", lambda self, suffix: two)
-    line = one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v", tmp_path / "x.xyz"))
+    line = one_line_error(binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", tmp_path / "x.xyz"))
     assert "toy or image" in line
     assert "--as" in line
 
@@ -156,7 +156,7 @@ def test_a_shared_suffix_is_that_of_the_only_modality_that_can_be_encoded(
     item = next(toys.rglob("*.npy"))
     status, _, err = binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", item, "--workers", 0)
     assert status == 0, err
-    line = one_line_error(binder("embed", "--out", tmp_path / "w", "--anchor", "mini", item))
+    line = one_line_error(binder("embed", "--out", tmp_path / "w.parquet", "--anchor", "mini", item))
     assert "gnat or toy" in line
 
 

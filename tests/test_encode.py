@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 from binder_toy import ToyConfig
 from binder_toy_encoder import ToyEncoder
 
-from binder import ItemError, encode
+from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError, encode, guard
 from binder.cache import Collection, content_key
+from binder.encoder import Encoder
 
 
 @pytest.fixture
@@ -204,3 +208,143 @@ def test_keys_that_are_known_name_the_items_and_one_without_is_left_out(encoder,
     got = encode.encode(encoder, items[:3], keys=[b"a" * 16, None, b"b" * 16], cache="c")
     assert (got.good, got.bad, got.computed) == ([0, 2], [], 2)
     assert b"b" * 16 in Collection("c")
+
+
+class Panic(BaseException):
+    """As libraries in other languages raise it."""
+
+
+class Clumsy(Encoder):
+    """An item is a number, or the name of a mistake that a plugin's author may make."""
+
+    def __init__(self):
+        super().__init__()
+        self.out = torch.nn.Linear(2, 4)
+        self.side = torch.nn.Dropout(0.5).eval()  # as somebody may have a part of a model
+
+    def preprocess(self, item):
+        made = {
+            "none": None,
+            "text": "windows",
+            "flat": torch.ones(2),
+            "no window": torch.ones(0, 2),
+            "other shape": torch.ones(1, 3),
+            "other type": torch.ones(1, 2, dtype=torch.float64),
+            "nan": torch.tensor([[1.0, float("nan")]]),
+            "huge": torch.full((1, 2), 1e30),
+        }
+        if item == "error":
+            raise KeyError("width")
+        if item == "panic":
+            raise Panic("index out of bounds")
+        if item == "memory":
+            raise MemoryError
+        return made[item] if isinstance(item, str) else torch.full((1, 2), float(item))
+
+    def features(self, batch):
+        if (batch == 13).any():
+            raise IndexError("thirteen")
+        return torch.where(batch == 7, torch.nan, batch)
+
+    def head(self, features):
+        return self.side(self.out(features))
+
+
+MISTAKES = {
+    "none": "preprocess returned NoneType, expected a tensor (W, ...); please report it to its author",
+    "text": "preprocess returned str, expected a tensor (W, ...)",
+    "flat": "preprocess returned shape (2,), expected (W, ...) with at least one window",
+    "no window": "preprocess returned shape (0, 2), expected (W, ...) with at least one window",
+    "other shape": "preprocess returned windows of shape (2,) of torch.float32 and (3,) of torch.float32; every item's",
+    "other type": "(2,) of torch.float32 and (2,) of torch.float64; every item's must be the same",
+    "nan": "holds numbers that are not finite",
+    "huge": "holds numbers beyond 1e+15",
+    "error": "KeyError: 'width'; please report it to its author, with the item",
+    "panic": "Panic: index out of bounds; please report it",
+    "memory": "needs more memory than there is to be read",
+}
+
+
+@pytest.mark.parametrize("cache", [None, "kept"])
+def test_a_plugins_mistake_costs_its_item_and_is_named(cache):
+    items = [x for i, what in enumerate(MISTAKES, start=20) for x in (i, what)]
+    got = encode.encode(Clumsy(), items, cache=cache)
+    assert got.good == list(range(0, len(items), 2))
+    for (position, error), (what, said) in zip(got.bad, MISTAKES.items(), strict=True):
+        assert items[position] == what
+        assert said in str(error)
+    again = encode.encode(Clumsy(), items, cache=cache)
+    assert again.good == got.good  # nothing of it was kept
+    with pytest.raises(ItemError, match="KeyError"):
+        encode.encode(Clumsy(), [1, "error"], strict=True)
+
+
+@pytest.mark.parametrize(("bad", "said"), [(7, "not finite"), (13, "IndexError: thirteen")])
+def test_an_item_that_the_encoder_cannot_encode_costs_no_other_of_its_batch(bad, said):
+    encoder = guard.guarded(Modality("toy", frozenset(), EncoderConfig, build=lambda *_: Clumsy()), "toy 1")
+    encoder = encoder.build(EncoderConfig(), SimpleNamespace(embed_dim=4))
+    got = encode.encode(encoder, [1, 2, bad, 3, 4], batch_size=4)
+    assert got.good == [0, 1, 3, 4]
+    assert [(position, said in str(error)) for position, error in got.bad] == [(2, True)]
+    alone = [encode.encode(encoder, [x]).vectors[0] for x in (1, 2, 3, 4)]
+    np.testing.assert_allclose(got.vectors, alone, atol=1e-6)
+
+
+def test_an_item_without_a_window_that_an_older_version_kept_is_computed_again():
+    from binder import shards
+
+    key = content_key(np.ones(3))
+    folder = Collection("kept").folder
+    shards.write(folder, np.frombuffer(key, np.uint8)[None], np.array([0]), np.empty((0, 4), np.float32))
+    assert key not in Collection("kept")
+    with pytest.raises(ValueError, match="at least one window"):
+        Collection("kept").add(key, np.empty((0, 4)))
+
+
+def test_vectors_are_the_same_to_the_last_bit_whatever_the_cache_held(encoder, items):
+    """A product of matrices rounds by the size of the batch: what is kept is computed in batches of one size."""
+    whole = encode.encode(encoder, items, cache="cold").vectors
+    for first in (1, 7, 20):
+        name = f"warm{first}"
+        encode.encode(encoder, items[5 : 5 + first], cache=name)
+        assert encode.encode(encoder, items[::-1], cache=name).vectors[::-1].tobytes() == whole.tobytes()
+
+
+def test_somebodys_autocast_moves_no_vector(encoder, items):
+    expected = encode.encode(encoder, items).vectors
+    with torch.autocast("cpu", torch.bfloat16):
+        assert encode.encode(encoder, items).vectors.tobytes() == expected.tobytes()
+
+
+def test_modules_are_left_in_the_mode_they_were_in():
+    encoder = Clumsy().train()
+    encoder.side.eval()
+    encode.encode(encoder, [1, 2, "error"])
+    with pytest.raises(ItemError):
+        encode.encode(encoder, [1, "error"], strict=True)
+    assert (encoder.training, encoder.out.training, encoder.side.training) == (True, True, False)
+
+
+@pytest.mark.parametrize("every_s", [1e-9, 1e300, 0.0, -1.0, float("nan"), float("inf")])
+def test_pieces_out_of_all_proportion_are_refused(every_s):
+    with pytest.raises(ConfigError, match="pieces of"):
+        encode.encode_moments(Clumsy(), [1], every_s)
+
+
+def test_what_is_no_file_is_never_opened(encoder, tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "zero.npy").symlink_to("/dev/zero")
+    got = encode.encode(encoder, [tmp_path / "pipe.npy", tmp_path / "zero.npy", tmp_path, tmp_path / "a\0b.npy"])
+    said = [str(error).rpartition(": ")[2] for _, error in got.bad]
+    assert said == ["is a pipe, not a file", "is a device, not a file", "is a folder, not a file", "embedded null byte"]
+
+
+def test_a_sample_is_adapted_to_without_the_items_that_a_plugin_trips_over():
+    def adapt(config, items):
+        if any(item == "bad" for item in items):
+            raise PluginError("plugin toy: adapt failed: OverflowError")
+        return [*config, *items]
+
+    assert encode.adapted(adapt, ["config"], [1, "bad", 2, "bad"]) == ["config", 1, 2]
+    with pytest.raises(PluginError, match="OverflowError"):
+        encode.adapted(adapt, [], ["bad"])

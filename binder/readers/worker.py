@@ -181,7 +181,7 @@ def _forked(task: Callable[[Any], Any], source: int, sink: int) -> int:
 
 
 def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
-    began = _held()
+    began = None  # what is held once the first item has brought its imports
     while data := read(source):
         try:
             item = pickle.loads(data)
@@ -208,6 +208,7 @@ def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
         except BaseException as error:  # also what a library written in another language calls a panic
             message = dumps((RAISED, RuntimeError(one_line(error))))
         write(sink, message)
+        began = _held() if began is None else began
         if FORKS and _held() > began + limit_mb() * 2**20:
             return FULL
     return DONE

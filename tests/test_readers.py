@@ -1,0 +1,194 @@
+"""Reader processes: what a file does to whoever reads it costs that item, whatever it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from reader_tasks import count, double, misbehave
+
+import binder
+from binder import ConfigError, ItemError, encode, readers
+from binder.readers import worker
+
+SHORT = {"BINDER_ITEM_S": "1", "BINDER_ITEM_MB": "200"}
+TROUBLE = {  # what happens -> what is said
+    "crash": "crashes what reads it (SIGSEGV), perhaps for want of memory: it gets 200 MiB (BINDER_ITEM_MB)",
+    "abort": "crashes what reads it (SIGABRT), perhaps for want of memory: it gets 200 MiB (BINDER_ITEM_MB)",
+    "hard exit": "crashes what reads it (exit status 7)",
+    "exit": "SystemExit: 4",
+    "sleep": "takes longer than 1 s to be read (BINDER_ITEM_S allows more)",
+    "spin": "takes longer than 1 s to be read (BINDER_ITEM_S allows more)",
+    "memory": "needs more than 200 MiB of memory to be read (BINDER_ITEM_MB allows more)",
+    "bytes": "needs more than 200 MiB of memory to be read (BINDER_ITEM_MB allows more)",
+    "error": "ValueError: one two",
+}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch):
+    for name, value in SHORT.items():
+        monkeypatch.setenv(name, value)
+
+
+def outcomes(items, workers=2, task=misbehave):
+    return [str(o) if isinstance(o, ItemError) else o for o in readers.run(task, items, workers, str)]
+
+
+def test_answers_come_in_order_whoever_gives_them():
+    assert outcomes(range(500), workers=3) == [2 * i for i in range(500)]
+
+
+def test_each_trouble_costs_its_item_and_no_other():
+    items = [x for i, what in enumerate(TROUBLE) for x in (i, what)]
+    expected = [x for i, (what, said) in enumerate(TROUBLE.items()) for x in (2 * i, f"{what}: {said}")]
+    assert outcomes([*items, 100]) == [*expected, 200]
+
+
+@pytest.mark.parametrize("what", ["crash", "memory", "error", "sleep"])
+def test_an_isolated_call_says_what_went_wrong_and_the_next_one_works(what):
+    with pytest.raises(ItemError) as caught:
+        readers.isolated(misbehave, what, item="a.json")
+    assert str(caught.value) == f"a.json: {TROUBLE[what]}"
+    assert readers.isolated(misbehave, 4, item="a.json") == 8
+
+
+def test_errors_of_ours_come_back_as_they_are():
+    with pytest.raises(ItemError, match="its own name: is bad"):
+        readers.isolated(misbehave, "item", item="x")
+    with pytest.raises(ConfigError, match="a setting is bad"):
+        readers.isolated(misbehave, "config", item="x")
+
+
+def test_a_thousand_crashes_are_paid_for_in_milliseconds():
+    outcomes([1])  # started
+    began = time.monotonic()
+    assert sum("crashes" in o for o in outcomes(["crash"] * 100, workers=1)) == 100
+    assert time.monotonic() - began < 10
+
+
+def test_a_stream_gives_what_came_before_the_trouble():
+    assert list(readers.stream(count, 5, "x")) == [0, 1, 2, 3, 4]
+    found = []
+    with pytest.raises(ItemError, match=r"^x: crashes what reads it \(SIGSEGV\)"):
+        for piece in readers.stream(count, "crash", "x"):
+            found.append(piece)
+    assert found == [0]
+
+
+def test_whoever_stops_listening_leaves_nothing_behind():
+    for outcome in readers.run(misbehave, [1, *["sleep"] * 10], 2, str):
+        assert outcome == 2
+        break
+    for piece in readers.stream(count, 10**9, "x"):
+        assert piece == 0
+        break
+    assert readers.process.idle.busy == []
+    assert outcomes([3]) == [6]
+
+
+def test_large_items_and_answers_pass_each_other():
+    """Both sides write more than a pipe holds: neither may wait for the other to read first."""
+    arrays = [np.full((300, 1000), i) for i in range(30)]
+    for i, doubled in enumerate(readers.run(double, arrays, 2, lambda a: "array")):
+        assert (doubled == 2 * i).all()
+
+
+def test_what_is_logged_there_is_heard_here_once_and_what_is_printed_is_no_answer(caplog, capfd):
+    assert outcomes(["log", "log", "print"]) == ["logged", "logged", "printed"]
+    assert caplog.text.count("a warning from afar") <= 1
+    assert capfd.readouterr() == ("", "")
+
+
+def test_relative_paths_start_where_the_caller_is_now(tmp_path, monkeypatch):
+    assert readers.isolated(misbehave, "where", item="x") == Path.cwd()
+    monkeypatch.chdir(tmp_path)
+    assert readers.isolated(misbehave, "where", item="x") == tmp_path
+
+
+def test_tensors_travel_as_they_are_and_weights_only_as_shapes():
+    def sent(value):
+        return readers.isolated(misbehave, value, item="x")
+
+    for tensor in (torch.randn(3, 4), torch.arange(5), torch.randn(2, 2).bfloat16(), torch.zeros(0, 3)):
+        assert torch.equal(sent(tensor), tensor)
+        assert sent(tensor).dtype == tensor.dtype
+    parameter = sent(torch.nn.Parameter(torch.ones(2, 3)))
+    assert (parameter.device.type, tuple(parameter.shape)) == ("meta", (2, 3))
+
+
+def test_what_cannot_be_sent_is_refused_or_costs_the_item():
+    with pytest.raises(readers.Refused):
+        list(readers.run(lambda item: item, [1], 1, str))
+    found = list(readers.run(misbehave, [1, lambda: None, 2], 1, lambda item: "item"))
+    assert found[0] == 2 and found[2] == 4
+    assert "cannot be sent to the process that reads it" in str(found[1])
+
+
+def test_inside_a_reader_process_a_call_is_just_made(monkeypatch):
+    monkeypatch.setattr(worker, "inside", True)
+    assert readers.isolated(lambda x: x + 1, 2, item="x") == 3
+
+
+@pytest.mark.parametrize("value", ["", "none", "-3", "0"])
+def test_limits_that_are_no_numbers_are_the_usual_ones(monkeypatch, value):
+    monkeypatch.setenv("BINDER_ITEM_S", value)
+    assert worker.limit_s() == worker.SECONDS
+
+
+SCRIPT = """
+    import pathlib
+    import binder
+
+    print("the script runs")
+    space = binder.Binder("mini", workers=2)
+    found = space.encode("image", sorted(pathlib.Path({folder!r}).glob("*")))
+    print(len(found.good), len(found.bad))
+    print(found.bad, file=__import__("sys").stderr)
+"""
+
+
+def run_script(tmp_path, code):
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(code))
+    environment = {
+        **{name: value for name, value in os.environ.items() if name not in SHORT},
+        "BINDER_CACHE": str(tmp_path / "cache"),
+        "PYTHONPATH": str(Path(binder.__file__).parents[1]),
+    }
+    return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_script_without_a_main_guard_runs_once(tmp_path):
+    from PIL import Image
+
+    (tmp_path / "pictures").mkdir()
+    Image.new("RGB", (40, 40), "red").save(tmp_path / "pictures" / "a.png")
+    (tmp_path / "pictures" / "b.png").write_bytes(b"broken")
+    done = run_script(tmp_path, SCRIPT.format(folder=str(tmp_path / "pictures")))
+    assert (done.stdout, done.returncode) == ("the script runs\n1 1\n", 0), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_encoder_of_the_running_script_is_read_for_in_it_with_a_warning(anchor, caplog, tmp_path):
+    class Local(encode.Encoder):
+        def preprocess(self, item):
+            return torch.ones(1, 4)
+
+        def features(self, batch):
+            return batch
+
+        def head(self, features):
+            return features
+
+    (tmp_path / "a").write_text("a")
+    got = encode.encode(Local(), [tmp_path / "a"], workers=2)
+    assert got.good == [0]
+    assert "items are read in this process, without limits on memory and time" in caplog.text
