@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from binder.anchor import Anchor
     from binder.bases.points import PointConfig
     from binder.bases.points import Read as ReadPoints
-    from binder.bases.series import Read, SeriesConfig
+    from binder.bases.series_config import Read, SeriesConfig
     from binder.bases.shades import Read as ReadGrid
     from binder.bases.shades import Tone
     from binder.encoder import Encoder
@@ -31,12 +31,16 @@ def series_modality(
     config: type[SeriesConfig],
     read: Read,
     *,
+    adapt: Callable[[Any, Sequence[Item]], Any] | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Channels over time. `read(item, config)` -> Series, or raises ItemError. People see it as lines."""
-    build, adapt = partial(_build_series, read), partial(_adapt_series, read)
-    preview = partial(_preview_series, read, config)
-    return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=diagnose)
+    """Channels over time. `read(item, config)` -> Series, or raises ItemError. People see it as lines.
+
+    `adapt(config, items)` -> config says first what else is found out from a sample of the items: the channels, say.
+    """
+    build, fill = partial(_build_series, read), partial(_adapt_series, read, adapt)
+    preview = partial(_preview_series, read, adapt, config)
+    return Modality(name, frozenset(suffixes), config, build, adapt=fill, preview=preview, diagnose=diagnose)
 
 
 def point_modality(
@@ -103,18 +107,23 @@ def _build_series(read: Read, config: Any, anchor: Anchor) -> Encoder:
     return SeriesEncoder(config, anchor.embed_dim, read)
 
 
-def _adapt_series(read: Read, config: Any, items: Sequence[Item]) -> Any:
+def _adapt_series(
+    read: Read, first: Callable[[Any, Sequence[Item]], Any] | None, config: Any, items: Sequence[Item]
+) -> Any:
     from binder.bases.series import adapt_series
 
-    return adapt_series(read, config, items)
+    return adapt_series(read, first(config, items) if first else config, items)
 
 
-def _preview_series(read: Read, config: type[SeriesConfig], item: Item) -> Image:
+def _preview_series(
+    read: Read, first: Callable[[Any, Sequence[Item]], Any] | None, config: type[SeriesConfig], item: Item
+) -> Image:
     from binder.bases.drawing import lines
     from binder.bases.series import read_series
 
-    series = read_series(read, item, config())
-    return lines(series.time_S, series.values_SC)
+    settings = first(config(), [item]) if first else config()
+    series = read_series(read, item, settings)
+    return lines(series.time_S, series.values_SC, settings.channels)
 
 
 def _build_points(read: ReadPoints, config: Any, anchor: Anchor) -> Encoder:
