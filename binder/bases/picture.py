@@ -116,7 +116,7 @@ def opened(data: bytes, name: str, most_pixels: int = MOST_PIXELS) -> Image.Imag
     for mark, what in DRAWINGS.items():
         if beginning.startswith(mark.lower()) or (mark == b"<svg" and beginning.startswith(b"<") and mark in beginning):
             raise ItemError(name, f"{what}, not a picture of pixels: save it as PNG")
-    formats = FORMATS
+    formats: tuple[str, ...] = FORMATS
     if data[4:8] == b"ftyp" and b"avif" not in (brands := data[8:32]) and any(brand in brands for brand in HEIC):
         _learn_heic(name)
         formats = ("HEIF",)
@@ -157,7 +157,7 @@ def upright(picture: Image.Image) -> Image.Image:
 
 def _turned(said: Image.Image, picture: Image.Image) -> Image.Image:
     try:
-        turn = TURNS.get(said.getexif().get(274))
+        turn = TURNS.get(said.getexif().get(274, 1))
     except Exception:  # what cannot be understood turns nothing: the picture itself is whole
         turn = None
     return picture if turn is None else picture.transpose(turn)
