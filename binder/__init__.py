@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from binder.bases.point_encoder import PointEncoder
     from binder.bases.points import PointConfig, Points
     from binder.bases.raster import Raster, read_raster
-    from binder.bases.series import Series, SeriesConfig, TableConfig
+    from binder.bases.series_config import Series, SeriesConfig, TableConfig
     from binder.bases.series_encoder import SeriesEncoder
     from binder.bases.shades import stretched
     from binder.bases.table import Table, read_table
@@ -63,12 +63,12 @@ _LAZY = {
     "Points": "binder.bases.points",
     "Raster": "binder.bases.raster",
     "Result": "binder.alignment",
-    "Series": "binder.bases.series",
-    "SeriesConfig": "binder.bases.series",
+    "Series": "binder.bases.series_config",
+    "SeriesConfig": "binder.bases.series_config",
     "SeriesEncoder": "binder.bases.series_encoder",
     "Span": "binder.encoder",
     "Table": "binder.bases.table",
-    "TableConfig": "binder.bases.series",
+    "TableConfig": "binder.bases.series_config",
     "Tower": "binder.tower",
     "Transformer": "binder.bases.transformer",
     "Trunk": "binder.trunk",

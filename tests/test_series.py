@@ -76,15 +76,12 @@ class TestContractOfBands(TestContract):
     [
         (b"time_s,x,y,zz\n0,1,2,3\n1,2,3,4\n", "no column 'z' (did you mean 'zz'?); found: time_s, x, y, zz"),
         (b"time_s,x,y,z\n0,1,2,3\n1,two,3,4\n", "column 'x', row 2: expected a number with a decimal point, got 'two'"),
-        (
-            b"time_s;x;y;z\n0;1,5;2;3\n1;2;3;4\n",
-            "column 'x', row 1: expected a number with a decimal point, got '1,5'",
-        ),
-        (b"time_s,x,y,z\n0,1,2,3\n1,2,,4\n", "column 'y', row 2 is empty or not a number"),
+        (b"time_s;x;y;z\n0;1.234,5;2;3\n1;2;3;4\n", "column 'x', row 1: expected a number"),
+        (b"time_s,x,y,z\n0,1,2,3\n1,2,,4\n", "sample 2 of y is nan; 1 of 2 are missing"),
         (b"time_s,x,y,z\n0,1,2,3\n1,2,3\n", "not a table that can be read"),
         (b"time_s,x,y,z\n", "a table without rows"),
         (b"time_s,x,y,z\n0,1,2,3\n", "too short: 1 samples, at least 2 are needed"),
-        (b"time_s,x,y,z\n0,1,2,3\n1,nan,3,4\n", "column 'x', row 2 is empty or not a number"),
+        (b"time_s,x,y,z\n0,1,2,3\n1,nan,3,4\n", "sample 2 of x is nan; 1 of 2 are missing"),
         (b"time_s,x,y,z\n0,1,2,3\n1,inf,3,4\n", "sample 2 of x is inf"),
         (b"time_s,x,x,z\n0,1,2,3\n1,2,3,4\n", "two columns are named 'x'"),
         (b"time_s,x,y,z\n0,1,2,3\n2,2,3,4\n1,2,3,4\n", "the times do not rise: after sample 2 they go back"),

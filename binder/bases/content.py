@@ -218,4 +218,5 @@ def from_numpy(data: bytes, name: str) -> NDArray[Any]:
 
 def one_line(error: BaseException) -> str:
     """What an exception of a library says, in a line of bounded length; its name where it says nothing."""
-    return " ".join(str(error).split())[:160] or type(error).__name__
+    said = " ".join(str(error)[:2000].split())[:160]  # which may quote the file
+    return "".join(c if c.isprintable() else "?" for c in said) or type(error).__name__

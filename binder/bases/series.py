@@ -5,82 +5,41 @@ Shapes: S samples of a series, C channels, W windows, T samples of a window.
 
 from __future__ import annotations
 
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 
-from binder.errors import ItemError
-from binder.modality import EncoderConfig, Item
+from binder.bases.clock import short
+from binder.bases.delimited import MOST_CELLS
+from binder.bases.series_clean import LARGEST, rising, times, whole
+from binder.bases.series_config import MOST_SAMPLES, Read, Series, SeriesConfig, TableConfig
+from binder.errors import ConfigError, ItemError
+from binder.modality import Item
+
+__all__ = ["Clean", "Read", "Series", "SeriesConfig", "TableConfig", "adapt_series", "complete", "pieces"]
+__all__ += ["read_series", "resample", "windows"]
 
 Floats = NDArray[np.floating[Any]]
 
 SAMPLE = 128  # items that `adapt_series` reads: enough for two numbers a channel
 SHORTEST, LONGEST = 16, 1024  # samples of a window that is chosen by the data
 LONGEST_BANDS = 32_768  # the same where the samples are summed up in bands
+MANY = 2000  # samples of a window from which on training is slow
 QUARTERS = 4  # of a period, in which `resample` sums up
 DEFAULT_RATE_HZ, DEFAULT_WINDOW_S = 50.0, 2.0  # where nothing is known of the data
+GAP = 10  # usual steps: what is further apart is a pause, where a straight line would be made up
+GAP_SAMPLES = 4  # the same, in samples at the encoder's rate: shorter ones do not matter
+RARER = 300  # times rarer than the encoder expects: another unit of time rather than another rate
+FULL = 0.1  # of a window; what is less is no window of its own
 
-
-class SeriesConfig(EncoderConfig):
-    """Base for encoders of series. Fields left at None are filled from a sample of the training items."""
-
-    channels: tuple[str, ...] = ("value",)  # what the reading function returns, in its order; say the units here
-    rate_hz: float | None = Field(None, gt=0)  # Hz; every item is resampled to it. From the data: the usual rate
-    window_s: float | None = Field(None, gt=0)  # s embedded at once, longer items are averaged. From the data: 95 % fit
-    mean: tuple[float, ...] | None = None  # of each channel over the training items, in its unit
-    std: tuple[float, ...] | None = None  # likewise, the standard deviation
-    bands: int | None = Field(None, ge=8, le=256)  # sum the samples up in so many bands of frequency: for fast series
-    vectors: tuple[tuple[str, str, str], ...] = ()  # channels that are x, y, z of one sensor: turned together
-    turn_deg: float = Field(0.0, ge=0, le=180)  # degrees, largest random turn of `vectors` in training
-    width: int = Field(96, ge=16, le=2048)  # channels of the transformer
-    layers: int = Field(3, ge=1, le=48)
-    heads: int = Field(4, ge=1, le=32)
-    dropout: float = Field(0.1, ge=0, lt=1)
-    strength: float = Field(1.0, ge=0, le=2)  # of the augmentation; 0: none
-
-    @model_validator(mode="after")
-    def _fits(self) -> SeriesConfig:
-        if not self.channels:
-            raise ValueError("channels: expected at least one name")
-        for name in ("mean", "std"):
-            values = getattr(self, name)
-            if values is not None and len(values) != len(self.channels):
-                raise ValueError(f"{name}: expected {len(self.channels)} numbers, one a channel, got {len(values)}")
-        unknown = {c for triple in self.vectors for c in triple} - set(self.channels)
-        if unknown:
-            raise ValueError(f"vectors: {min(unknown)!r} is not among the channels {', '.join(self.channels)}")
-        if self.width % self.heads:
-            raise ValueError(f"width: expected a multiple of heads ({self.heads}), got {self.width}")
-        return self
-
-
-class TableConfig(SeriesConfig):
-    """Base for encoders of series that are tables: a row for each sample, a column for each channel."""
-
-    time: str = "time_s"  # column that says when a sample was taken, where there is one
-    time_unit: Literal["s", "ms", "us", "ns"] = "s"
-    file_rate_hz: float | None = Field(None, gt=0)  # Hz, rate of files that have no such column
-
-
-@dataclass(frozen=True)
-class Series:
-    """What a reading function returns: samples, and when they were taken.
-
-    `values` (S, C) or, of one channel, (S,). Either `rate_hz`, or `time_s` (S,) in rising seconds for samples that
-    are not evenly spaced.
-    """
-
-    values: Floats
-    rate_hz: float | None = None
-    time_s: Floats | None = None
-
-
-Read = Callable[[Item, Any], Series]  # (item, config) -> series; raises ItemError
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,84 +49,171 @@ class Clean:
     values_SC: Floats
     time_S: Floats
 
+    @cached_property
+    def step_s(self) -> float:
+        """The usual time from a sample to the next."""
+        return float(np.median(np.diff(self.time_S)))
+
     @property
     def rate_hz(self) -> float:
-        return 1 / float(np.median(np.diff(self.time_S)))
+        return 1 / self.step_s
 
     @property
     def duration_s(self) -> float:
-        return float(self.time_S[-1]) + 1 / self.rate_hz
+        return float(self.time_S[-1]) + self.step_s
+
+    @property
+    def recorded_s(self) -> float:
+        """The duration without the pauses."""
+        steps = np.diff(self.time_S)
+        return self.duration_s - float(steps[steps > GAP * self.step_s].sum())
+
+    def pauses(self, rate_hz: float) -> NDArray[np.intp]:
+        """The samples after which nothing was recorded for long, as things are at `rate_hz`."""
+        return np.flatnonzero(np.diff(self.time_S) > max(GAP * self.step_s, GAP_SAMPLES / rate_hz))
 
 
 def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
-    """What `read` returns of the item, checked. Raises ItemError in one line for whatever is no usable series."""
+    """What `read` returns of the item, checked. Raises ItemError in one line for whatever is no usable series.
+
+    Values that are missing (NaN, infinite) are bridged where they are few or a channel is sampled less often than the
+    others, cut off at the ends, and become pauses where they are many in a row; more than a tenth of them is refused.
+    """
     series = read(item, config)
     values = np.asarray(series.values)
     if values.ndim == 1:
         values = values[:, None]
     if values.dtype.kind not in "iufb":
-        raise ItemError(item, f"expected numbers, got values of type {values.dtype}")
+        raise ItemError(item, f"expected numbers, got values of type {str(values.dtype)[:60]}")
     if values.ndim != 2 or values.shape[1] != len(config.channels):
         expected = f"(samples, {len(config.channels)}) for {', '.join(config.channels)}"
         raise ItemError(item, f"expected values of shape {expected}, got {values.shape}")
     if len(values) < 2:
         raise ItemError(item, f"too short: {len(values)} samples, at least 2 are needed")
-    bad = np.argwhere(~np.isfinite(values))
-    if len(bad):
-        row, column = bad[0]
-        raise ItemError(item, f"sample {row + 1} of {config.channels[column]} is {values[row, column]}")
-    return Clean(values.astype(np.float64), _times(series, len(values), item))
+    _check_size(values.size, item)
+    values = values.astype(np.float64, copy=False)
+    values, time = rising(values, times(series, len(values), item), item)
+    if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # false for NaN
+        values, time = whole(values, time, config.channels, item)
+    clean = Clean(values, time - time[0])
+    if config.rate_hz:
+        _fits(clean, config.rate_hz, item)
+    return clean
 
 
-def resample(series: Clean, rate_hz: float) -> Floats:
-    """(S, C) at any times -> (S', C) float32 at `rate_hz`, its first sample at time 0.
+def _check_size(numbers: float, item: Item) -> None:
+    if numbers > MOST_CELLS:
+        raise ItemError(item, f"{numbers:,.0f} numbers, at most {MOST_CELLS:,} are read; cut it into recordings")
+
+
+def _fits(series: Clean, rate_hz: float, item: Item) -> None:
+    """Raises ItemError for what the encoder's rate makes enormous, or nothing: its times are in another unit."""
+    expected = f"where encoder.rate_hz expects one each {short(1 / rate_hz)} s: are its times in another unit?"
+    if series.rate_hz * RARER < rate_hz:
+        raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
+    if series.duration_s * rate_hz < 1 and len(series.time_S) > RARER:
+        raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
+    channels = series.values_SC.shape[1]
+    if series.duration_s * rate_hz * channels > MOST_CELLS:
+        _check_size(series.recorded_s * rate_hz * channels, item)
+
+
+def resample(series: Clean, rate_hz: float, longest: int = LONGEST) -> Floats:
+    """(S, C) at any times -> (S', C) float32 at `rate_hz`, its first sample at time 0; NaN in its pauses.
 
     Between samples the series is taken as straight lines. Where samples are dropped, each new one is the mean around
-    it under a triangle two periods wide, so that fast changes do not turn up as slow ones.
+    it under a triangle two periods wide, so that fast changes do not turn up as slow ones. After a pause a new grid
+    begins. Pauses are shortened to `longest` samples, and further where they would be more than all samples.
     """
-    count = max(2, math.floor(series.time_S[-1] * rate_hz + 1e-6) + 1)
-    if rate_hz > series.rate_hz / 1.5:
-        return _interpolate(np.arange(count) / rate_hz, series.time_S, series.values_SC).astype(np.float32)
+    pauses = series.pauses(rate_hz)
+    if not len(pauses):
+        count = max(2, math.floor(series.time_S[-1] * rate_hz + 1e-6) + 1)
+        return _on_grid(series.time_S, series.values_SC, count, series.rate_hz, rate_hz)
+    time, values, seen = _shortened(series, pauses, rate_hz, longest)
+    made = _on_grid(time, values, len(seen), series.rate_hz, rate_hz)
+    made[~seen] = np.nan
+    return made
+
+
+def _on_grid(time: Floats, values: Floats, count: int, own_hz: float, rate_hz: float) -> Floats:
+    """Samples (S, C) at rising times from 0 on -> (count, C) float32 at `rate_hz`."""
+    if rate_hz > own_hz / 1.5:
+        return _interpolate(np.arange(count) / rate_hz, time, values).astype(np.float32)
     edges = np.arange(-QUARTERS, QUARTERS * (count + 1) + 1) / (QUARTERS * rate_hz)
-    last = series.time_S[-1]
-    total = _interpolate(edges, series.time_S, _integral(series.time_S, series.values_SC))
-    total += np.minimum(edges, 0)[:, None] * series.values_SC[0]  # before the first and after the last sample
-    total += np.maximum(edges - last, 0)[:, None] * series.values_SC[-1]  # it goes on as it was
+    last = time[-1]
+    total = _interpolate(edges, time, _integral(time, values))
+    total += np.minimum(edges, 0)[:, None] * values[0]  # before the first and after the last sample
+    total += np.maximum(edges - last, 0)[:, None] * values[-1]  # it goes on as it was
     means = np.diff(total, axis=0) * QUARTERS * rate_hz
     around = np.lib.stride_tricks.sliding_window_view(means, 2 * QUARTERS, axis=0)[::QUARTERS][:count]
     triangle = np.minimum(np.arange(1, 4 * QUARTERS, 2), np.arange(4 * QUARTERS - 1, 0, -2))
     return (around @ (triangle / triangle.sum())).astype(np.float32)
 
 
-def windows(values_SC: Floats, size: int) -> NDArray[np.float32]:
-    """(S, C), samples a window -> (W, C + 1, size): the channels, and 1 where there is a sample, 0 after the end.
+def _shortened(
+    series: Clean, pauses: NDArray[np.intp], rate_hz: float, longest: int
+) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """The times and values with pauses that end on the grid, and which of the grid's samples are not in a pause.
 
-    A longer series is cut into evenly spread windows, the first at its start and the last at its end. Up to a tenth
-    of a window is left out where another window would bring no more than that.
+    Two more samples in the middle of each pause keep its ends level, so that nothing leaks from one side to the other.
+    """
+    time, values = series.time_S, series.values_SC
+    first, last = np.append(0, pauses + 1), np.append(pauses, len(time) - 1)  # of each stretch
+    length = np.floor((time[last] - time[first]) * rate_hz + 1e-6).astype(np.int64) + 1  # in samples of the grid
+    empty = (time[first[1:]] - time[first[:-1]]) * rate_hz - length[:-1]
+    most = max(2, min(longest, int(length.sum()) // len(pauses)))  # bounded by the samples there are
+    empty = np.clip(np.round(empty), 2, most).astype(np.int64)
+    place = np.append(0, np.cumsum(length[:-1] + empty))  # of each stretch on the grid
+    moved = time - np.repeat(time[first] - place / rate_hz, last - first + 1)
+    change = np.zeros(place[-1] + length[-1] + 1, np.int64)
+    np.add.at(change, place, 1)
+    np.add.at(change, place + length, -1)
+    middle = (moved[pauses] + moved[pauses + 1]) / 2
+    between = np.repeat(pauses + 1, 2)
+    ends = np.stack([values[pauses], values[pauses + 1]], axis=1).reshape(-1, values.shape[1])
+    return (
+        np.insert(moved, between, np.repeat(middle, 2)),
+        np.insert(values, between, ends, axis=0),
+        np.cumsum(change[:-1]) > 0,
+    )
+
+
+def windows(values_SC: Floats, size: int) -> NDArray[np.float32]:
+    """(S, C), samples a window -> (W, C + 1, size): the channels, and 1 where there is a sample, else 0.
+
+    There is none after the end, nor in a pause (NaN). A longer series is cut into evenly spread windows, the first at
+    its start and the last at its end. Up to a tenth of a window is left out where another window would bring no more
+    than that, and a window in which a pause leaves no more.
     """
     length, channels = values_SC.shape
-    count = max(1, math.ceil(length / size - 0.1))
+    count = max(1, math.ceil(length / size - FULL))
     if count == 1:
         starts = [max(0, (length - size) // 2)]
     else:
         starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
+    seen = ~np.isnan(values_SC[:, 0])
+    paused = not seen.all()
     cut = np.zeros((count, channels + 1, size), np.float32)
     for row, start in zip(cut, starts, strict=True):
-        part = values_SC[start : start + size]
-        row[:channels, : len(part)] = part.T
-        row[channels, : len(part)] = 1
+        part, there = values_SC[start : start + size], seen[start : start + size]
+        row[:channels, : len(part)] = np.where(there, part.T, 0) if paused else part.T
+        row[channels, : len(part)] = there
+    if paused and count > 1:
+        share = cut[:, channels].mean(1)
+        cut = cut[share >= min(FULL, share.max())]
     return cut
 
 
 def pieces(series: Clean, every_s: float) -> Iterator[tuple[float, float, Clean]]:
     """Start, end in s and the samples of each piece of `every_s` seconds; pieces with fewer than 2 are left out."""
     end_s = series.duration_s
-    for i in range(math.ceil(end_s / every_s - 1e-9)):
-        start, stop = i * every_s, min((i + 1) * every_s, end_s)
-        first, last = np.searchsorted(series.time_S, [start - 1e-9, (i + 1) * every_s - 1e-9])
+    place_S = np.floor(series.time_S / every_s + 1e-9)  # the piece in which each sample lies
+    firsts = np.append(np.flatnonzero(np.diff(place_S, prepend=-1)), len(place_S))
+    for first, last in pairwise(firsts):
         if last - first >= 2:
+            start = float(place_S[first]) * every_s
             time = series.time_S[first:last]
-            yield start, stop, Clean(series.values_SC[first:last], time - time[0])
+            yield start, min(start + every_s, end_s), Clean(series.values_SC[first:last], time - time[0])
 
 
 def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> SeriesConfig:
@@ -176,15 +222,28 @@ def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> Ser
     Items that cannot be read are left out: they are reported when their turn comes.
     """
     if None in (config.rate_hz, config.window_s, config.mean, config.std):
-        found = []
+        found: list[_Measures] = []
+        numbers = 0
         for item in items[:SAMPLE]:
             try:
-                found.append(read_series(read, item, config))
-            except ItemError:
+                series = read_series(read, item, config)
+            except Exception as error:  # also a mistake in `read`, which is somebody's to report
+                log.debug("left out: %s", error)
                 continue
+            found.append(_Measures.of(series))
+            numbers += series.values_SC.size
+            if numbers > MOST_CELLS:
+                break
         if found:
             config = _measured(config, found)
-    return complete(config)
+    config = complete(config)
+    size = round((config.rate_hz or 0) * (config.window_s or 0))
+    if size > MANY and not config.bands:
+        log.warning(
+            "%s samples a window make training slow: lower encoder.rate_hz (now %g) or encoder.window_s (now %g)",
+            f"{size:,}", config.rate_hz, config.window_s,
+        )  # fmt: skip
+    return config
 
 
 def complete(config: SeriesConfig) -> SeriesConfig:
@@ -196,43 +255,46 @@ def complete(config: SeriesConfig) -> SeriesConfig:
         "mean": (0.0,) * channels,
         "std": (1.0,) * channels,
     }
-    return config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
+    made = config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
+    if (made.rate_hz or 0) * (made.window_s or 0) > MOST_SAMPLES:
+        size = f"{(made.rate_hz or 0) * (made.window_s or 0):,.0f}"
+        raise ConfigError(f"encoder.window_s x encoder.rate_hz: {size} samples a window, at most {MOST_SAMPLES:,}")
+    return made
 
 
-def _measured(config: SeriesConfig, found: Sequence[Clean]) -> SeriesConfig:
+@dataclass(frozen=True)
+class _Measures:
+    """What `adapt_series` keeps of an item."""
+
+    rate_hz: float
+    recorded_s: float
+    count: int
+    mean_C: Floats
+    square_C: Floats  # the mean square distance from it
+
+    @classmethod
+    def of(cls, series: Clean) -> _Measures:
+        values = series.values_SC
+        return cls(series.rate_hz, series.recorded_s, len(values), values.mean(0), values.var(0))
+
+
+def _measured(config: SeriesConfig, found: Sequence[_Measures]) -> SeriesConfig:
     new: dict[str, Any] = {}
     rate = config.rate_hz or _rounded(float(np.median([series.rate_hz for series in found])))
     new["rate_hz"] = rate
     if config.window_s is None:
-        usual = float(np.percentile([series.duration_s for series in found], 95))
+        usual = float(np.percentile([series.recorded_s for series in found], 95))
         longest = LONGEST_BANDS if config.bands else LONGEST
         new["window_s"] = _rounded(min(max(usual, SHORTEST / rate), longest / rate))
-    samples = np.concatenate([series.values_SC for series in found])
+    share = np.array([series.count for series in found])[:, None] / sum(series.count for series in found)
+    mean = (share * [series.mean_C for series in found]).sum(0)
+    apart = np.array([series.square_C + (series.mean_C - mean) ** 2 for series in found])
     if config.mean is None:
-        new["mean"] = tuple(_rounded(x) for x in samples.mean(0))
+        new["mean"] = tuple(_rounded(x) for x in mean)
     if config.std is None:
         # of what tells items apart; a channel that never changes is left as it is
-        new["std"] = tuple(_rounded(x) if x > 1e-12 else 1.0 for x in samples.std(0))
+        new["std"] = tuple(_rounded(x) if x > 1e-12 else 1.0 for x in np.sqrt((share * apart).sum(0)))
     return config.model_copy(update=new)
-
-
-def _times(series: Series, count: int, item: Item) -> Floats:
-    if (series.rate_hz is None) == (series.time_s is None):
-        raise ItemError(item, "expected either a rate in Hz or the samples' times in s")
-    if series.time_s is None:
-        rate = series.rate_hz
-        if not isinstance(rate, int | float | np.number) or not 0 < rate < math.inf:
-            raise ItemError(item, f"not a rate in Hz: {rate!r}")
-        return np.arange(count) / float(rate)
-    time = np.asarray(series.time_s, np.float64)
-    if time.shape != (count,) or not np.isfinite(time).all():
-        raise ItemError(item, f"expected {count} times in s, one a sample")
-    steps = np.diff(time)
-    if (steps < 0).any():
-        raise ItemError(item, f"the times do not rise: after sample {int((steps < 0).argmax()) + 1} they go back")
-    if not np.median(steps) > 0:
-        raise ItemError(item, "the times stand still: most samples have the same time")
-    return time - time[0]
 
 
 def _interpolate(at: Floats, time_S: Floats, values_SC: Floats) -> Floats:

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 
 from binder.bases import series_augment
 from binder.bases.bands import Bands
-from binder.bases.series import Clean, Read, SeriesConfig, complete, pieces, read_series, resample, windows
+from binder.bases.series import Clean, complete, pieces, read_series, resample, windows
+from binder.bases.series_config import Read, SeriesConfig
 from binder.bases.transformer import Transformer
 from binder.encoder import Encoder, Span
 from binder.errors import ItemError
@@ -60,7 +61,7 @@ class SeriesEncoder(Encoder):
 
     def _windows(self, series: Clean) -> Tensor:
         assert self.config.rate_hz
-        return torch.from_numpy(windows(resample(series, self.config.rate_hz), self.size))
+        return torch.from_numpy(windows(resample(series, self.config.rate_hz, self.size), self.size))
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         with torch.no_grad():

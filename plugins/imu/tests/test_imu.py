@@ -48,7 +48,7 @@ class TestContract(EncoderContract):
 
     def broken(self, tmp_path: Path) -> list[object]:
         hole = motion()
-        hole[5, 2] = np.nan
+        hole[20:60, 2] = np.nan
         cut = tmp_path / "cut.parquet"
         cut.write_bytes(b"PAR1" + bytes(50))
         return [cut, tmp_path, None, motion(), (hole, 50.0), (motion()[:, :5], 50.0), table(motion()[:, :5], NAMES[:5])]
