@@ -26,6 +26,7 @@ from binder import (
     cache,
     checkpoint,
     config,
+    plugins,
     training,
 )
 from binder import anchor as anchors
@@ -139,6 +140,40 @@ def test_a_cold_and_a_warm_cache_give_the_same_weights_and_the_warm_one_encodes_
     first, second = align(out=tmp_path / "a"), align(out=tmp_path / "b")
     assert first.counts["anchor_encoded"] > 0 == second.counts["anchor_encoded"]
     assert weights(tmp_path / "a") == weights(tmp_path / "b")
+
+
+def test_a_partly_warm_cache_gives_the_same_weights(align, tmp_path, toys, monkeypatch):
+    whole = align(out=tmp_path / "a")
+    monkeypatch.setenv("BINDER_CACHE", str(tmp_path / "other cache"))
+    with (toys / "pairs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    some = [{**row, "toy": str(toys / row["toy"]), "image": str(toys / row["image"])} for row in rows[5:28]]
+    align(write_csv(tmp_path / "some.csv", some), out=tmp_path / "b")
+    again = align(out=tmp_path / "c")
+    assert 0 < again.counts["anchor_encoded"] < whole.counts["anchor_encoded"]
+    assert weights(tmp_path / "a") == weights(tmp_path / "c")
+
+
+def test_an_edited_plugin_reads_its_items_anew(align, tmp_path, monkeypatch):
+    def read():
+        return {found.name for found in cache.collections() if found.name.startswith("items-toy")}
+
+    align(out=tmp_path / "a")
+    before = read()
+    align(out=tmp_path / "b")
+    assert len(before) == 1 and read() == before
+    monkeypatch.setattr(plugins.Plugin, "source", lambda self: "edited")
+    align(out=tmp_path / "c")
+    assert len(read()) == 2
+
+
+@pytest.mark.parametrize(("column", "to"), [("text", "text"), ("toy", "text")])
+def test_where_there_is_nothing_to_tell_apart_one_line_says_so(align, tmp_path, toys, caplog, column, to):
+    with (toys / "pairs.csv").open() as file:
+        rows = [{"toy": str(toys / row["toy"]), "text": row["text"]} for row in csv.DictReader(file)][:20]
+    rows = [{**row, column: rows[0][column], "n": str(i)} for i, row in enumerate(rows)]
+    align(write_csv(tmp_path / "pairs.csv", rows), to=to, out=tmp_path / "out", sets=["train.val_fraction=0"])
+    assert caplog.text.count(f"have the same {column}: there is nothing to tell apart") == 1
 
 
 def test_another_anchor_shares_nothing_in_the_cache(align, tmp_path, monkeypatch):
