@@ -72,7 +72,7 @@ def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
     import numpy as np
 
     from binder import ItemError
-    from binder_audio.reading import duration_s, read
+    from binder_audio.reading import duration_s, read, windows
 
     if config.window_s is None:
         durations = []
@@ -89,14 +89,18 @@ def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
     if config.mean_db is None or config.std_db is None:
         from binder_audio.encoder import statistics
 
-        clips = []
+        full = complete(config)
+        assert full.window_s
+        size = round(full.window_s * full.sample_rate)
+        cut = []
         for item in items[:STATISTICS_ITEMS]:
             try:
-                clips.append(read(item, config.sample_rate))
+                sound = read(item, config.sample_rate, first_s=max(STATISTICS_S, 4 * full.window_s))
             except ItemError:
                 continue
-        if clips:
-            mean_db, std_db = statistics(complete(config), clips)
+            cut.append(windows(sound, size)[0][:4])
+        if cut:
+            mean_db, std_db = statistics(full, np.concatenate(cut))
             config = config.model_copy(
                 update={
                     "mean_db": round(mean_db, 2) if config.mean_db is None else config.mean_db,
@@ -107,3 +111,4 @@ def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
 
 
 STATISTICS_ITEMS = 128  # enough for two numbers; reading them takes a second
+STATISTICS_S = 60.0  # s of each

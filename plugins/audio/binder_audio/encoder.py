@@ -5,10 +5,9 @@ Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L toke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +15,6 @@ from binder import Transformer
 from binder_audio.augment import distort, mask
 from binder_audio.config import AudioConfig
 from binder_audio.pretrained import load
-from binder_audio.reading import Samples, windows
 from binder_audio.sound import SoundEncoder
 from binder_audio.spectrogram import Spectrogram, normalise, sounding, valid_frames
 
@@ -127,15 +125,13 @@ class PatchStem(nn.Module):
         return h_BLE, valid_Bn[:, None].expand(-1, rows, -1).flatten(1)
 
 
-def statistics(config: AudioConfig, clips: Sequence[Samples]) -> tuple[float, float]:
-    """Sounds at the config's rate -> mean and standard deviation in dB below each clip's loudest point."""
+def statistics(config: AudioConfig, cut_WT: NDArray[np.int16]) -> tuple[float, float]:
+    """Windows of sounds at the config's rate -> mean and standard deviation in dB below each one's loudest point."""
     probe = config.model_copy(update={"mean_db": 0.0, "std_db": 1.0})
     spectrogram = Spectrogram(probe)
-    assert config.window_s
-    cut = np.concatenate([windows(clip, round(config.window_s * config.sample_rate))[0][:4] for clip in clips])
     values = []
     with torch.inference_mode():
-        for rows in torch.from_numpy(cut).split(32):
+        for rows in torch.from_numpy(cut_WT).split(32):
             x_B2MN = normalise(*sounding(spectrogram(rows)), probe)
             values.append(x_B2MN[:, 0].transpose(1, 2)[valid_frames(x_B2MN)].flatten())
     every = torch.cat(values)

@@ -1,120 +1,189 @@
 """Sound files, bytes and arrays -> mono samples, and how long ones are cut into windows. Free of torch.
 
-Shapes: S samples, C channels, W windows.
+Whatever an item claims, it is decoded block by block straight to one channel at the wanted rate, and no further than
+one item may be long. Shapes: S samples, W windows.
 """
 
 from __future__ import annotations
 
-import io
-import os
-import shutil
-import warnings
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from binder import Item, ItemError, existing_file, name_of
-
-Samples = NDArray[np.float32]
+from binder import Item, ItemError, name_of
+from binder_audio.channels import BLOCK, Mixing, Samples
+from binder_audio.sounds import Sound, opened
 
 SHORTEST_S = 0.025  # s; less is shorter than one frame of the spectrogram
+LONGEST_S, MOST_SAMPLES = 3_600.0, 57_600_000  # of one item or piece, whichever is less; the latter are 230 MB
 FULL_SCALE = 32_767  # int16
 PEAK = 0.95  # of full scale: every clip is brought to it, so that int16 serves quiet recordings too
-# What libsndfile does not decode but librosa hands to a decoder of the system, where there is one.
-SYSTEM_SUFFIXES = frozenset({".m4a", ".aac", ".mp4", ".wma", ".webm", ".amr", ".3gp"})
-OGG_PAGE = 65_307  # bytes, the largest there is
-MOST_CHANNELS = 32  # of an array's shorter axis
+EMPTY = np.zeros(0, np.float32)
 
 
-def read(item: Item, rate: int) -> Samples:
-    """Path, bytes or (samples, rate) -> (S,) float32 at `rate`, channels averaged.
+def read(item: Item, rate: int, first_s: float | None = None) -> Samples:
+    """Path, bytes or (samples, rate) -> (S,) float32 at `rate`, channels averaged; where they cancel, the strongest.
 
-    Raises ItemError with one line for whatever is no usable sound.
+    Of a longer item the first `first_s` seconds, if given. Raises ItemError with one line for whatever is no usable
+    sound, or longer than an item may be.
     """
     name = name_of(item)
-    samples, own_rate = _decode(item, name)
-    if samples.size == 0:
-        raise ItemError(name, "empty: no samples")
-    return _usable(samples, own_rate, rate, name)
+    with opened(item) as sound:
+        if first_s is None and sound.promised_s and sound.promised_s > _longest_s(rate):
+            raise _too_long(name, f"{sound.promised_s / 60:,.0f} minutes", rate)
+        most = None if first_s is None else round(first_s * sound.rate)
+        mixing = Mixing(sound.channels, sound.rate)
+        found = _gathered((mixing.mean(block) for block in sound.blocks()), most, _Part(sound.rate, rate, name))
+        channel = mixing.instead()
+        if channel is not None:
+            found = _gathered((block[channel] for block in sound.blocks()), most, _Part(sound.rate, rate, name))
+    if found.unusable:
+        raise ItemError(name, found.unusable)
+    return found.samples()
 
 
 def pieces(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
     """Path, bytes or (samples, rate) -> start and end in s and (S,) float32 at `rate` of each piece of `every_s` s.
 
-    Sound files are read piece by piece, so that hours fit in memory. Pieces that are silent, and a rest too short
-    for one frame, are left out. Raises ItemError where the item is no sound at all, or one that ends too early.
+    Read piece by piece, so that hours fit in memory. Pieces that are silent, and a rest too short for one frame, are
+    left out. Raises ItemError where nothing is left, where the item is no sound, or where it ends too early.
     """
-    at = 0.0
-    for samples, own_rate in _blocks(item, every_s):
-        start_s, at = at, at + samples.size / own_rate
-        if samples.size >= SHORTEST_S * own_rate and samples.max() > samples.min():
-            yield start_s, at, _usable(samples, own_rate, rate, name_of(item))
-
-
-def _blocks(item: Item, every_s: float) -> Iterator[tuple[Samples, int]]:
-    """The item's samples (S,) mono, `every_s` seconds at a time, with their rate."""
-    import soundfile
-
-    if isinstance(item, str | os.PathLike):
-        try:
-            file = soundfile.SoundFile(str(item))
-        except (RuntimeError, OSError):
-            file = None  # not by libsndfile: the whole of it below, or the reason why not
-        if file is not None:
-            with file:
-                yield from _file_blocks(file, every_s, name_of(item))
-            return
-    samples, rate = _decode(item, name_of(item))
-    size = max(1, round(every_s * rate))
-    for start in range(0, samples.size, size):
-        yield samples[start : start + size], rate
-
-
-def _file_blocks(file: Any, every_s: float, name: str) -> Iterator[tuple[Samples, int]]:
-    size, seen = max(1, round(every_s * file.samplerate)), 0
-    try:
-        while len(block := file.read(size, dtype="float32", always_2d=True)):
-            seen += len(block)
-            yield block.mean(axis=1, dtype=np.float32), file.samplerate
-    except (RuntimeError, OSError, ValueError) as error:
-        raise ItemError(name, f"damaged after {seen / file.samplerate:.3g} s: {error}") from None
-    if seen < 0.9 * file.frames:
-        raise ItemError(name, f"truncated: the data ends after {seen / file.samplerate:.3g} s")
-
-
-def _usable(samples: Samples, own_rate: int, rate: int, name: str) -> Samples:
-    """(S,) at its own rate -> (S,) at `rate`. Raises ItemError for what holds no sound."""
-    if not np.isfinite(samples).all():
-        raise ItemError(name, "holds samples that are NaN or infinite")
-    if samples.max() == samples.min():
-        what = "zero" if samples[0] == 0 else "the same"
-        raise ItemError(name, f"silent: every sample is {what}")
-    seconds = samples.size / own_rate
-    if seconds < SHORTEST_S:
-        raise ItemError(name, f"too short: {1000 * seconds:.3g} ms of at least {1000 * SHORTEST_S:.0f}")
-    if own_rate != rate:
-        import soxr  # type: ignore[import-untyped]
-
-        samples = soxr.resample(samples, own_rate, rate, quality="HQ").astype(np.float32, copy=False)
-    return samples
+    name = name_of(item)
+    if every_s < SHORTEST_S:
+        raise ItemError(name, f"pieces of {1000 * every_s:.3g} ms; sound needs at least {1000 * SHORTEST_S:.0f} ms")
+    at, unusable = 0, ""
+    heard = False
+    with opened(item) as sound:
+        size = round(min(every_s, 1e9) * sound.rate)
+        for part in _cut(_mono(sound), size, lambda: _Part(sound.rate, rate, name)):
+            start, at, unusable = at, at + part.seen, unusable or part.unusable
+            if not part.unusable:
+                heard = True
+                yield start / sound.rate, at / sound.rate, part.samples()
+    if not heard:
+        raise ItemError(name, unusable or "empty: no samples")
 
 
 def duration_s(item: Item) -> float:
     """Length in seconds; of files from the header alone where possible. Raises ItemError."""
-    if isinstance(item, str | os.PathLike):
-        import soundfile
+    with opened(item) as sound:
+        if sound.promised_s:
+            return sound.promised_s
+        return sum(block.shape[1] for block in sound.blocks()) / sound.rate
 
-        try:
-            info = soundfile.info(str(item))
-            if info.frames > 0 and info.samplerate > 0:
-                return float(info.frames / info.samplerate)
-        except (RuntimeError, OSError):
-            pass
-    samples, rate = _decode(item, name_of(item))
-    return samples.size / rate
+
+def _mono(sound: Sound) -> Iterator[Samples]:
+    """The blocks of a sound, (S,). Of several channels they are read twice: first to find out how to mix them."""
+    mixing = Mixing(sound.channels, sound.rate)
+    if not mixing.decided:
+        for block in sound.blocks():
+            mixing.mean(block)
+            if mixing.decided:
+                break
+    channel = mixing.instead()
+    for block in sound.blocks():
+        yield mixing.mean(block) if channel is None else block[channel]
+
+
+def _gathered(blocks: Iterable[Samples], most: int | None, part: _Part) -> _Part:
+    """Blocks -> a part of all of them, or of their first `most` samples."""
+    for block in blocks:
+        part.add(block if most is None else block[: most - part.seen])
+        if part.seen == most:
+            break
+    return part
+
+
+def _cut(blocks: Iterable[Samples], size: int, new: Callable[[], _Part]) -> Iterator[_Part]:
+    """Blocks -> parts of `size` samples; the last may be shorter."""
+    part = new()
+    for block in blocks:
+        at = 0
+        while at < len(block):
+            some = block[at : at + size - part.seen]
+            at += len(some)
+            part.add(some)
+            if part.seen == size:
+                yield part
+                part = new()
+    if part.seen:
+        yield part
+
+
+class _Part:
+    """An item or a piece of it, resampled as it is read."""
+
+    def __init__(self, own_rate: int, rate: int, name: str) -> None:
+        self.own_rate, self.rate, self.name = own_rate, rate, name
+        self.resample: _Resampler | None = None  # None as long as nothing was heard: silence costs nothing
+        self.parts: list[Samples] = []
+        self.seen, self.low, self.high = 0, np.inf, -np.inf  # samples at the own rate
+
+    def add(self, block: Samples) -> None:
+        """(S,). Raises ItemError: not finite, or more than an item may hold."""
+        low, high = float(block.min()), float(block.max())
+        if not (np.isfinite(low) and np.isfinite(high)):
+            raise ItemError(self.name, "holds samples that are NaN or infinite")
+        before, still, self.seen = self.seen, self.low, self.seen + len(block)
+        self.low, self.high = min(self.low, low), max(self.high, high)
+        if self.seen > _longest_s(self.rate) * self.own_rate:
+            raise _too_long(self.name, f"more than {_longest_s(self.rate) / 60:,.0f} minutes", self.rate)
+        if self.resample is None and self.low != self.high:
+            self.resample = _Resampler(self.own_rate, self.rate)
+            for start in range(0, before, BLOCK):  # all of them alike
+                self.parts.append(self.resample(np.full(min(BLOCK, before - start), still, np.float32)))
+        if self.resample is not None:
+            self.parts.append(self.resample(block))
+
+    @property
+    def unusable(self) -> str:
+        """Why there is no sound in it; empty where there is."""
+        if not self.seen:
+            return "empty: no samples"
+        if self.low == self.high:
+            return f"silent: every sample is {'zero' if self.low == 0 else 'the same'}"
+        if self.seen < int(SHORTEST_S * self.own_rate):
+            return f"too short: {1000 * self.seen / self.own_rate:.3g} ms of at least {1000 * SHORTEST_S:.0f}"
+        return ""
+
+    def samples(self) -> Samples:
+        """(S,) at the wanted rate. Each block is let go of as it is copied, which halves the memory of long ones."""
+        blocks = [*self.parts, self.resample.rest() if self.resample else EMPTY][::-1]
+        self.parts = []
+        whole, at = np.empty(sum(map(len, blocks)), np.float32), 0
+        while blocks:
+            block = blocks.pop()
+            whole[at : at + len(block)] = block
+            at += len(block)
+        return whole
+
+
+class _Resampler:
+    """Blocks at one rate -> blocks at another, without a seam."""
+
+    def __init__(self, own_rate: int, rate: int) -> None:
+        self.stream = None
+        if own_rate != rate:
+            import soxr  # type: ignore[import-untyped]
+
+            self.stream = soxr.ResampleStream(own_rate, rate, 1, dtype="float32", quality="HQ")
+
+    def __call__(self, block: Samples) -> Samples:
+        return block if self.stream is None else self.stream.resample_chunk(block)
+
+    def rest(self) -> Samples:
+        """What is still held back once all has been given."""
+        return EMPTY if self.stream is None else self.stream.resample_chunk(EMPTY, last=True)
+
+
+def _longest_s(rate: int) -> float:
+    return min(LONGEST_S, MOST_SAMPLES / rate)
+
+
+def _too_long(name: str, length: str, rate: int) -> ItemError:
+    most = f"one item may last {_longest_s(rate) / 60:,.0f}"
+    return ItemError(name, f"{length} long; {most}: embed it piece by piece, with --every 10s (every_s=10)")
 
 
 def windows(samples: Samples, size: int) -> tuple[NDArray[np.int16], list[tuple[int, int]]]:
@@ -125,136 +194,28 @@ def windows(samples: Samples, size: int) -> tuple[NDArray[np.int16], list[tuple[
     than losing anything. Up to a tenth of a window is left out where another window would bring no more than
     that. Windows without any sound are left out.
     """
-    sound = _as_int16(samples)
-    nonzero = np.flatnonzero(sound)
-    sound = sound[: nonzero[-1] + 1] if nonzero.size else sound[:1]
-    count = max(1, int(np.ceil(sound.size / size - 0.1)))
+    gain = np.float32(PEAK * FULL_SCALE / max(float(samples.max()), -float(samples.min()), 1e-30))
+    length = _length(samples, gain)
+    count = max(1, int(np.ceil(length / size - 0.1)))
     if count == 1:
-        start = max(0, (sound.size - size) // 2)
-        starts = [start]
+        starts = [max(0, (length - size) // 2)]
     else:
-        starts = [round(i * (sound.size - size) / (count - 1)) for i in range(count)]
-    spans = [(start, min(start + size, sound.size)) for start in starts]
-    spans = [(a, b) for a, b in spans if sound[a:b].any()] or spans[:1]
-    cut = np.zeros((len(spans), size), np.int16)
-    for row, (a, b) in zip(cut, spans, strict=True):
-        row[: b - a] = sound[a:b]
-    return cut, spans
+        starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
+    cut, spans = np.zeros((len(starts), size), np.int16), []
+    for start in starts:
+        end = min(start + size, length)
+        row = np.round(samples[start:end] * gain).astype(np.int16)
+        if row.any():
+            cut[len(spans), : end - start] = row
+            spans.append((start, end))
+    return (cut[: len(spans)], spans) if spans else (cut[:1], [(starts[0], min(starts[0] + size, length))])
 
 
-def _as_int16(samples: Samples) -> NDArray[np.int16]:
-    """(S,) of any level -> (S,) int16 whose peak is PEAK of full scale."""
-    gain = PEAK * FULL_SCALE / max(float(np.abs(samples).max()), 1e-30)
-    return np.round(samples * gain).astype(np.int16)
-
-
-def _decode(item: Item, name: str) -> tuple[Samples, int]:
-    """Item -> (S,) mono float32 at its own rate, and that rate."""
-    if isinstance(item, tuple) and len(item) == 2:
-        return _from_array(item[0], item[1], name)
-    if isinstance(item, str | os.PathLike):
-        path = existing_file(item)
-        with path.open("rb") as file:
-            return _from_file(file, name, path)
-    if isinstance(item, bytes | bytearray | memoryview):
-        if not len(item):
-            raise ItemError(name, "empty: no bytes")
-        return _from_file(io.BytesIO(item), name, None)
-    raise ItemError(name, f"expected a path, bytes or (samples, rate in Hz), not {type(item).__name__}")
-
-
-def _from_array(values: Any, rate: Any, name: str) -> tuple[Samples, int]:
-    """(S,), (S, C) or (C, S) of float in -1..1 or of integers in their full range -> (S,) mono float32."""
-    try:
-        array = np.asarray(values)
-        own_rate = int(rate)
-    except (TypeError, ValueError) as error:
-        raise ItemError(name, f"not (samples, rate in Hz): {error}") from None
-    if own_rate < 1:
-        raise ItemError(name, f"not a sample rate: {rate!r}")
-    if array.ndim == 2:
-        channels = 0 if array.shape[0] < array.shape[1] else 1
-        if array.shape[channels] > MOST_CHANNELS:
-            raise ItemError(name, f"samples of shape {array.shape}: neither axis looks like channels")
-    elif array.ndim != 1:
-        raise ItemError(name, f"samples of shape {array.shape}: expected (S,), (S, C) or (C, S)")
-    if array.dtype.kind in "iu":
-        kind = np.iinfo(array.dtype)
-        middle = 0 if array.dtype.kind == "i" else (kind.max + 1) // 2
-        array = (array.astype(np.float64) - middle) / (kind.max - middle)
-    elif array.dtype.kind != "f":
-        raise ItemError(name, f"samples of type {array.dtype}: expected floats or integers")
-    mono = array if array.ndim == 1 else array.mean(axis=channels)
-    return mono.astype(np.float32), own_rate
-
-
-def _from_file(file: Any, name: str, path: Path | None) -> tuple[Samples, int]:
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(file) as sound:
-            expected, rate = sound.frames, sound.samplerate
-            # block by block, so that ten minutes in stereo do not lie in memory twice
-            parts = []
-            while len(block := sound.read(1 << 18, dtype="float32", always_2d=True)):
-                parts.append(block.mean(axis=1, dtype=np.float32))
-    except (RuntimeError, OSError, ValueError) as error:
-        if path is not None and path.suffix.lower() in SYSTEM_SUFFIXES:
-            return _by_system_decoder(path, name)
-        reason = str(error).split(": ", 1)[-1].strip() if "Error opening" in str(error) else str(error)
-        reason = " ".join(reason.split()) or "the data is damaged or cut off"
-        raise ItemError(name, f"not sound that can be decoded: {reason}") from None
-    samples = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-    if samples.size < 0.9 * expected or _is_cut_off(file):
-        raise ItemError(name, f"truncated: the data ends after {samples.size / rate:.3g} s")
-    return samples, rate
-
-
-def _is_cut_off(file: Any) -> bool:
-    """Whether the container says that there should be more. libsndfile reads such files without a word."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(0)
-    head = file.read(12)
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        promised = int.from_bytes(head[4:8], "little")
-        # programs that write to a pipe leave 0 or nearly 2**32 behind
-        return 0 < promised < 0x7FFFFFFF and promised + 8 > size + 1
-    if head[:3] == b"ID3" or head[:1] == b"\xff":
-        return _mp3_is_cut_off(file, size)
-    if head[:4] == b"OggS":
-        file.seek(max(0, size - OGG_PAGE))
-        tail = file.read()
-        flags = tail[max(tail.rfind(b"OggS"), 0) + 5 :][:1]
-        return not flags or not flags[0] & 4  # the last page of a whole stream says that it is
-    return False
-
-
-def _mp3_is_cut_off(file: Any, size: int) -> bool:
-    """Whether there are fewer bytes than the Xing header counts (most encoders write one)."""
-    file.seek(0)
-    tag = file.read(10)
-    first = 0
-    if tag[:3] == b"ID3" and len(tag) == 10:  # song titles and cover pictures lie before the first frame
-        first = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
-    file.seek(first)
-    frame = file.read(200)
-    place = max(frame.find(b"Xing"), frame.find(b"Info"))
-    if place < 0 or len(frame) < place + 16:
-        return False
-    flags = frame[place + 7]
-    counted = place + (12 if flags & 1 else 8)
-    return bool(flags & 2) and first + int.from_bytes(frame[counted : counted + 4], "big") > size * 1.01
-
-
-def _by_system_decoder(path: Path, name: str) -> tuple[Samples, int]:
-    """Formats outside libsndfile: librosa asks the decoders of the system (ffmpeg, Core Audio, GStreamer)."""
-    import librosa
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # librosa warns of its own fallback each time
-            samples, rate = librosa.load(path, sr=None, mono=False)
-    except Exception as error:  # audioread raises many kinds, some of them bare
-        lacking = "" if shutil.which("ffmpeg") else f" ({path.suffix} needs ffmpeg, which was not found)"
-        raise ItemError(name, f"not sound that can be decoded: {type(error).__name__}{lacking}") from None
-    return _from_array(samples, rate, name)
+def _length(samples: Samples, gain: np.float32) -> int:
+    """Samples up to the last that is not zero as int16; at least 1."""
+    for end in range(len(samples), 0, -BLOCK):
+        start = max(0, end - BLOCK)
+        found = np.flatnonzero(np.round(samples[start:end] * gain))
+        if len(found):
+            return start + int(found[-1]) + 1
+    return 1

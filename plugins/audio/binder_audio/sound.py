@@ -14,6 +14,8 @@ from binder import Encoder, Item, Span
 from binder_audio.config import AudioConfig, complete
 from binder_audio.reading import Samples, pieces, read, windows
 
+AT_ONCE = 64  # windows heard at once, so that those of an hour fit in memory
+
 
 class SoundEncoder(Encoder):
     """Sound, cut into windows at the configuration's sample rate."""
@@ -34,13 +36,10 @@ class SoundEncoder(Encoder):
 
     def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
         """Pieces without any sound have no moment. Raises ItemError where there is none at all."""
-        heard = False
         for start_s, end_s, samples in pieces(item, self.config.sample_rate, every_s):
-            heard = True
             yield Span(start_s, end_s), self._windows(samples)
-        if not heard:
-            read(item, self.config.sample_rate)  # says why
 
     def _windows(self, samples: Samples) -> Tensor:
         cut, _ = windows(samples, self.window)
-        return self.heard(torch.from_numpy(cut))
+        heard = [self.heard(part) for part in torch.from_numpy(cut).split(AT_ONCE)]
+        return heard[0] if len(heard) == 1 else torch.cat(heard)
