@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from binder import Modality, hookimpl
-from binder_chart.config import ChartConfig
+from binder_chart.config import PICTURE_SUFFIXES, ChartConfig
 from binder_chart.preview import diagnose, preview
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def build(config: ChartConfig, anchor: Anchor) -> Encoder:
 
 CHART = Modality(
     name="chart",
-    suffixes=frozenset({".csv", ".tsv", ".parquet", ".json", ".png", ".jpg", ".jpeg", ".webp"}),
+    suffixes=frozenset({".csv", ".tsv", ".parquet", ".json"}) | PICTURE_SUFFIXES,
     config=ChartConfig,
     build=build,
     preview=preview,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from binder_chart.dates import days, years
+from binder_chart.digits import DECIMAL, ascii_digits
 
 ColumnKind = Literal["number", "time", "category", "empty"]
 Decimals = Literal[".", ","]
@@ -22,6 +23,9 @@ MISSING = frozenset({
     "", "-", "--", "–", "—", ".", "..", "...", "…", "n/a", "na", "n.a.", "nan", "nat", "<na>", "null", "none", "nil",
     "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
 })  # fmt: skip
+SAMPLE = 5_000  # cells by which the decimal mark is known
+LONGEST = 200  # letters of a cell that count
+LONGEST_INTEGER = 4_000  # bits: as many as are written as text in a moment; far more than a float holds
 ENOUGH = 0.8  # share of the filled cells that must be numbers (or times); the others count as missing
 FACTORS = {
     "k": 1e3, "thousand": 1e3, "M": 1e6, "mn": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
@@ -29,11 +33,11 @@ FACTORS = {
 }  # fmt: skip
 CURRENCY = r"[€$£¥₹₽₩₺]|R\$|(?:US|AU|CA|HK)\$|USD|EUR|GBP|CHF|JPY|CNY|INR"
 NUMBER = re.compile(
-    rf"(?P<open>\()?\s*(?P<sign>[-+−–]?)\s*(?P<front>{CURRENCY})?\s*(?P<inner>[-+−–]?)\s*"
-    r"(?P<digits>\d(?:[\d.,'’]|[ \u00a0\u2009\u202f](?=\d{3}))*|[.,]\d+)(?P<exponent>[eE][-+]?\d{1,3})?"
-    rf"\s*(?P<unit>{CURRENCY}|[%‰]|[^\W\d_][^\s\d,.;:()\-+]{{0,11}}|°[CF]?)?\s*(?P<close>\))?[*†‡]{{0,3}}"
+    rf"(?P<open>\()?\s*(?P<sign>[-+]?)\s*(?P<front>{CURRENCY})?\s*(?P<inner>[-+]?)\s*"
+    rf"(?P<digits>[0-9](?:[0-9.,'’{DECIMAL}]| (?=[0-9]{{3}}))*|[.,{DECIMAL}][0-9]+)(?P<exponent>[eE][-+]?[0-9]{{1,3}})?"
+    rf"\s*(?P<unit>{CURRENCY}|[%‰]|[^\W\d_][^\s0-9,.;:()\-+]{{0,11}}|°[CF]?)?\s*(?P<close>\))?[*†‡]{{0,3}}"
 )
-GROUPED = re.compile(r"\d{1,3}(?:([ ,.'’\u00a0\u2009\u202f])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}|\d+|")
+GROUPED = re.compile(r"\d{1,3}(?:([ ,.'’])\d{3})(?:\1\d{3})*|\d{1,2}(?:,\d{2})+,\d{3}|\d+|", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -58,22 +62,23 @@ def understand(name: str, cells: Sequence[Any], decimals: Decimals = ".", *, fir
     values = np.full(len(texts), np.nan)
     if not filled:
         return Column(name, "empty", values, texts)
-    times = _times(name, [cells[i] for i in filled], [texts[i] for i in filled], first)
+    plain = [ascii_digits(texts[i]) for i in filled]
+    times = _times(name, [cells[i] for i in filled], plain, first)
     if times is not None:
         values[filled] = times
         return Column(name, "time", values, texts)
-    found, unit = _numbers([cells[i] for i in filled], [texts[i] for i in filled], decimals)
+    found, unit = _numbers([cells[i] for i in filled], plain, decimals)
     if found is not None:
         values[filled] = found
         return Column(name, "number", values, texts, unit)
     return Column(name, "category", values, texts)
 
 
-def decimals_of(texts: Iterable[str], otherwise: Decimals) -> Decimals:
+def decimals_of(texts: Sequence[str], otherwise: Decimals) -> Decimals:
     """Whether "." or "," stands before the fraction, by the majority of the numbers that show it."""
     votes: Counter[Decimals] = Counter()
-    for text in texts:
-        found = NUMBER.fullmatch(text.strip())
+    for text in texts[:: len(texts) // SAMPLE + 1]:
+        found = NUMBER.fullmatch(ascii_digits(" ".join(text[:LONGEST].split())))
         mark = _decimal_mark(found["digits"]) if found else None
         if mark:
             votes[mark] += 1
@@ -82,13 +87,16 @@ def decimals_of(texts: Iterable[str], otherwise: Decimals) -> Decimals:
 
 def is_number(text: str) -> bool:
     """Whether a cell reads as a number in either convention."""
-    return any(_number(text.strip(), mark) is not None for mark in (".", ","))
+    plain = ascii_digits(" ".join(text[:LONGEST].split()))
+    return any(_number(plain, mark) is not None for mark in (".", ","))
 
 
 def _text(cell: Any) -> str:
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
-    text = " ".join(str(cell).split())
+    if isinstance(cell, int) and cell.bit_length() > LONGEST_INTEGER:
+        return ""  # no number that can be drawn, nor written in reasonable time
+    text = " ".join(str(cell)[:LONGEST].split())
     return "" if text.lower() in MISSING else text
 
 
@@ -107,7 +115,8 @@ def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> 
     if all(isinstance(cell, int | float | Decimal | np.number) and not isinstance(cell, bool) for cell in cells):
         return np.array([_finite(cell) for cell in cells]), ""
     mark = decimals_of(texts, decimals)
-    parsed = [_number(text, mark) for text in texts]
+    known = {text: _number(text, mark) for text in set(texts)}
+    parsed = [known[text] for text in texts]
     if sum(p is not None for p in parsed) < ENOUGH * len(texts):
         return None, ""
     units = Counter(p[1] for p in parsed if p is not None and p[1])
@@ -117,15 +126,17 @@ def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> 
 
 
 def _number(text: str, mark: Decimals) -> tuple[float, str] | None:
-    """ "1.234,5 €" -> (1234.5, "€") for the mark ","; None where it is no number."""
+    """ "1.234,5 €" -> (1234.5, "€") for the mark ","; None where it is no number. Of digits 0-9 alone."""
+    if text.isascii() and (text if mark == "," else text.replace(".", "", 1)).isdigit():
+        return float(text), ""  # as most are
     found = NUMBER.fullmatch(text)
     if found is None or bool(found["open"]) != bool(found["close"]):
         return None
-    whole, _, fraction = found["digits"].partition(mark)
+    whole, _, fraction = found["digits"].partition(DECIMAL if DECIMAL in found["digits"] else mark)
     if not GROUPED.fullmatch(whole) or not (fraction.isdigit() or not fraction):
         return None
     value = float(f"{re.sub(r'[^0-9]', '', whole) or '0'}.{fraction or '0'}{found['exponent'] or ''}")
-    if found["open"] or {found["sign"], found["inner"]} & set("-−–"):
+    if found["open"] or {found["sign"], found["inner"]} & {"-"}:
         value = -value
     unit = found["unit"] or ""
     factor = FACTORS.get(unit) or FACTORS.get(unit.lower() if unit != "m" else "", 0.0)
@@ -146,7 +157,7 @@ def _finite(value: Any) -> float:
 def _decimal_mark(digits: str) -> Decimals | None:
     """The mark before the fraction where the digits leave no doubt: in "1,234" they do."""
     marks = re.findall(r"[.,]", digits)
-    if not marks:
+    if not marks or DECIMAL in digits:
         return None
     last: Decimals = "." if marks[-1] == "." else ","
     other: Decimals = "," if last == "." else "."

@@ -11,6 +11,10 @@ from binder import PictureConfig
 Kind = Literal["line", "bar", "pie", "scatter", "area"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
+PICTURE_SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif",
+})  # fmt: skip
+
 
 class ChartConfig(PictureConfig):
     """Nothing needs to be set."""

@@ -9,9 +9,14 @@ from itertools import islice
 
 import numpy as np
 
-NAMED = re.compile(r"\b(year|years|yr|date|time|season|fy|jahr|datum|année|annee|an|año|ano|anno|rok|år)\b", re.I)
+NAMED = re.compile(
+    r"\b(year|years|yr|date|time|season|fy|jahr|datum|année|annee|an|año|ano|anno|rok|år|год|годы|дата|سنة|السنة|عام|"
+    r"تاريخ|سال|वर्ष|साल|年|年份|年度|年月|日期|日付|연도|년도|날짜|ปี|שנה)(?!\w)",
+    re.I,
+)
 FIRST_YEAR, LAST_YEAR = 1500, 2150  # what counts as a year under a name that does not say so
 WIDEST_STEP = 25  # years between two rows, there
+SAMPLE = 5_000  # cells by which the format is chosen
 PROBE = 10  # cells by which a format is tried before it parses all
 
 QUARTERS = (  # (pattern, group of the quarter or half, group of the year, months in one)
@@ -24,6 +29,7 @@ QUARTERS = (  # (pattern, group of the quarter or half, group of the year, month
 )
 SEASON = re.compile(r"(?:FY ?)?(\d{4})(?:[/\-–](?:\d\d)?(\d\d))?", re.I)  # 2019, FY 2019, 2019/20, 2019-2020
 SHORT = re.compile(r"['’](\d\d)|(?:FY ?)?(\d\d)[/\-–](\d\d)", re.I)  # '19, 19/20, FY 19/20
+ASIAN = re.compile(r"(\d{4}) ?[年년](?: ?(\d{1,2}) ?[月월](?: ?(\d{1,2}) ?[日일])?)?")  # 2020年1月31日
 CENTURY = 70  # two digits from here on are of the twentieth century
 
 CALENDAR = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
@@ -80,20 +86,28 @@ def days(texts: Sequence[str], enough: float = 1.0) -> np.ndarray | None:
     """
     if sum(any(letter.isdigit() for letter in text) or text[:3] in MONTHS for text in texts) < enough * len(texts):
         return None  # names
+    sample = texts[:: len(texts) // SAMPLE + 1]
+    probe = sample[:: max(1, len(sample) // PROBE)]
     readings = []
-    probe = texts[:: max(1, len(texts) // PROBE)]
-    for parse in (_iso, _quarter, *(_by(pattern) for pattern in FORMATS)):
+    for parse in (_iso, _quarter, _asian, *(_by(pattern) for pattern in FORMATS)):
         misses = (text for text in probe if parse(text) is None)
         if len(list(islice(misses, int((1 - enough) * len(probe)) + 1))) > (1 - enough) * len(probe):
             continue
-        values = np.array([np.nan if (day := parse(text)) is None else day for text in texts])
-        if np.isfinite(values).sum() >= enough * len(texts):
-            readings.append(values)
+        values = _parsed(parse, sample)
+        if np.isfinite(values).sum() >= enough * len(sample):
+            readings.append((parse, values))
     if not readings:
         return None
-    most = max(np.isfinite(values).sum() for values in readings)
-    readings = [values for values in readings if np.isfinite(values).sum() == most]
-    return next((values for values in readings if _in_order(values)), readings[0])
+    most = max(np.isfinite(values).sum() for _, values in readings)
+    readings = [(parse, values) for parse, values in readings if np.isfinite(values).sum() == most]
+    parse, values = next((reading for reading in readings if _in_order(reading[1])), readings[0])
+    values = values if len(sample) == len(texts) else _parsed(parse, texts)
+    return values if np.isfinite(values).sum() >= enough * len(texts) else None
+
+
+def _parsed(parse: Callable[[str], float | None], texts: Sequence[str]) -> np.ndarray:
+    known = {text: parse(text) for text in set(texts)}
+    return np.array([known[text] for text in texts], np.float64)  # None is NaN
 
 
 def _in_order(values: np.ndarray) -> bool:
@@ -116,6 +130,14 @@ def _quarter(text: str) -> float | None:
             if 1 <= full <= 9999:
                 return float(datetime(full, 1 + months * (int(found[part]) - 1), 1).toordinal())
     return None
+
+
+def _asian(text: str) -> float | None:
+    found = ASIAN.fullmatch(text)
+    try:
+        return float(datetime(*(int(part or 1) for part in found.groups())).toordinal()) if found else None
+    except ValueError:
+        return None
 
 
 def _by(pattern: str) -> Callable[[str], float | None]:

@@ -9,35 +9,17 @@ from collections import Counter
 from collections.abc import Sequence
 
 from binder import ItemError
-from binder_chart.cells import Decimals, is_number
-from binder_chart.table import Table, build, check_size
+from binder_chart.cells import Decimals
+from binder_chart.header import headers_of
+from binder_chart.table import MOST_CELLS, Table, build, check_size
 
 SEPARATORS = ",;\t|"
-PROBE_LINES = 100  # by which the separator is found
-KIND_LINE = re.compile(r"#\s*(?:kind|chart|type)\s*[:=]\s*(\w+)\s*", re.IGNORECASE)
-YEAR = re.compile(r"(1[5-9]|20|21)\d\d\*?")
-
-
-def decode(name: str, data: bytes) -> str:
-    """Bytes -> text: UTF-8, UTF-16 with a byte order mark, and else Windows-1252. Raises ItemError for no text."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encodings = ["utf-16"]
-    else:
-        encodings = ["utf-8-sig", "cp1252", "latin-1"]
-    for encoding in encodings:
-        try:
-            text = data.decode(encoding)
-            break
-        except UnicodeDecodeError:
-            continue
-    else:
-        raise ItemError(name, "text in UTF-16 that is cut off or damaged")
-    odd = sum(text.count(chr(code)) for code in range(32) if chr(code) not in "\t\n\r\f\x1a")
-    if odd:
-        raise ItemError(name, "binary data; expected a table as text, Parquet, JSON, or a picture (png, jpg, webp)")
-    if not text.strip():
-        raise ItemError(name, "empty: no text in it")
-    return text
+PROBE_LINES, PROBE_LETTERS = 100, 200_000  # by which the separator is found
+SPARE = 2  # separators for each cell that may be read, as some stand within quotes
+KIND = r"#[^\S\n]*(?:kind|chart|type)[^\S\n]*[:=][^\S\n]*(\w+)[^\S\n]*(?:\n|$)"
+KIND_LINE = re.compile("^" + KIND, re.IGNORECASE | re.MULTILINE)
+# lines that begin with # but for those with a separator, such as "#,name,value": they are a header
+COMMENTS = re.compile(rf"(?:{KIND}|#[^,;\t|\n]*(?:\n|$))*+", re.IGNORECASE)
 
 
 def read_delimited(name: str, text: str, tab: bool = False) -> Table:
@@ -46,40 +28,34 @@ def read_delimited(name: str, text: str, tab: bool = False) -> Table:
     Lines before the header that begin with # are comments; `# kind: pie` says how the table wants to be drawn. Lines
     of a single cell before and after the table (a title, a source) are left out. Raises ItemError for ragged rows.
     """
-    kind, before, text = _comments(text)
+    kind, before, text = _comments(text.replace("\r\n", "\n").replace("\r", "\n"))
     separator = "\t" if tab else _separator(text)
     if text[:5].lower() == "sep=" + text[4:5].lower() and text[4:5] in SEPARATORS:  # Excel's way to say it
         separator, text = text[4], text.partition("\n")[2]
     try:
         header = next(iter(_rows(text[: text.find("\n") + 1], separator)), [])
         check_size(name, text.count("\n"), max(1, len(header)))  # before minutes are spent on it
+        if (count := text.count(separator)) > SPARE * MOST_CELLS:
+            raise ItemError(name, f"{count:,} cells, at most {MOST_CELLS:,} can be drawn; sum it up first")
         numbered = enumerate(_rows(text, separator), start=before + 1)
         rows = [(number, cells) for number, cells in numbered if any(cells)]
     except csv.Error as error:
         raise ItemError(name, f"not separated values: {error}") from None
     if not rows:
         raise ItemError(name, "a table without cells")
-    rows = _framed(rows)
-    width = len(_trimmed(rows[0][1]))
-    cells = [_fitted(name, number, row, width) for number, row in rows]
-    headless = _headless(cells)
-    headers = [""] * width if headless else cells[0]
-    body = cells if headless else cells[1:]
+    cells = _fitted(name, _framed(rows))
+    headers, lines = headers_of(cells)
+    columns = list(zip(*cells[lines:], strict=True)) if cells[lines:] else [()] * len(headers)
     decimals: Decimals = "," if separator == ";" else "."  # where a comma is the separator it is no decimal mark
-    return build(name, headers, list(zip(*body, strict=True)) if body else [()] * width, decimals, kind)
+    return build(name, headers, columns, decimals, kind)
 
 
 def _comments(text: str) -> tuple[str | None, int, str]:
     """(chart type the comments ask for, how many lines they are, the text after them)."""
-    kind, lines = None, 0
-    while text.startswith("#"):
-        line, _, rest = text.partition("\n")
-        if any(separator in line for separator in SEPARATORS) and not KIND_LINE.fullmatch(line.strip()):
-            break  # a header such as "#,name,value"
-        found = KIND_LINE.fullmatch(line.strip())
-        kind = found[1].lower() if found else kind
-        text, lines = rest, lines + 1
-    return kind, lines, text
+    found = COMMENTS.match(text)
+    lines = found[0] if found else ""
+    said = [line[1].lower() for line in KIND_LINE.finditer(lines)]
+    return (said[-1] if said else None), lines.count("\n"), text[len(lines) :]
 
 
 def _rows(text: str, separator: str) -> list[list[str]]:
@@ -90,7 +66,7 @@ def _rows(text: str, separator: str) -> list[list[str]]:
 def _separator(text: str) -> str:
     """The separator that cuts the first lines into the same number of cells, more than one."""
     # cut at a line's end; a quoted cell may be cut there, which costs one odd row
-    head = "\n".join(text.splitlines()[:PROBE_LINES])
+    head = "\n".join(text[:PROBE_LETTERS].split("\n")[:PROBE_LINES])
     best, most = ",", (0.0, 0)
     for separator in SEPARATORS:
         try:
@@ -128,22 +104,19 @@ def _trimmed(row: Sequence[str]) -> Sequence[str]:
     return row[:end]
 
 
-def _fitted(name: str, number: int, row: list[str], width: int) -> list[str]:
-    hint = "missing cells are left blank" if len(row) < width else "text with a separator in it needs quotes"
-    if len(row) < width or len(_trimmed(row)) > width:
-        raise ItemError(name, f"row {number}: {len(row)} cells where the header has {width} ({hint})")
-    return row[:width]
+def _fitted(name: str, rows: list[tuple[int, list[str]]]) -> list[list[str]]:
+    """Rows, each with its number -> all of one length, that of the first. Raises ItemError for another length.
 
-
-def _headless(rows: Sequence[Sequence[str]]) -> bool:
-    """Whether the first row is data: it holds a number, not a year, above a column of numbers."""
-    if len(rows) < 2:
-        return all(is_number(cell) for cell in rows[0])
-    for i, cell in enumerate(rows[0]):
-        below = [row[i] for row in rows[1:6] if row[i]]
-        if is_number(cell) and below and all(map(is_number, below)):
-            if not YEAR.fullmatch(cell):
-                return True
-            if all(map(YEAR.fullmatch, below)):  # years below a year
-                return True
-    return False
+    The first row may end in blank cells that belong to a merged one, or lack them.
+    """
+    top, lengths = rows[0][1], {len(row) for _, row in rows[1:]}
+    if len(lengths) == 1 and len(top) < max(lengths) and not rows[1][1][0]:
+        top.extend([""] * (max(lengths) - len(top)))
+    width = max(len(_trimmed(row)) for _, row in rows if len(row) <= len(top))
+    cells = []
+    for number, row in rows:
+        if len(row) < width or len(_trimmed(row)) > width:
+            hint = "missing cells are left blank" if len(row) < width else "text with a separator in it needs quotes"
+            raise ItemError(name, f"row {number}: {len(row)} cells where the header has {width} ({hint})")
+        cells.append(row[:width])
+    return cells

@@ -39,8 +39,9 @@ def along(plot: Plot) -> np.ndarray:
     points = len(plot.x)
     if plot.kind == "bar":
         return (np.arange(points) + 0.5) / points
-    reach = plot.x.max() - plot.x.min()
-    inside = (plot.x - plot.x.min()) / reach if reach > 0 else np.full(points, 0.5)
+    half = plot.x / 2  # the distance of the largest floats is none
+    reach = half.max() - half.min()
+    inside = (half - half.min()) / reach if reach > 0 else np.full(points, 0.5)
     return 0.03 + 0.94 * inside
 
 

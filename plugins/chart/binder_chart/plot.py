@@ -24,6 +24,7 @@ MANY_TIMES = 16  # points in time from which a line says more than bars
 LONG_NAME, MANY_NAMES = 14, 8  # letters of an average name, names: horizontal bars leave room for them
 WHOLE = 0.02  # how far the parts of a whole may be from 100 %
 MOST_SLICES = 12
+LARGE = 1e288  # a million of such numbers have a sum that is finite
 WAYS = 4  # to draw a table that does not say how
 WIDE = 5  # columns named after points in time from which they are points and no series
 
@@ -158,11 +159,13 @@ def _long(along: Column, others: Sequence[Column], numbers: Sequence[Column]) ->
     series = list(dict.fromkeys(text for text in groups.texts if text))[:MOST_SERIES]
     place, number = {text: i for i, text in enumerate(points)}, {text: i for i, text in enumerate(series)}
     sums, counts = np.zeros((len(series), len(points))), np.zeros((len(series), len(points)))
-    for group, point, value in zip(groups.texts, along.texts, numbers[0].values.tolist(), strict=True):
+    large = np.nanmax(np.abs(numbers[0].values)) > LARGE
+    scale = 2.0**64 if large else 1.0  # sums of the largest floats would overflow
+    for group, point, value in zip(groups.texts, along.texts, (numbers[0].values / scale).tolist(), strict=True):
         if group in number and point in place and np.isfinite(value):
             sums[number[group], place[point]] += value
             counts[number[group], place[point]] += 1
-    values = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    values = scale * np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
     where = dict(zip(along.texts, along.values.tolist(), strict=True))
     axis: Axis = "time" if along.kind == "time" else "category"
     x = np.array([where[text] for text in points]) if axis == "time" else np.arange(len(points), dtype=np.float64)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from binder import Item, ItemError, existing_file, name_of
-from binder_chart.delimited import decode, read_delimited
-from binder_chart.table import Table, check_kind, check_size, from_columns, from_records
+from binder import Item, ItemError, decode_text, existing_file, name_of, read_bytes, read_image
+from binder_chart.config import PICTURE_SUFFIXES
+from binder_chart.delimited import read_delimited
+from binder_chart.parquet import read_parquet
+from binder_chart.table import MOST_CELLS, Table, check_kind, differing, from_columns, from_records
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 Spec = dict[str, Any]
 
 MOST_BYTES = 64 * 2**20  # of a file; a chart shows some thousand numbers
-PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8")  # how pictures begin
-PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+MOST_SIGNS = 4 * MOST_CELLS  # commas and brackets in JSON: each may be a value that takes a hundred bytes
+# how pictures begin: PNG, JPEG, WebP, GIF, TIFF
+PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
 # what makes a JSON object a Vega-Lite view rather than columns
 VIEWS = frozenset({"mark", "layer", "hconcat", "vconcat", "concat", "repeat", "facet", "spec"})
 
@@ -30,22 +31,18 @@ def read(item: Item) -> Table | Spec | Image:
 
     Raises ItemError in one line: not a chart, damaged, too large, empty.
     """
-    from PIL import Image
-
     name = name_of(item)
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], str):
         found = read(item[0])
         if not isinstance(found, Table):
             raise ItemError(name, "only a table can be given a chart type")
         return Table(found.columns, check_kind(name, item[1]))
-    if isinstance(item, Image.Image):
-        return upright(name, item)
     if isinstance(item, str | os.PathLike):
         path = existing_file(item)
         _check_length(name, path.stat().st_size)
-        return _from_bytes(name, path.read_bytes(), path.suffix.lower())
-    if isinstance(item, bytes | bytearray | memoryview):
-        return _from_bytes(name, bytes(item), "")
+        return _from_bytes(name, read_bytes(path), path.suffix.lower())
+    if isinstance(item, bytes | bytearray | memoryview) or callable(getattr(item, "read", None)):
+        return _from_bytes(name, read_bytes(item), "")
     if isinstance(item, list):
         return from_records(name, item)
     if isinstance(item, Mapping):
@@ -54,41 +51,13 @@ def read(item: Item) -> Table | Spec | Image:
         return from_columns(name, item.to_pydict())
     if hasattr(item, "iloc") and hasattr(item, "columns"):  # pandas, which need not be installed
         frame = item if type(item.index).__name__ == "RangeIndex" else item.reset_index()
-        return from_columns(name, _differing({i: (str(c), frame.iloc[:, i].tolist()) for i, c in enumerate(frame)}))
+        return from_columns(name, differing({i: (_header(c), frame.iloc[:, i].tolist()) for i, c in enumerate(frame)}))
+    if hasattr(item, "__array__") or hasattr(item, "getpixel"):  # NumPy, torch, Pillow
+        return read_image(item)
     raise ItemError(
         name,
         f"expected a path, bytes, a table (list of records, dict of columns) or a picture, not {type(item).__name__}",
     )
-
-
-def upright(name: str, picture: Image) -> Image:
-    """A decoded or opened picture -> RGB, the right way up, transparency on white. Raises ItemError."""
-    from PIL import Image, ImageOps
-
-    try:
-        turned = ImageOps.exif_transpose(picture)
-        if turned.mode in ("LA", "PA", "RGBA") or "transparency" in turned.info:
-            turned = Image.alpha_composite(Image.new("RGBA", turned.size, "white"), turned.convert("RGBA"))
-        return turned.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ItemError(name, f"a picture that is damaged or cut off: {error}") from None
-
-
-def open_picture(name: str, data: bytes) -> Image:
-    """Bytes of a picture -> RGB. Raises ItemError, before decoding where the picture would be enormous."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(data))
-    except UnidentifiedImageError:
-        raise ItemError(name, "not a picture that can be decoded") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise ItemError(name, f"a picture of more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down") from None
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ItemError(name, f"a picture that is damaged or cut off: {error}") from None
-    return upright(name, picture)
 
 
 def _check_length(name: str, size: int) -> None:
@@ -97,22 +66,25 @@ def _check_length(name: str, size: int) -> None:
 
 
 def _from_bytes(name: str, data: bytes, suffix: str) -> Table | Spec | Image:
-    if not data:
-        raise ItemError(name, "empty: no bytes in it")
     _check_length(name, len(data))
-    if data.startswith(PICTURES) or suffix in PICTURE_SUFFIXES:
-        return open_picture(name, data)
+    bitmap = data.startswith(b"BM") and b"\0" in data[:14]
+    if data.startswith(PICTURES) or bitmap or data[4:8] == b"ftyp" or suffix in PICTURE_SUFFIXES:
+        return read_image(data, name)
     if data.startswith(b"PAR1") or suffix == ".parquet":
-        return _parquet(name, data)
-    text = decode(name, data)
+        return read_parquet(name, data)
+    text = decode_text(data, name)
     if suffix == ".json" or (suffix == "" and text.lstrip()[:1] in "{["):
         return _json(name, text)
+    if not text.strip():
+        raise ItemError(name, "empty: no text in it")
     return read_delimited(name, text, tab=suffix == ".tsv")
 
 
 def _json(name: str, text: str) -> Table | Spec:
+    if sum(map(text.count, ",[{")) > MOST_SIGNS:
+        raise ItemError(name, f"JSON of more than {MOST_SIGNS:,} values; at most {MOST_CELLS:,} cells can be drawn")
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_int=_integer)
     except RecursionError:
         raise ItemError(name, "JSON nested too deeply; expected records, columns or a Vega-Lite spec") from None
     except ValueError as error:
@@ -135,24 +107,11 @@ def _from_object(name: str, found: dict[Any, Any]) -> Table | Spec:
     return from_columns(name, {str(key): value for key, value in found.items()})
 
 
-def _parquet(name: str, data: bytes) -> Table:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        file = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(data))
-        check_size(name, file.metadata.num_rows, len(file.schema_arrow))  # before a small file unfolds
-        table = file.read()
-        columns = {i: (str(header), table.column(i).to_pylist()) for i, header in enumerate(table.column_names)}
-    except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise ItemError(name, f"not Parquet that can be read, or cut off: {error}") from None
-    kind = (table.schema.metadata or {}).get(b"kind")
-    return from_columns(name, _differing(columns), kind.decode("utf-8", "replace") if kind else None)
+def _integer(digits: str) -> int | float:
+    """An integer of JSON; one of thousands of digits, which Python refuses, as the infinite number that it is here."""
+    return int(digits) if len(digits) <= 400 else float(digits)
 
 
-def _differing(columns: dict[int, tuple[str, list[Any]]]) -> dict[str, list[Any]]:
-    """Headers that may repeat -> a mapping."""
-    taken: dict[str, list[Any]] = {}
-    for i, (header, cells) in columns.items():
-        taken[header if header not in taken else f"{header} ({i + 1})"] = cells
-    return taken
+def _header(label: Any) -> str:
+    """The label of a column, or of several levels."""
+    return " ".join(map(str, label)).strip() if isinstance(label, tuple) else str(label)

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from datetime import date, time
 from typing import TYPE_CHECKING, Any
 
-from binder import ItemError
-from binder_chart.reading import Spec, open_picture
+from binder import ItemError, read_image
+from binder_chart.reading import Spec
 from binder_chart.render import MOST_PIXELS, render
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def draw_spec(name: str, spec: Spec, size: int = 256, theme: Any = None) -> Imag
     text = json.dumps(plain, ensure_ascii=False)
     if len(text) > MOST_BYTES:
         raise ItemError(name, f"a spec of {len(text) / 2**20:.0f} MiB; expected at most {MOST_BYTES >> 20} MiB")
-    picture = open_picture(name, isolated(render, name, text, theme, item=name))
+    picture = read_image(isolated(render, name, text, theme, item=name), name)
     if len(picture.getcolors(2) or "many") == 1:
         raise ItemError(name, "a Vega-Lite spec that draws nothing; are mark, encoding and the names of fields right?")
     return picture

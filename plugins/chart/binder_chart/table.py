@@ -65,12 +65,20 @@ def build(
         nested = next((cell for cell in cells if isinstance(cell, Mapping | list | tuple | set | bytes)), None)
         if nested is not None:
             raise ItemError(name, f"column {header!r} holds {type(nested).__name__} in a cell; expected a flat table")
-    mark = decimals_of((cell for cells in columns for cell in cells if isinstance(cell, str)), decimals)
+    mark = decimals_of([cell for cells in columns for cell in cells if isinstance(cell, str)], decimals)
     found = [
         understand(header, cells, mark, first=i == 0)
         for i, (header, cells) in enumerate(zip(_unique(headers), columns, strict=True))
     ]
     return Table(tuple(found), check_kind(name, kind))
+
+
+def differing(columns: Mapping[int, tuple[str, Sequence[Any]]]) -> dict[str, Sequence[Any]]:
+    """Headers that may repeat, and their cells -> a mapping."""
+    taken: dict[str, Sequence[Any]] = {}
+    for i, (header, cells) in columns.items():
+        taken[header if header not in taken else f"{header} ({i + 1})"] = cells
+    return taken
 
 
 def check_size(name: str, rows: int, columns: int) -> None:

@@ -273,8 +273,8 @@ def test_formulas_are_text() -> None:
     [
         (bytes(range(256)), "binary data"),
         (b"a,b\n\x00\x01\x02,1\n", "binary data"),
-        (b"\xff\xfea", "UTF-16"),
-        (b"   \n \n", "no text"),
+        (b"\xff\xfea", "utf-16 that is cut off"),
+        (b"   \n \n", "empty"),
         (b"a,b,c\n1,2,3\n4,5\n6,7,8\n", "row 3: 2 cells where the header has 3"),
         (b"# kind: bar\na,b\n1,2\n3,4,5\n6,7\n", "row 4: 3 cells where the header has 2"),
         (b"# kind: donut\na,b\n1,2\n3,4\n", "chart type 'donut': expected line, bar, pie"),
