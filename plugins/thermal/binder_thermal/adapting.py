@@ -148,7 +148,9 @@ def _group(pictures: Sequence[Picture], config: ThermalConfig) -> tuple[list[Pic
     for first in ranked[:6]:
         palette_K3, members = thin[first], [first]
         for _ in range(3):
-            members = [i for i, rgb in enumerate(pixels) if len(rgb) and is_thin(palette_K3, rgb)]
+            members = [
+                i for i, rgb in enumerate(pixels) if len(rgb) and palette_K3 is not None and is_thin(palette_K3, rgb)
+            ]
             if not members:
                 break
             palette_K3 = _curve(np.concatenate([pixels[i] for i in members]))

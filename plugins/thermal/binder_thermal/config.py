@@ -34,9 +34,11 @@ class ThermalConfig(PictureConfig):
     palette: Palette | Literal["auto", "fit", "brightness"] = "auto"  # of false colors; auto: which of them, or of
     # `palettes`, it is is found out; fit: where none fits, the curve that the picture's own colors lie along;
     # brightness: of a picture in any colors, how bright they are
-    palettes: tuple[OwnPalette, ...] = ()  # more of them, colors from cold to hot; training adds those it finds
-    overlays: tuple[Box, ...] = ()  # what is burnt in: width and height of the pictures it is in, left, top, right,
-    # bottom (pixels, the last two not included); training adds what is the same in all of them
+    # more palettes, each as its colors from cold to hot; training adds those it finds
+    palettes: tuple[OwnPalette, ...] = Field((), max_length=32)
+    # what is burnt in: width and height of the pictures it is in, left, top, right, bottom (pixels, the last two not
+    # included); training adds what is the same in all pictures of its sample
+    overlays: tuple[Box, ...] = Field((), max_length=1000)
     drawn: bool = False  # of a JPEG with measurements inside, read the picture drawn of them in their place
 
     @model_validator(mode="after")

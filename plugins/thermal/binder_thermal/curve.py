@@ -59,7 +59,8 @@ def _longest_path(rgb_U3: Floats) -> list[int]:
     """Which colors lie on the longest way through their minimum spanning tree, in order (Prim's algorithm)."""
     U = len(rgb_U3)
     parent_U, reach_U = np.zeros(U, np.int64), np.full(U, np.inf)
-    outside_U, tree = np.ones(U, bool), [[] for _ in range(U)]  # type: list[list[tuple[int, float]]]
+    outside_U = np.ones(U, bool)
+    tree: list[list[tuple[int, float]]] = [[] for _ in range(U)]
     node = 0
     for _ in range(U - 1):
         outside_U[node] = False

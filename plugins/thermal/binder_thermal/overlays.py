@@ -23,9 +23,13 @@ ASKED = 24  # of them that are looked at
 SAME = 14  # difference of a channel up to which a color is the same: what JPEG does is in it
 STEADY = 0.9  # share of the pictures in which a burnt-in pixel has its color
 SHARP = 90.0  # difference in brightness next to a pixel that a thermal camera's optics hardly make
+WHITE = 190  # of each channel, from which on a color is white
 OFTEN = 0.35  # share of the pictures in which it is there: numbers change
-MOST = 0.4  # share of a picture that may be burnt in: where more is the same, only what is sharp
+HALF = 0.5  # share of the pictures: what is seen, and changes, hardly has one color in so many
+MOST = 0.3  # share of a picture that may be burnt in
 LONG, THICK = 0.15, 3  # a scale bar: share of the side along which it runs, pixels across
+COLORFUL, NARROW = 300.0, 0.125  # length of its colors' way in RGB, share of the other side that it takes at most
+EDGED = 0.7  # share of its length along which it differs from what is beside it
 BOXES = 120  # at most, of one size of pictures
 
 
@@ -36,11 +40,17 @@ def burnt_in(pictures_PHW3: Sequence[NDArray[np.uint8]]) -> Mask | None:
     chosen = np.stack(pictures_PHW3[:: -(-len(pictures_PHW3) // ASKED)])
     usual_HW3 = np.median(chosen, axis=0)
     same_PHW = np.stack([np.abs(picture - usual_HW3).max(2) <= SAME for picture in chosen])
-    sharp_HW = np.mean([_contrast(picture) >= SHARP for picture in chosen], axis=0) >= OFTEN
-    for found_HW in (_grown((same_PHW.mean(0) >= STEADY) | sharp_HW, 2), _grown(sharp_HW, 2)):
-        if found_HW.mean() <= MOST:
-            return found_HW
-    return None
+    steady_HW = same_PHW.mean(0) >= STEADY
+    bars_HW = _strips(usual_HW3, steady_HW) | _strips(usual_HW3.swapaxes(0, 1), steady_HW.T).T
+    changes = _changes(same_PHW)
+    sharp_HW = np.mean([_sharp(picture, any_color=changes) for picture in chosen], axis=0) >= OFTEN
+    found_HW = _grown(sharp_HW | bars_HW | (steady_HW & changes), 2)
+    return found_HW if found_HW.mean() <= MOST else None
+
+
+def _changes(same_PHW: Mask) -> bool:
+    """Whether what is seen changes from picture to picture: a camera that looks at one scene makes all of it steady."""
+    return bool((same_PHW.mean(0) >= HALF).mean() <= MOST / 2)
 
 
 def boxes(mask_HW: Mask, step: int) -> list[Box]:
@@ -81,24 +91,58 @@ def scale_bar(usual_HW3: Floats, level_HW: Floats) -> Floats | None:
     return None
 
 
+def _strips(usual_HW3: Floats, steady_HW: Mask) -> Mask:
+    """(H, W): narrow upright strips of one color across and many along: scale bars, whatever their palette is."""
+    height, width = steady_HW.shape
+    across = np.abs(np.diff(usual_HW3, axis=1)).max(2) <= SAME
+    even_HW = steady_HW[:, 1:-1] & across[:, 1:] & across[:, :-1]  # of one color with both neighbors
+    found_HW = np.zeros(steady_HW.shape, bool)
+    for x in np.flatnonzero(even_HW.mean(0) >= LONG):
+        first, last = _longest(even_HW[:, x])
+        if last - first < max(LONG * height, 16):
+            continue
+        steps = np.linalg.norm(np.diff(usual_HW3[first : last : max(1, (last - first) // 32), x + 1], axis=0), axis=1)
+        if steps.sum() >= COLORFUL and np.median(steps) > 2:
+            found_HW[first:last, x : x + 3] = True
+    columns = np.concatenate([[False], found_HW.any(0), [False]]).astype(int)
+    for left, right in np.flatnonzero(np.diff(columns)).reshape(-1, 2):
+        rows = found_HW[:, left:right].any(1)
+        edges = [
+            (np.abs(usual_HW3[rows, out] - usual_HW3[rows, within]).max(1) > 2 * SAME).mean()
+            for out, within in ((left - 3, left), (right + 2, right - 1))
+            if 0 <= out < width
+        ]
+        if right - left > NARROW * width or min(edges, default=1) < EDGED:  # or it is a part of what was seen
+            found_HW[:, left:right] = False
+    return found_HW
+
+
+def _longest(line_L: Mask) -> tuple[int, int]:
+    """Where the longest stretch of True begins and ends; 0, 0 where there is none."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], line_L, [False]]).astype(int))).reshape(-1, 2)
+    first, last = max(edges, key=lambda run: run[1] - run[0], default=(0, 0))
+    return int(first), int(last)
+
+
 def _run(level_L: Floats) -> tuple[int, int] | None:
     """The longest stretch of a line that goes through most of the palette evenly: where it begins and ends."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], np.isfinite(level_L), [False]]).astype(int)))
-    if not len(edges):
-        return None
-    first, last = max(edges.reshape(-1, 2), key=lambda run: run[1] - run[0])
+    first, last = _longest(np.isfinite(level_L))
     run = level_L[first:last]
     if len(run) < max(LONG * len(level_L), 16) or np.ptp(run) < 0.7:
         return None
     evenly = abs(np.corrcoef(np.arange(len(run)), run.argsort().argsort())[0, 1])
-    return (int(first), int(last)) if evenly > 0.97 else None
+    return (first, last) if evenly > 0.97 else None
 
 
-def _contrast(picture_HW3: NDArray[np.uint8]) -> Floats:
-    """(H, W): how far apart in brightness the lightest and the darkest pixel next to each are."""
+def _sharp(picture_HW3: NDArray[np.uint8], any_color: bool) -> Mask:
+    """(H, W): where the lightest pixel next to each is far lighter than the darkest, and white unless `any_color`.
+
+    Writing is white as a rule. Of one scene that does not change, other edges may be its own.
+    """
     grey = Image.fromarray((picture_HW3 @ LUMA).astype(np.uint8))
     light, dark = (np.asarray(grey.filter(kind(3)), float) for kind in (ImageFilter.MaxFilter, ImageFilter.MinFilter))
-    return light - dark
+    whitest = Image.fromarray(picture_HW3.min(2)).filter(ImageFilter.MaxFilter(3))
+    return (light - dark >= SHARP) & (any_color | (np.asarray(whitest) >= WHITE))
 
 
 def _grown(mask_HW: Mask, by: int) -> Mask:
@@ -109,7 +153,7 @@ def _rectangles(mask_HW: Mask, cell: int) -> list[tuple[int, int, int, int]]:
     """Left, top, right, bottom of runs of cells with something in them, equal runs of following rows in one."""
     height, width = mask_HW.shape
     padded = np.pad(mask_HW, ((0, -height % cell), (0, -width % cell)))
-    cells = padded.reshape(padded.shape[0] // cell, cell, padded.shape[1] // cell, cell).any((1, 3))
+    cells: Mask = padded.reshape(padded.shape[0] // cell, cell, padded.shape[1] // cell, cell).any(axis=(1, 3))  # type: ignore[assignment]
     open_runs: dict[tuple[int, int], int] = {}
     found = []
     for row in range(len(cells) + 1):

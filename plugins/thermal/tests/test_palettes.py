@@ -124,6 +124,15 @@ def test_several_palettes_in_one_set_are_found_for_each_picture() -> None:
         assert agreement(read(data, config), warmth, covered) > 0.98
 
 
+def test_of_a_camera_that_looks_at_one_scene_only_the_marks_are_masked() -> None:
+    sample = [shots(1, SPECTRUM, seed=4)[0] for _ in range(8)]
+    config = adapt(ThermalConfig(), [data for data, _, _ in sample])
+    data, warmth, covered = sample[0]
+    found = read(data, config)
+    assert agreement(found, warmth, covered) > 0.98
+    assert np.isnan(found[30:90, 149:154]).all()  # the bar
+
+
 def test_a_palette_can_be_given() -> None:
     given = ThermalConfig(palettes=(("#203010", "#107050", "#b02060", "#c0a0ff", "#d0ffe0"),))
     data, warmth, covered = shots(1, ODD, marks=False)[0]
