@@ -44,7 +44,7 @@ def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float
     chosen = _usable(parts, item)
     if len(chosen) < FEWEST:
         raise ItemError(item, f"{len(chosen)} points, at least {FEWEST} are needed")
-    columns = [part[chosen].astype(np.float64) for part in parts]
+    columns: list[Floats] = [part[chosen].astype(np.float64) for part in parts]
     xyz = columns[0][:, UPRIGHT[config.up]]
     if config.normals:
         turned = columns[1][:, UPRIGHT[config.up]]
