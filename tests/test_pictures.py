@@ -256,7 +256,7 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_picture_cut_off_anywhere_is_refused_or_whole_and_never_half_grey(form, recwarn):
+def test_a_picture_cut_off_anywhere_is_refused_or_whole_and_never_half_grey(form, recwarn, capfd):
     data = FORMATS[form]
     whole = seen(data)
     kept = []
@@ -268,10 +268,11 @@ def test_a_picture_cut_off_anywhere_is_refused_or_whole_and_never_half_grey(form
             assert "truncated" in error.reason or "not a picture" in error.reason, error.reason
     assert not kept or min(kept) > len(data) - 20 or "moving" in form  # nothing but the end mark was missing
     assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_flipped_bits_are_one_line_or_a_picture(form, recwarn):
+def test_flipped_bits_are_one_line_or_a_picture(form, recwarn, capfd):
     rng = np.random.default_rng(0)
     for _ in range(40):
         data = bytearray(FORMATS[form])
@@ -282,6 +283,7 @@ def test_flipped_bits_are_one_line_or_a_picture(form, recwarn):
         except ItemError as error:
             assert "\n" not in str(error)
     assert not recwarn.list
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_flipped_bit_in_a_png_is_noticed_though_it_decodes():

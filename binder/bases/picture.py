@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -47,6 +49,7 @@ BAND = 1 << 22  # pixels that are converted at a time
 NUMBERS = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # Pillow's modes with more than 8 bits
 SIXTEEN = 0xFFFF
 SLACK = 1e-3  # by which floats may leave 0..1, as rounding has them
+_STDERR = threading.Lock()  # it is one for all threads
 TURNS = {  # by the orientation tag
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,8 +82,10 @@ def read_picture(item: Item, name: str | None = None) -> Image.Image:
             width = picture.width
             picture.draft(picture.mode, (picture.width // factor, picture.height // factor))
             factor = max(1, factor // round(width / picture.width))
-        picture.load()
+        load(picture)
         plain = _turned(picture, _rgb(picture, factor, name))
+        if plain is item:  # it stays the caller's
+            plain = plain.copy()
         plain.info = {}  # or its orientation would count once more
         return plain
 
@@ -131,6 +136,31 @@ def opened(data: bytes, name: str, most_pixels: int = MOST_PIXELS) -> Image.Imag
         if not isinstance(side, int) or not 0 < side * side <= most:
             raise ItemError(name, f"cannot be decoded: tiles of {side} pixels a side")
     return picture
+
+
+def load(picture: Image.Image) -> None:
+    """Decode it. Raises what Pillow raises."""
+    with silenced() if picture.format == "TIFF" else nullcontext():
+        picture.load()
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """What a library in C writes to standard error itself is dropped: an item's fault is told once, in one line."""
+    with _STDERR:
+        try:
+            kept = os.dup(2)
+        except OSError:  # there is none
+            yield
+            return
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(nothing, 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            os.close(nothing)
 
 
 def check_pixels(width: int, height: int, name: str, most: int) -> None:
@@ -192,9 +222,9 @@ def _factor(size: tuple[int, int]) -> int:
 def _rgb(picture: Image.Image, factor: int, name: str) -> Image.Image:
     """A decoded picture -> RGB on white, `factor` times smaller, in bands: no second copy of a large one is made."""
     scale = _scale_of(picture, name) if picture.mode in NUMBERS else None
-    if factor == 1 and picture.width * picture.height <= BAND:
-        plain = _plain(picture, scale, name)
-        return plain.copy() if plain is picture else plain
+    ready = picture.mode == "RGB" and "transparency" not in picture.info
+    if factor == 1 and (ready or picture.width * picture.height <= BAND):
+        return _plain(picture, scale, name)
     width, height = picture.size
     made = Image.new("RGB", (-(-width // factor), -(-height // factor)))
     rows = factor * max(1, BAND // (width * factor))

@@ -20,7 +20,7 @@ from binder.bases.content import NUMPY, array_of, from_numpy, one_line, read_byt
 from binder.bases.netpbm import KINDS as NETPBM
 from binder.bases.netpbm import read_netpbm
 from binder.bases.numpy_zip import ZIP, arrays_of
-from binder.bases.picture import check_pixels, decoding, opened, upright
+from binder.bases.picture import check_pixels, decoding, load, opened, silenced, upright
 from binder.errors import ItemError, name_of
 from binder.modality import Item
 
@@ -114,7 +114,7 @@ def _picture(source: bytes | Image.Image, name: str) -> Raster:
         # of these the first is the picture and the rest are its previews; elsewhere nobody says which is meant
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ItemError(name, "several pictures in one file: expected one")
-        image.load()
+        load(image)
         said = {str(key).lower(): value for key, value in image.info.items() if isinstance(value, str)}
         description = image.getexif().get(270) if image.format == "TIFF" else None  # the tag ImageDescription
         turned = upright(image)
@@ -130,7 +130,7 @@ def _exr(data: bytes, name: str, wanted: Sequence[str]) -> Raster:
     except ImportError:
         raise ItemError(name, f"reading EXR needs another package: {INSTALL_EXR}") from None
     try:
-        with contextlib.redirect_stdout(io.StringIO()):  # the library prints its warnings there
+        with silenced(), contextlib.redirect_stdout(io.StringIO()):  # the library prints its warnings to both
             headers = [part.header for part in OpenEXR.File(io.BytesIO(data), header_only=True).parts]
             layers = sum(len(header["channels"]) for header in headers)  # all of them are decoded
             for header in headers:
