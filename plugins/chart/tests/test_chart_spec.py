@@ -23,6 +23,7 @@ from binder_chart.reading import read
 from PIL import Image
 
 from binder import ItemError
+from binder.testing import huge_png
 
 ROWS = [{"name": name, "value": value} for name, value in (("a", 5), ("b", 9), ("c", 2))]
 ENCODING = {"x": {"field": "name", "type": "nominal"}, "y": {"field": "value", "type": "quantitative"}}
@@ -112,9 +113,9 @@ HOSTILE: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("how", HOSTILE)
 def test_what_hangs_crashes_or_grows_costs_that_spec_and_no_other(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = picture(BAR, 64)
-    monkeypatch.setenv("BINDER_ITEM_S", "2")
-    monkeypatch.setenv("BINDER_ITEM_MB", "120")
-    with pytest.raises(ItemError, match=r"longer than 2 s|crashes|120 MiB") as caught:
+    with monkeypatch.context() as limits, pytest.raises(ItemError, match=r"longer than 2 s|crashes|120 MiB") as caught:
+        limits.setenv("BINDER_ITEM_S", "2")
+        limits.setenv("BINDER_ITEM_MB", "120")
         picture(HOSTILE[how], 64)
     assert "\n" not in str(caught.value)
     assert picture(BAR, 64).tobytes() == before.tobytes()
@@ -210,11 +211,8 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
 
 
 def test_an_enormous_picture_is_refused_before_it_is_decoded() -> None:
-    held = io.BytesIO()
-    Image.new("1", (12_000, 12_000)).save(held, "PNG")
-    assert len(held.getvalue()) < 50_000
-    with pytest.raises(ItemError, match=r"more than [\d,]+ pixels"):
-        read(held.getvalue())
+    with pytest.raises(ItemError, match="pixels; make it smaller"):
+        read(huge_png(50_000, 50_000))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
@@ -223,5 +221,5 @@ def test_pictures_and_cut_pictures(form: str) -> None:
     held = io.BytesIO()
     noise.save(held, form)
     assert picture(held.getvalue(), 64).size == (64, 64)
-    with pytest.raises(ItemError, match="picture"):
+    with pytest.raises(ItemError, match="truncated or damaged"):
         picture(held.getvalue()[: len(held.getvalue()) // 2], 64)
