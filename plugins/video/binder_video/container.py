@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from binder import ItemError
+from binder_video.pictures import MOST_PIXELS, reason, refusal
 
 if TYPE_CHECKING:
     import av
@@ -25,25 +26,34 @@ def open_container(source: str | BinaryIO, name: str) -> InputContainer:
         return av.open(
             f"file:{source}" if isinstance(source, str) else source,  # a name such as "concat:a" is no protocol
             mode="r",
+            options={"threads": "1", "max_pixels": str(MOST_PIXELS)},  # of the decoders that look into it first
             container_options={"format_whitelist": FORMATS, "protocol_whitelist": "file"},
             metadata_errors="ignore",
         )
     except av.error.ArgumentError:  # what FFmpeg says of formats that are not on the list
         raise ItemError(name, "a still picture, a playlist or the like; expected a video file") from None
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise ItemError(name, f"not a video that can be read: {_reason(error)}") from None
+        raise ItemError(name, f"not a video that can be read: {reason(error)}") from None
 
 
 def video_stream(container: InputContainer, name: str) -> av.VideoStream:
-    """The first video stream that is no cover picture and has a decoder. Raises ItemError."""
+    """The first video stream that is no cover picture. Raises ItemError: none, no decoder, frames of no or any size."""
     from av.stream import Disposition
 
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
         others = ", ".join(sorted({s.type for s in container.streams if s not in container.streams.video}))
         raise ItemError(name, f"no video in it{f', only {others}' if others else ''}")
-    if streams[0].codec_context is None:
+    codec = streams[0].codec_context
+    if codec is None:
         raise ItemError(name, "this build of FFmpeg has no decoder for its video")
+    if not codec.width:  # the decoder gave up on it
+        raise ItemError(
+            name, f"no frames of a known size in it; expected at most {MOST_PIXELS / 1e6:.0f} million pixels"
+        )
+    layered = codec.format is not None and any(component.is_alpha for component in codec.format.components)
+    if why := refusal(codec.width, codec.height, layered):
+        raise ItemError(name, why)
     return streams[0]
 
 
@@ -57,6 +67,7 @@ def decoder(stream: av.VideoStream) -> av.VideoCodecContext:
         codec.extradata = stream.codec_context.extradata
     codec.thread_type = "NONE"
     codec.thread_count = 1
+    codec.options = {**codec.options, "max_pixels": str(MOST_PIXELS)}  # a stream may grow after its head
     return codec
 
 
@@ -71,8 +82,3 @@ def promised_s(container: InputContainer, stream: av.VideoStream) -> float:
     if container.duration and len(container.streams) == 1:  # the container's is that of its longest stream
         return container.duration / 1_000_000
     return 0.0
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "strerror", None) or str(error)
-    return " ".join(text.split()).removesuffix(":")

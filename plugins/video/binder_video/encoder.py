@@ -6,6 +6,7 @@ Shapes: B batch, W windows, V takes, T frames, F features of the tower, D embed_
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -14,12 +15,13 @@ from PIL.Image import Image
 from torch import Tensor
 from torch.nn import functional
 
-from binder import Anchor, Encoder, Item, Span, into_space, picture_tower
+from binder import Anchor, Encoder, Item, ItemError, Span, into_space, picture_tower
 from binder_video.config import DEFAULT_WINDOW_S, TOWER_LR, VideoConfig
-from binder_video.reading import open_clip
+from binder_video.reading import Clip, open_clip
 from binder_video.sampling import even, jittered, pieces, windows
 from binder_video.temporal import Temporal
 
+MOST_STILL = 1_000  # pieces of a video that may be more than it has frames
 AT_ONCE = 64  # frames through a frozen tower at once, so that memory does not grow with the batch
 
 
@@ -49,10 +51,21 @@ class VideoEncoder(Encoder):
             if not clip.timed:
                 yield None, self.preprocess(item)
                 return
+            self._few_enough(clip, every_s, item)
             spans, ahead = itertools.tee(pieces(clip.duration_s, every_s))
             shown = clip.at(time_s for span in ahead for time_s in _ascending(self._groups(*span)))
             for start_s, end_s in spans:
                 yield Span(start_s, end_s), self._stack(self._groups(start_s, end_s), shown)
+
+    def _few_enough(self, clip: Clip, every_s: float, item: Item) -> None:
+        """Raises ItemError where most pieces would show nothing new: too short ones, or times in the file that lie."""
+        count = min(clip.duration_s / every_s, 1e12)
+        if count > MOST_STILL and count > (frames := clip.count(math.ceil(count))):
+            least_s = clip.duration_s / max(frames, MOST_STILL)
+            many = (
+                f"{count:,.0f} pieces of {every_s:g} s, but {clip.duration_s:.4g} s that show no more than {frames:,}"
+            )
+            raise ItemError(item, f"{many} frames: take pieces of at least {least_s:.2g} s")
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         """(V, T, 3, H, W): frames at random within equal segments of a window at random."""

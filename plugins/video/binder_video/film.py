@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 from binder import ItemError
 from binder_video.container import decoder, open_container, promised_s, video_stream
 from binder_video.decoding import Unclean, decode, in_order, tick, visible
-from binder_video.pictures import picture
+from binder_video.pictures import picture, reason
 
 if TYPE_CHECKING:
     import av
@@ -25,6 +26,7 @@ WHOLE_PACKETS, MOST_BYTES = 4_000, 64 * 2**20  # of packets held at once: usuall
 BLOCK_S = 30.0  # s of a longer file whose packets are held at once
 BACK_S = (0.0, 5.0, 30.0)  # s before a moment where its keyframe is looked for, one after the other
 PLAIN_S = 20.0  # s before a moment from which everything is decoded where the shortcut did not work
+MOST_GIF = 4_000_000_000  # pixels of all frames of a GIF, some ten seconds to decode
 MISSING, MISSING_S = 0.1, 0.5  # share of the promised length, and s, whose absence makes a file truncated
 
 _Shown: TypeAlias = "tuple[int | float, av.VideoFrame | None]"  # the tick from which a frame is shown, and the frame
@@ -36,16 +38,17 @@ class Film:
     timed = True
 
     def __init__(self, source: str | BinaryIO, name: str) -> None:
-        """Raises ItemError: not a video, no frames, truncated."""
+        """Raises ItemError: not a video, no frames, truncated, frames of an impossible size."""
         self.source, self.name = source, name
         self.held: list[av.Packet] | None = None  # all packets, where they are few
         self.duration_s = 0.0
-        self._open()
-        try:
-            self._measure()
-        except BaseException:
-            self.close()
-            raise
+        with _one_line(name):
+            self._open()
+            try:
+                self._measure()
+            except BaseException:
+                self.close()
+                raise
 
     def _open(self) -> None:
         if not isinstance(self.source, str):
@@ -69,6 +72,17 @@ class Film:
 
         Raises ItemError where a frame cannot be decoded.
         """
+        with _one_line(self.name):
+            yield from self._shown(times_s)
+
+    def count(self, most: int) -> int:
+        """How many frames there are, counted no further than `most`."""
+        if self.held is not None:
+            return len(self.held)
+        with _one_line(self.name):
+            return sum(1 for _ in islice(self._packets(None), most))
+
+    def _shown(self, times_s: Iterable[float]) -> Iterator[Image]:
         if self.counted:
             yield from self._plainly(times_s)
             return
@@ -103,6 +117,12 @@ class Film:
             usual = max(1, round(1 / rate / self.tick_s))
             end = max(tick(p) + (p.duration or usual) for p in (head if whole else self._tail()) if visible(p))
         self.duration_s = float((end - self.start) * self.tick_s)
+        if self.duration_s <= 0:
+            raise ItemError(self.name, "no frames in it that last")
+        if self.container.format.name == "gif":  # whose frames need all those before them
+            pixels = self.codec.width * self.codec.height
+            if pixels * self.count(MOST_GIF // pixels + 1) > MOST_GIF:
+                raise ItemError(self.name, f"more than {MOST_GIF / 1e9:.0f} billion pixels in all its frames")
         promised = promised_s(self.container, self.stream)
         data_s = float(max(end, end - first) * self.tick_s)  # Matroska counts from 0, others from the first packet
         if promised - data_s > max(MISSING * promised, MISSING_S):
@@ -228,6 +248,17 @@ class Film:
 
     def _damaged(self, time_s: float) -> ItemError:
         return ItemError(self.name, f"damaged: cannot be decoded at about {time_s:.2f} s")
+
+
+@contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """What the libraries raise of a file -> ItemError."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, ValueError, ArithmeticError, MemoryError, OSError) as error:
+        raise ItemError(name, f"cannot be decoded: {reason(error)}") from None
 
 
 def _blocks(times_s: Iterable[float]) -> Iterator[list[float]]:

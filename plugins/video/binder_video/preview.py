@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from binder import Item
-from binder_video.reading import open_clip
-from binder_video.sampling import even
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -21,6 +19,9 @@ DECODERS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "mjpeg", "
 def preview(item: Item) -> Image:
     """Path, bytes or frames -> six frames in reading order, evenly spread over the video. Raises ItemError."""
     from PIL import Image, ImageOps
+
+    from binder_video.reading import open_clip
+    from binder_video.sampling import even
 
     with open_clip(item) as clip:
         frames = clip.at(even(0.0, clip.duration_s, COLUMNS * ROWS))

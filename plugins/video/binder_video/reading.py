@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from binder import Item, ItemError, existing_file, name_of
+from binder import Item, ItemError, existing_file, name_of, read_bytes
 from binder_video.film import Film
 from binder_video.stills import from_array, from_webp
 
@@ -30,6 +30,10 @@ class Clip(Protocol):
 
         The same object where the picture stays. Raises ItemError where one cannot be decoded.
         """
+        ...
+
+    def count(self, most: int) -> int:
+        """How many frames there are, counted no further than `most`."""
         ...
 
     def close(self) -> None: ...
@@ -57,14 +61,14 @@ def _clip(item: Item) -> Clip:
         if not len(item):
             raise ItemError(name, "empty: no bytes")
         data = bytes(item)
-        return from_webp(io.BytesIO(data), name) if _is_webp(data[:12]) else Film(io.BytesIO(data), name)
+        return from_webp(data, name) if _is_webp(data[:12]) else Film(io.BytesIO(data), name)
     raise ItemError(name, f"expected a path, bytes, or (T, H, W, 3) uint8, not {type(item).__name__}")
 
 
 def _from_path(path: Path, name: str) -> Clip:
     with path.open("rb") as file:
         head = file.read(12)
-    return from_webp(io.BytesIO(path.read_bytes()), name) if _is_webp(head) else Film(str(path), name)
+    return from_webp(read_bytes(path), name) if _is_webp(head) else Film(str(path), name)
 
 
 def _is_webp(head: bytes) -> bool:

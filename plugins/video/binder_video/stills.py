@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from binder import ItemError
-from binder_video.pictures import on_white
+from binder_video.pictures import on_white, reason, refusal
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHORTEST_S, USUAL_S = 0.011, 0.1  # s: pages show what claims to be shorter than the first for as long as the second
+
+
+MOST_WEBP = 600_000_000  # pixels of all frames, some ten seconds to decode
 
 
 class Stills:
@@ -32,6 +36,10 @@ class Stills:
 
     def close(self) -> None:
         """Nothing is open."""
+
+    def count(self, most: int) -> int:
+        """How many pictures there are."""
+        return min(most, len(self.starts_s))
 
     def at(self, times_s: Iterable[float]) -> Iterator[Image]:
         """Moments in ascending order, drawn lazily -> the picture shown at each; the same object where it stays."""
@@ -52,6 +60,8 @@ def from_array(frames: Any, rate: Any, name: str) -> Stills:
         raise ItemError(name, f"expected (T, H, W, 3) of uint8, got {array.shape} of {array.dtype}")
     if not array.size:
         raise ItemError(name, f"no frames or no pixels: shape {array.shape}")
+    if why := refusal(array.shape[2], array.shape[1]):
+        raise ItemError(name, why)
     if rate is not None and (isinstance(rate, str | bytes) or not 0 < float(rate) < 1e6):
         raise ItemError(name, f"expected frames per second, got {rate!r}")
     step_s = 1 / float(rate or 1)
@@ -59,30 +69,47 @@ def from_array(frames: Any, rate: Any, name: str) -> Stills:
     return Stills(starts_s, len(array) * step_s, lambda i: Image.fromarray(array[i]), timed=rate is not None)
 
 
-def from_webp(source: BinaryIO, name: str) -> Stills:
+def from_webp(data: bytes, name: str) -> Stills:
     """An animated WebP. Raises ItemError."""
     from PIL import Image
 
+    width, height, lengths_s = _webp_head(data, name)
+    if len(lengths_s) < 2:
+        raise ItemError(name, "not an animation but a still picture; expected a video")
+    if why := refusal(width, height, layered=True):
+        raise ItemError(name, why)
+    if width * height * len(lengths_s) > MOST_WEBP:
+        raise ItemError(name, f"more than {MOST_WEBP / 1e6:.0f} million pixels in all its frames")
     try:
-        animation = Image.open(source)
-        count = getattr(animation, "n_frames", 1)
-        if count < 2:
-            raise ItemError(name, "a still picture; expected a video")
-        lengths_s = []
-        for i in range(count):  # each picture is made and dropped: none says how long it lasts before
-            animation.seek(i)
-            animation.load()
-            length_s = animation.info.get("duration", 0) / 1000
-            lengths_s.append(length_s if length_s >= SHORTEST_S else USUAL_S)
+        animation = Image.open(io.BytesIO(data))
     except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ItemError(name, f"not an animation that can be decoded: {error}") from None
+        raise ItemError(name, f"not an animation that can be decoded: {reason(error)}") from None
 
     def get(i: int) -> Image.Image:
         try:
             animation.seek(i)
             return on_white(animation.convert("RGBA"))
-        except (OSError, ValueError, EOFError) as error:
-            raise ItemError(name, f"damaged: frame {i} cannot be decoded: {error}") from None
+        except (OSError, ValueError, EOFError, SyntaxError, MemoryError) as error:
+            raise ItemError(name, f"damaged: frame {i} cannot be decoded: {reason(error)}") from None
 
     *starts_s, end_s = accumulate(lengths_s, initial=0.0)
     return Stills(starts_s, end_s, get)
+
+
+def _webp_head(data: bytes, name: str) -> tuple[int, int, list[float]]:
+    """Width and height of an animation, and for how many seconds each frame is shown. Raises ItemError: cut off."""
+    width = height = 0
+    lengths_s = []
+    at = 12
+    while at + 8 <= len(data):
+        kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
+        if at + 8 + size > len(data):
+            raise ItemError(name, f"truncated: the data end in frame {len(lengths_s)}")
+        body = data[at + 8 : at + 8 + min(size, 16)]
+        if kind == b"VP8X":
+            width, height = (int.from_bytes(body[i : i + 3], "little") + 1 for i in (4, 7))
+        elif kind == b"ANMF":
+            length_s = int.from_bytes(body[12:15], "little") / 1000
+            lengths_s.append(length_s if length_s >= SHORTEST_S else USUAL_S)
+        at += 8 + size + size % 2
+    return width, height, lengths_s
