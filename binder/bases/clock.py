@@ -12,6 +12,7 @@ USUAL_HZ = (1.5, 1500.0)
 EPOCH_S = (1e8, 1e10)  # s since 1970 in which a clock may stand: the years 1973 to 2286
 LATEST_S = 1e11  # s: no clock stands there, neither since it was started nor since 1970
 SLOWEST_S = 1e6  # s between samples from which on the unit is doubted
+NEVER_S = 1e9  # s between samples: nothing is sampled less often than that
 HOUR_S = 3600.0  # what is sampled less often than that is sampled each hour, day, month
 
 _UNIT = {
@@ -72,7 +73,8 @@ def doubted(unit: str, first: float, step: float, usual_hz: tuple[float, float] 
     """
     seconds = SECONDS[unit]
     late = not abs(first) * seconds <= LATEST_S
-    rare = step * seconds >= SLOWEST_S and abs(step * seconds / HOUR_S - round(step * seconds / HOUR_S)) > 1e-6
+    hours = step * seconds / HOUR_S
+    rare = step * seconds >= NEVER_S or (step * seconds >= SLOWEST_S and abs(hours - round(hours)) > 1e-6)
     if not late and not rare and (usual_hz is None or step * seconds * usual_hz[0] <= 1.5):
         return None
     better = guessed(first, step, usual_hz or USUAL_HZ)

@@ -26,9 +26,10 @@ MOST_CELLS = 1 << 25  # numbers of one item: a day and a half of six channels at
 BLOCK = 1 << 20  # bytes that Arrow reads at a time
 PROBED_LINES, PROBED_BYTES = 200, 1 << 17  # by which the layout is found
 SEPARATORS = ",;\t|"
+MOST_COMMENTS = 1000  # among the rows of numbers; each takes its time
 ADVICE = "cut it into recordings, or save it as Parquet"
-# a line between the preamble and the table's names, or before them
-COMMENT = re.compile(rb"[ \t]*(?:[#%][^\r\n]*|//[^\r\n]*)?(?:\r\n|\r|\n)")
+# lines before the table that say nothing
+COMMENTS = re.compile(rb"(?:[ \t]*+(?:[#%][^\r\n]*+|//[^\r\n]*+)?(?:\r\n|\r|\n)){1,1000}+")
 SAYS_SEPARATOR = re.compile(rb"\"?sep=([,;\t|])\"?[ \t]*(?:\r\n|\r|\n)", re.IGNORECASE)  # Excel's way
 PLAIN = re.compile(rb"[-+\d.eE \t,;]*[\r\n]*")  # a line of numbers
 NUMBER = re.compile(r"[-+]?(?:\d+[.,]?\d*|[.,]\d+)(?:[eE][-+]?\d+)?|nan|inf", re.IGNORECASE)
@@ -85,7 +86,7 @@ def _in_ascii_digits(text: str) -> str:
 
 def _after_comments(data: bytes, place: int = 0) -> int:
     """The byte from `place` on at which the first line begins that is neither blank nor a comment."""
-    while found := COMMENT.match(data, place):
+    while found := COMMENTS.match(data, place):  # some at a time
         place = found.end()
     return place
 
@@ -122,7 +123,7 @@ def _found(data: bytes, start: int, name: str) -> Layout:
     lines = _lines(data, start)
     if not lines:
         raise ItemError(name, "not a table: nothing but comments")
-    texts = [line.decode("utf-8", "replace").strip("\r\n\x1a") for line in lines]
+    texts = ["" if line[:1] in b"#%" else line.decode("utf-8", "replace").strip("\r\n\x1a") for line in lines]
     cuts = [_cut(texts, sign) for sign in ([told[1].decode("latin-1")] if told else [*SEPARATORS, " "])]
     cut = max(cuts, key=lambda found: found.score)
     if cut.width > MOST_COLUMNS:
@@ -152,15 +153,18 @@ class _Cut:
     separator: str
     rows: list[list[str]]
     width: int  # of most rows
-    score: tuple[float, float, int]  # the share of rows that are as wide, the share of numbers in these, the width
+    score: tuple[float, float, float, int]  # the share of rows that are as wide (rounded), the share of numbers in
+    # these, the exact share of the rows, the width
 
     def first_row(self) -> int:
         """The first row of numbers; where none are mainly numbers, the one after the first that is wide enough."""
         wide = [len(row) == self.width for row in self.rows]
-        found = (
-            i for i, row in enumerate(self.rows) if wide[i] and _numbers(row) >= 0.5 and not (i == 0 and _counts(row))
-        )
-        return next(found, wide.index(True) + 1 if True in wide else len(wide))
+        usable = [is_wide and _numbers(row) >= 0.5 for is_wide, row in zip(wide, self.rows, strict=True)]
+        for i, row in enumerate(self.rows):  # with the two after it, or a title's "Rate,50" would be one
+            after = [j for j in range(i + 1, min(i + 4, len(usable))) if any(self.rows[j])]
+            if usable[i] and all(usable[j] for j in after[:2]) and not (i == 0 and _counts(row)):
+                return i
+        return wide.index(True) + 1 if True in wide else len(wide)
 
     def heads(self, first: int) -> list[list[str]]:
         """The rows right above the first row of numbers that are as wide, or lack only the name of an empty column."""
@@ -175,11 +179,12 @@ class _Cut:
 
 def _cut(texts: Sequence[str], separator: str) -> _Cut:
     rows = [_cells(text, separator) for text in texts]
-    width, count = Counter(len(row) for row in rows if any(row)).most_common(1)[0] if any(map(any, rows)) else (1, 0)
+    widths = Counter(len(row) for row in rows if any(row))
+    width, count = widths.most_common(1)[0] if widths else (1, 0)
     wide = [row for row in rows if len(row) == width]
-    share = round(count / len(rows), 1) if width > 1 else 0.0
+    share = count / widths.total() if width > 1 else 0.0
     numbers = round(sum(map(_numbers, wide)) / max(1, len(wide)), 1)
-    return _Cut(separator, rows, width, (share, numbers, width))
+    return _Cut(separator, rows, width, (round(share, 1), numbers, share, width))
 
 
 def _cells(text: str, separator: str) -> list[str]:
@@ -218,12 +223,12 @@ def _parsed(data: bytes, layout: Layout, name: str) -> pyarrow.Table:
         body, separator = memoryview(BLANKS.sub(b"\t", EDGES.sub(b"", body))), "\t"
     if not bytes(body[:4096]).strip():
         return pyarrow.table([pyarrow.nulls(0)] * len(names), names=names)
-    parsing = arrow_csv.ParseOptions(delimiter=separator, invalid_row_handler=_skip_comments)
+    parsing = arrow_csv.ParseOptions(delimiter=separator, invalid_row_handler=_Comments())
     converting = _converting(tuple(names) if layout.plain else (), layout.decimal)
-    large = len(body) > BLOCK
-    for size in [BLOCK, len(body) + 1] if large else [BLOCK]:
-        # types are told by the first block; where later ones hold others, all is read as one block
-        reading = arrow_csv.ReadOptions(column_names=names, block_size=size, use_threads=large)
+    for size in [BLOCK, len(body) + 1] if len(body) > BLOCK else [BLOCK]:
+        # types are told by the first block; where later ones hold others, all is read as one block; without threads,
+        # which would still ask for a comment when all is over
+        reading = arrow_csv.ReadOptions(column_names=names, block_size=size, use_threads=False)
         try:
             return arrow_csv.read_csv(pyarrow.BufferReader(body), reading, parsing, converting)
         except Exception as error:  # Arrow's are of many kinds
@@ -245,6 +250,12 @@ def _converting(numbers: tuple[str, ...], decimal: str) -> Any:
     )
 
 
-def _skip_comments(row: Any) -> str:
-    """What Arrow is to do with a row that has too many or too few cells."""
-    return "skip" if row.text.lstrip()[:1] in ("#", "%") else "error"
+class _Comments:
+    """What Arrow is to do with a row that has too many or too few cells: some may be comments."""
+
+    def __init__(self) -> None:
+        self.left = MOST_COMMENTS
+
+    def __call__(self, row: Any) -> str:
+        self.left -= 1
+        return "skip" if self.left >= 0 and row.text.lstrip()[:1] in ("#", "%") else "error"

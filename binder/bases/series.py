@@ -92,7 +92,7 @@ def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
         raise ItemError(item, f"too short: {len(values)} samples, at least 2 are needed")
     _check_size(values.size, item)
     values = values.astype(np.float64, copy=False)
-    values, time = rising(values, times(series, len(values), item), item)
+    values, time = rising(values, times(series, len(values), item), item, timed=series.time_s is not None)
     if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # false for NaN
         values, time = whole(values, time, config.channels, item)
     clean = Clean(values, time - time[0])
@@ -111,7 +111,7 @@ def _fits(series: Clean, rate_hz: float, item: Item) -> None:
     expected = f"where encoder.rate_hz expects one each {short(1 / rate_hz)} s: are its times in another unit?"
     if series.rate_hz * RARER < rate_hz:
         raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
-    if series.duration_s * rate_hz < 1 and len(series.time_S) > RARER:
+    if series.duration_s * rate_hz < 0.5 and len(series.time_S) > SHORTEST:
         raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
     channels = series.values_SC.shape[1]
     if series.duration_s * rate_hz * channels > MOST_CELLS:
@@ -123,7 +123,7 @@ def resample(series: Clean, rate_hz: float, longest: int = LONGEST) -> Floats:
 
     Between samples the series is taken as straight lines. Where samples are dropped, each new one is the mean around
     it under a triangle two periods wide, so that fast changes do not turn up as slow ones. After a pause a new grid
-    begins. Pauses are shortened to `longest` samples, and further where they would be more than all samples.
+    begins. Pauses are shortened to `longest` samples, and further where all together would be far more than the rest.
     """
     pauses = series.pauses(rate_hz)
     if not len(pauses):
@@ -161,7 +161,7 @@ def _shortened(
     first, last = np.append(0, pauses + 1), np.append(pauses, len(time) - 1)  # of each stretch
     length = np.floor((time[last] - time[first]) * rate_hz + 1e-6).astype(np.int64) + 1  # in samples of the grid
     empty = (time[first[1:]] - time[first[:-1]]) * rate_hz - length[:-1]
-    most = max(2, min(longest, int(length.sum()) // len(pauses)))  # bounded by the samples there are
+    most = max(2, min(longest, 4 * int(length.sum()) // len(pauses)))  # bounded by the samples there are
     empty = np.clip(np.round(empty), 2, most).astype(np.int64)
     place = np.append(0, np.cumsum(length[:-1] + empty))  # of each stretch on the grid
     moved = time - np.repeat(time[first] - place / rate_hz, last - first + 1)

@@ -23,7 +23,7 @@ RATES = (1e-9, 1e12)  # Hz, between which there are sensors
 LARGEST = 1e30  # of a value; what is larger is no measurement, and no single-precision number
 FEW = 0.1  # share of the samples that may be missing
 YEAR_S = 3.15e7  # a step of the clock that is longer, and many times the usual one: it was set
-REGULAR = 2.5  # times the usual step, below which nearly all steps of a channel are that is sampled less often
+REGULAR = 1.8  # times the usual step, below which nearly all steps of a channel are that is sampled less often
 NEARLY_ALL = 95  # percent
 BRIDGED = 10  # usual steps of a channel across which a straight line is drawn where it has no values
 
@@ -48,10 +48,11 @@ def times(series: Series, count: int, item: Item) -> Floats:
     return np.arange(count) / float(rate)
 
 
-def rising(values_SC: Floats, time_S: Floats, item: Item) -> tuple[Floats, Floats]:
+def rising(values_SC: Floats, time_S: Floats, item: Item, timed: bool = True) -> tuple[Floats, Floats]:
     """Samples and their times -> the same, whose times rise; the few samples without a time are left out.
 
-    Raises ItemError: they go back, stand still, jump by years, cannot be seconds, or many are missing.
+    `timed`: the times are somebody's, not made from a rate. Raises ItemError: they go back, stand still, jump by years,
+    cannot be seconds, or many are missing.
     """
     known = np.isfinite(time_S)
     if not known.all():
@@ -69,8 +70,8 @@ def rising(values_SC: Floats, time_S: Floats, item: Item) -> tuple[Floats, Float
     usual = float(np.median(steps))
     if not usual > 0:
         raise ItemError(item, "the times stand still: most samples have the same time")
-    problem = clock.doubted("s", float(time_S[0]), usual) if high > YEAR_S / 100 or time_S[0] > YEAR_S else None
-    if problem:
+    problem = clock.doubted("s", float(time_S[0]), usual)
+    if timed and problem:
         raise ItemError(item, f"time_s {problem.partition(': set')[0]}; expected seconds")
     if high > max(YEAR_S, 1000 * usual):
         raise ItemError(item, f"the times jump by {clock.short(high)} s after sample {int(steps.argmax()) + 1}")
@@ -86,32 +87,29 @@ def whole(values_SC: Floats, time_S: Floats, channels: Sequence[str], item: Item
     """
     with np.errstate(invalid="ignore"):
         seen = np.isfinite(values_SC) & (np.abs(values_SC) <= LARGEST)
-    count, all_seen = len(seen), seen
+    count = len(seen)
     begin = int(seen.argmax(0).max())
     end = count - int(seen[::-1].argmax(0).max())
     if not seen.any(0).all() or end - begin < max(2, count / 2):
-        raise ItemError(item, _missing(values_SC, all_seen, channels))
-    values, time, seen = values_SC[begin:end].copy(), time_S[begin:end], seen[begin:end]
-    if (~seen.any(1)).sum() > FEW * len(seen):
-        raise ItemError(item, _missing(values_SC, all_seen, channels))
-    lost = np.zeros(len(seen), bool)
-    for i in np.flatnonzero(~seen.all(0)):
+        raise ItemError(item, _missing(values_SC, seen, channels))
+    if (~seen[begin:end].any(1)).sum() > FEW * (end - begin):
+        raise ItemError(item, _missing(values_SC, seen, channels))
+    values, lost = values_SC.copy(), np.zeros(count, bool)
+    for i in np.flatnonzero(~seen[begin:end].all(0)):
         at = np.flatnonzero(seen[:, i])
-        if len(at) < 2:
-            raise ItemError(item, _missing(values_SC, all_seen, channels))
-        steps = np.diff(time[at])
+        steps = np.diff(time_S[at])
         usual = float(np.median(steps))
-        if len(at) < (1 - FEW) * len(seen) and np.percentile(steps, NEARLY_ALL) > REGULAR * usual:
-            raise ItemError(item, _missing(values_SC, all_seen, channels))
-        values[:, i] = np.interp(time, time[at], values[at, i])
+        if seen[begin:end, i].mean() < 1 - FEW and np.percentile(steps, NEARLY_ALL) > REGULAR * usual:
+            raise ItemError(item, _missing(values_SC, seen, channels))
+        values[:, i] = np.interp(time_S, time_S[at], values[at, i])
         for k in np.flatnonzero((steps > BRIDGED * usual) & (np.diff(at) > 1)):
             lost[at[k] + 1 : at[k + 1]] = True
-    if lost.sum() > FEW * len(lost):
-        raise ItemError(item, _missing(values_SC, all_seen, channels))
-    log.debug(
-        "%s: %d of %d samples cut off, %d left out as a pause", name_of(item), count - len(seen), count, int(lost.sum())
-    )
-    return values[~lost], time[~lost]
+    kept = np.flatnonzero(~lost[begin:end]) + begin
+    if len(kept) < (1 - FEW) * (end - begin):
+        raise ItemError(item, _missing(values_SC, seen, channels))
+    cut, left_out = count - (end - begin), end - begin - len(kept)
+    log.debug("%s: %d of %d samples cut off, %d left out as a pause", name_of(item), cut, count, left_out)
+    return values[kept], time_S[kept]
 
 
 def _missing(values_SC: Floats, seen_SC: NDArray[np.bool_], channels: Sequence[str]) -> str:

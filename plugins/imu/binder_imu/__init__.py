@@ -1,16 +1,17 @@
-"""Motion for binder: accelerometers and gyroscopes. Importing this package imports no torch."""
+"""Motion for binder: accelerometers and gyroscopes. Importing this package imports no torch and no NumPy."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from binder import Modality, hookimpl, series_modality
+from binder_imu.adapting import adapt
 from binder_imu.config import ImuConfig
 from binder_imu.reading import read
 
 __all__ = ["IMU", "ImuConfig"]
 
-IMU = series_modality("imu", {".csv", ".tsv", ".parquet", ".npy"}, ImuConfig, read)
+IMU = series_modality("imu", {".csv", ".tsv", ".parquet", ".npy", ".npz"}, ImuConfig, read, adapt=adapt)
 
 
 @hookimpl

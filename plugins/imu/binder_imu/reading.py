@@ -1,89 +1,148 @@
-"""Recordings -> acceleration in m/s2 and rotation in rad/s. Free of torch.
+"""Recordings -> acceleration in m/s2 and rotation in rad/s. Free of torch, and of NumPy until one is read.
 
 Shapes: S samples.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
-import numpy as np
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from binder import Item, ItemError, Series, read_table
+from binder_imu.columns import ACCELERATION, AXES, IN_M_S2, IN_RAD_S, ROTATION, Sensor, axes, sensors
 from binder_imu.config import ImuConfig
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from binder import Table
+
+    Floats = NDArray[np.floating[Any]]
+
 GRAVITY = 9.80665  # m/s2
-IN_M_S2 = {"m/s2": 1.0, "g": GRAVITY}
-IN_RAD_S = {"rad/s": 1.0, "deg/s": np.pi / 180}
 FASTEST = 70.0  # rad/s, about 4000 deg/s: more than any such sensor measures
-# what a column may be called: sensor, axis, and perhaps a unit
-PATTERN = re.compile(
-    r"(?P<sensor>accelerometer|accel|acc|a|gyroscope|gyro|gyr|g|rotation_?rate|w)[_. ]?(?P<axis>[xyz])"
-    r"[_ \[(]*(?P<unit>m/?_?s\^?2|m_s2|mps2|g|rad/?_?s|rps|deg/?_?s|dps)?[\])]*",
-    re.IGNORECASE,
-)
+USUAL_HZ = (1.5, 1500.0)  # how often motion is sampled; it tells the unit of times that do not say it
+HINTS = (("gyr", ROTATION), ("rotation", ROTATION), ("angular", ROTATION), ("acc", ACCELERATION))  # in a file's name
 
 
 def read(item: Item, config: ImuConfig) -> Series:
-    """A table with six columns, a (S, 6) array, or (array, rate in Hz) -> Series in m/s2 and rad/s. Raises ItemError.
+    """A table with the columns of the configured sensors, an array (S, 6) or (S, 3), or (array, rate in Hz) -> Series.
 
-    CSV, TSV, Parquet and npy, as files or bytes. Units come from the configuration, or else the columns' names.
+    In m/s2 and rad/s, NaN where a cell is empty. Text, Parquet, npy and npz, as files or bytes. Units come from the
+    configuration, or else from the columns' names, or a row below them. Raises ItemError.
     """
     table = read_table(item)
-    columns, units = _find(table.columns, config)
-    missing = [channel for channel, column in zip(config.channels, columns, strict=True) if column is None]
-    if missing:
-        found = ", ".join(table.columns)[:160]
-        raise ItemError(table.name, f"no column for {', '.join(missing)} (set encoder.columns); found: {found}")
+    found = _chosen(table, config, _hint(item))
+    columns = config.columns or [column for sensor in found for column in sensor.columns] or config.channels
+    slow = config.rate_hz is not None and config.rate_hz < USUAL_HZ[0]
     series = table.series(
-        [c for c in columns if c], time=config.time, time_unit=config.time_unit, rate_hz=config.file_rate_hz
+        columns,
+        time=config.time,
+        time_unit=config.time_unit,
+        rate_hz=config.file_rate_hz,
+        usual_hz=None if slow else USUAL_HZ,
     )
     values = series.values.copy()
-    values[:, :3] *= IN_M_S2[config.acceleration_unit or units[0]]
-    values[:, 3:] *= IN_RAD_S[config.rotation_unit or units[1]]
-    _check(table.name, values, config)
-    if config.gravity == "remove":
-        values[:, :3] -= values[:, :3].mean(0)
+    units = {sensor.kind: sensor.unit for sensor in found}
+    linear = any(sensor.linear for sensor in found)
+    for place, kind in enumerate(kinds(config)):
+        part = values[:, 3 * place : 3 * place + 3]
+        if kind == ACCELERATION:
+            part *= IN_M_S2[config.acceleration_unit or units.get(kind) or "m/s2"]
+            _check_acceleration(table.name, part, config, linear)
+        else:
+            part *= IN_RAD_S[config.rotation_unit or units.get(kind) or "rad/s"]
+            _check_rotation(table.name, part)
     return Series(values, series.rate_hz, series.time_s)
 
 
-def _find(names: Sequence[str], config: ImuConfig) -> tuple[Sequence[str | None], tuple[str, str]]:
-    """The six columns in the channels' order, and the units that their names say."""
-    if config.columns is not None or not names:
-        return config.columns or config.channels, ("m/s2", "rad/s")
-    found: dict[str, str] = {}
-    units = {"acc": "m/s2", "gyro": "rad/s"}
-    for name in names:
-        match = PATTERN.fullmatch(name.strip())
-        if match is None:
-            continue
-        kind = "acc" if match["sensor"].lower()[0] == "a" else "gyro"
-        found.setdefault(f"{kind}_{match['axis'].lower()}", name)
-        unit = (match["unit"] or "").lower()
-        if unit:
-            units[kind] = _UNITS[unit[0] + ("g" if unit == "g" else "")]
-    return [found.get(f"{kind}_{axis}") for kind in units for axis in "xyz"], (units["acc"], units["gyro"])
+def kinds(config: ImuConfig) -> list[str]:
+    """The sensors that the encoder sees, in the order of its channels."""
+    return [kind for kind in (ACCELERATION, ROTATION) if f"{kind}_{AXES[0]}" in config.channels]
 
 
-_UNITS = {"gg": "g", "m": "m/s2", "r": "rad/s", "d": "deg/s"}
+def held(item: Item) -> tuple[set[str], bool]:
+    """The sensors of which a recording has all three axes, and whether its acceleration is without gravity.
+
+    By the names of its columns, and the width of an array. Raises ItemError.
+    """
+    table = read_table(item)
+    if not table.columns:
+        wide = 6 in table.data.shape
+        return ({ACCELERATION, ROTATION} if wide else {ACCELERATION}), False
+    found = sensors(table.columns, table.units)
+    named = [sensor for sensor in found if sensor.kind]
+    if found and not named:
+        return {_hint(item) or ACCELERATION}, False
+    linear = {sensor.linear for sensor in named if sensor.kind == ACCELERATION}
+    return {str(sensor.kind) for sensor in named}, linear == {True}
 
 
-def _check(name: str, values: np.ndarray, config: ImuConfig) -> None:
-    """Raises ItemError where the numbers cannot be in the unit that they are said to be in."""
-    if not np.isfinite(values).all():
-        return  # the base says which
-    if config.gravity != "absent":
-        usual = float(np.median(np.linalg.norm(values[:, :3], axis=1)))
-        if not 0.3 * GRAVITY < usual < 3 * GRAVITY:
-            raise ItemError(
-                name,
-                f"the median acceleration would be {usual:.3g} m/s2, and gravity alone is 9.8: "
-                'set encoder.acceleration_unit ("m/s2" or "g"), or encoder.gravity = "absent"',
-            )
-    fastest = float(np.abs(values[:, 3:]).max())
-    if fastest > FASTEST:
+def _chosen(table: Table, config: ImuConfig, hint: str | None) -> list[Sensor]:
+    """The three columns of each configured sensor. Raises ItemError where they are not there."""
+    if config.columns is not None or not table.columns:
+        return []
+    absent = config.gravity == "absent"
+    found = sorted(sensors(table.columns, table.units), key=lambda s: (s.linear != absent, s.rank))
+    wanted = kinds(config)
+    bare = hint or (wanted[0] if len(wanted) == 1 else ACCELERATION)  # of x, y, z without a sensor's name
+    chosen = {kind: next((s for s in found if s.kind == kind), None) for kind in wanted}
+    if chosen.get(bare, found) is None:
+        chosen[bare] = next((s for s in found if s.kind is None), None)
+    missing = [kind for kind, sensor in chosen.items() if sensor is None]
+    if missing:
+        seen = axes(table.columns, table.units)
+        lacking = {k: [f"{k}_{a}" for a in AXES if (k, a) not in seen] or [f"{k}_{a}" for a in AXES] for k in missing}
+        names = ", ".join(table.columns)[:160]
+        without = ", ".join(name for some in lacking.values() for name in some)
+        raise ItemError(table.name, f"no column for {without} (set encoder.columns); found: {names}")
+    return [Sensor(kind, s.columns, s.unit, s.linear, s.rank) for kind, s in chosen.items() if s is not None]
+
+
+def _hint(item: Item) -> str | None:
+    """The sensor that a file's name tells, as loggers name a file after each sensor."""
+    if not isinstance(item, str | os.PathLike):
+        return None
+    stem = Path(item).stem.lower()
+    return next((kind for word, kind in HINTS if word in stem), None)
+
+
+def _check_acceleration(name: str, values: Floats, config: ImuConfig, linear: bool) -> None:
+    """Raises ItemError where the numbers (S, 3) cannot be in their unit; takes out gravity where that is asked for.
+
+    `linear`: the columns' names say that gravity is not in them. Some say it of what has it, so the mean is asked.
+    """
+    import numpy as np
+
+    if config.gravity == "absent":
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where all is missing, which the base says
+        mean = np.nanmean(values, axis=0)
+        usual = float(np.nanmedian(np.linalg.norm(values, axis=1)))
+    if not np.isfinite(usual):
+        return
+    if linear and float(np.linalg.norm(mean)) < GRAVITY / 2:
+        raise ItemError(name, 'acceleration without gravity: set encoder.gravity = "absent"')
+    if not 0.3 * GRAVITY < usual < 3 * GRAVITY:
         raise ItemError(
             name,
-            f'the fastest rotation would be {fastest:.3g} rad/s: set encoder.rotation_unit ("rad/s" or "deg/s")',
+            f"the median acceleration would be {usual:.3g} m/s2, and gravity alone is 9.8: "
+            'set encoder.acceleration_unit ("m/s2" or "g"), or encoder.gravity = "absent"',
+        )
+    if config.gravity == "remove":
+        values -= mean
+
+
+def _check_rotation(name: str, values: Floats) -> None:
+    """Raises ItemError where the numbers (S, 3) cannot be rad/s."""
+    import numpy as np
+
+    fastest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
+    if fastest > FASTEST:
+        raise ItemError(
+            name, f'the fastest rotation would be {fastest:.3g} rad/s: set encoder.rotation_unit ("rad/s" or "deg/s")'
         )

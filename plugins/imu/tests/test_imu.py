@@ -110,7 +110,7 @@ def test_gravity_can_be_taken_out_or_be_absent() -> None:
         (table(motion() * [1, 0, 1, 1, 1, 1]), 'encoder.gravity = "absent"'),
         (table(motion() * ([1] * 3 + [1000] * 3)), 'the fastest rotation would be 300 rad/s: set encoder.rotation'),
         (table(motion()[:, :5], NAMES[:5]), "no column for gyroscope_z (set encoder.columns); found: time_s, acc"),
-        (table(motion(), time="t"), "no column 'time_s' of times, and no rate is set"),
+        (table(motion(), time="when"), "no column 'time_s' of times, and no rate is set"),
         (table(motion()).replace(b"9.8", b"nine", 1), "row 1: expected a number with a decimal point"),
         (table(motion()).rpartition(b",")[0], "not a table that can be read"),
         ((np.zeros((9, 7)), 50.0), "expected an array of shape (samples, 6), got (9, 7)"),
