@@ -30,7 +30,7 @@ ENOUGH = 0.8  # share of the pictures that follow a palette, from which on no ot
 SHARED = 3  # pictures that a fitted palette must have: of photos each has its own colors
 SIZES = 4  # of pictures, the commonest ones, in which what is burnt in is looked for
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("binder.thermal")  # below the one that the command line shows
 
 
 @dataclass(frozen=True)

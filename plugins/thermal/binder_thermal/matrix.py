@@ -5,6 +5,7 @@ Shapes: H height, W width.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import re
 from collections.abc import Sequence
@@ -18,7 +19,8 @@ from binder import ItemError
 
 Floats = NDArray[np.floating[Any]]
 
-MOST_BYTES = 1 << 25  # of a file: some five million pixels, which as text need twenty times the room
+MOST_BYTES = 1 << 24  # of a file: some three million pixels, which as text need forty times the room
+MOST_LINES = 1 << 14  # of a file: more than any sensor has rows
 FEWEST = 4  # pixels in a row, and rows
 HOLES = {"", "-", "--", "---", "nan", "n/a", "na", "null", "none", "inf", "-inf", "#n/a", "ol", "overload"}
 NUMBER = re.compile(r"\s*([-+]?\d+(?:[.,]\d*)?(?:[eE][-+]?\d+)?)\s*(?:°|º|deg)?\s*([CFKcfk]?)\s*")
@@ -49,9 +51,11 @@ def parse(text: str, name: str) -> Matrix | None:
 
     Between commas, semicolons, tabs or blanks, with decimal points, or commas where these do not separate. Lines of
     another kind before and after it, and a row and a column of names or running numbers, are left out. Raises ItemError
-    for a matrix that ends early or has other things among its numbers.
+    for a matrix that ends early, is no picture's or has other things among its numbers.
     """
     lines = text.splitlines()
+    if len(lines) > MOST_LINES:
+        raise ItemError(name, f"{len(lines):,} lines of text: no picture has so many rows")
     found = max((_block(lines, separator) for separator in ";\t, "), key=lambda block: block.cells)
     if found.cells < FEWEST * FEWEST:
         return None
@@ -124,10 +128,9 @@ def _numbers(block: Block, name: str) -> tuple[Floats, str | None]:
         rows = [row[1:] for row in rows]
     elif not _is_number(rows[0][0]):  # the corner between a row and a column of running numbers
         rows = [["", *rows[0][1:]], *rows[1:]]
-    try:
-        return np.array(rows, dtype=np.float64), None  # of plain numbers with points: the fast way
-    except ValueError:
-        pass
+    for points in (rows, [[cell.replace(",", ".") for cell in row] for row in rows]):
+        with contextlib.suppress(ValueError):
+            return np.array(points, dtype=np.float64), None  # of plain numbers: the fast way
     units: set[str] = set()
     values_HW = np.full((len(rows), len(rows[0])), np.nan)
     for i, row in enumerate(rows):

@@ -22,6 +22,13 @@ ODD = between(("#203010", "#107050", "#b02060", "#c0a0ff", "#d0ffe0"))  # no cam
 OTHER = between(("#400000", "#a04020", "#30a0a0", "#90f060", "#ffffd0"))
 
 
+@pytest.fixture(autouse=True)
+def _heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line, where a test before this one ran it, keeps what binder says from the root logger."""
+    monkeypatch.setattr(logging.getLogger("binder"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("binder"), "level", logging.INFO)
+
+
 def scene(rng: np.random.Generator) -> np.ndarray:
     """(H, W) in 0..1, from its own coldest to its own hottest: warm and cold spots on a slope, one with an edge."""
     y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
