@@ -9,20 +9,26 @@ Shapes: B batch, D embed_dim.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from binder import anchor_folder, reach
+from binder.bounds import no_larger_than, weights_in
 from binder.builtin import read_image
 from binder.encoder import Encoder
 from binder.errors import AnchorError, ItemError, nearest
+from binder.files import is_file, why
 from binder.modality import Item
 from binder.trunk import Trunk, hash_weights
 
@@ -186,32 +192,53 @@ class TextTower(Encoder):
 
 
 def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
-    """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights."""
+    """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights.
+
+    Both towers have encoded something by then: one that cannot is told here, not in the middle of the work.
+    """
     import open_clip
 
     model_name, pretrained, folder = _resolve(name)
-    if folder is None:
-        _fail_fast_offline()
-    if folder and folder.parent != SHIPPED:
-        name = str(folder.resolve())  # so that an encoder's card finds it from any working directory
-    elif pretrained and Path(pretrained).is_file():
-        name = f"{model_name}/{Path(pretrained).resolve()}"
-    try:
-        model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
-        preprocess = open_clip.get_model_preprocess_cfg(model)
-        bpe = folder / "bpe.txt.gz" if folder else None
-        own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
-        tokenizer = open_clip.get_tokenizer(model_name, **own)
-    except Exception as error:
-        raise AnchorError(f"anchor {name!r} could not be loaded: {_reason(error)}") from error
-    return Anchor(name, model, preprocess, tokenizer, _card(folder)).to(device)
+    file = Path(pretrained) if pretrained and is_file(Path(pretrained)) else None
+    if folder is not None:
+        anchor_folder.check(folder)
+        if folder.parent != SHIPPED:
+            name = str(folder.resolve())  # so that an encoder's card finds it from any working directory
+    elif file is not None:
+        name = f"{model_name}/{file.resolve()}"
+    bpe = folder / anchor_folder.VOCABULARY if folder else None
+    own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
+    with _hub(name, model_name, pretrained) if folder is None and file is None else contextlib.nullcontext():
+        with _explained(name, "weights"), no_larger_than(weights_in(folder) if folder else file):
+            model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
+            preprocess = open_clip.get_model_preprocess_cfg(model)
+        with _explained(name, "tokenizer"):
+            tokenizer = open_clip.get_tokenizer(model_name, **own)
+    with _explained(name, "towers"):
+        anchor = Anchor(name, model, preprocess, tokenizer, anchor_folder.card(folder))
+        _try_out(anchor)
+    return anchor.to(device)
+
+
+def _try_out(anchor: Anchor) -> None:
+    """Encode a black picture and a short text. Raises ValueError where what comes out is no vector of the space."""
+    if not all(bool(weight.isfinite().all()) for weight in anchor.model.state_dict().values()):
+        raise ValueError("its weights hold numbers that are not finite")
+    with torch.inference_mode():
+        made = {"image": anchor.encode_image(anchor.transform(Image.new("RGB", (64, 48)))[None])}
+        made["text"] = anchor.encode_text(anchor.tokenizer(["a"]))
+    for tower, z in made.items():
+        if z.shape != (1, anchor.embed_dim) or not bool(z.isfinite().all()) or not bool(z.any()):
+            raise ValueError(f"its {tower} tower gives no vector of {anchor.embed_dim} finite numbers")
+    if not math.isfinite(anchor.logit_scale):
+        raise ValueError("its logit scale is not finite")
 
 
 def available() -> list[tuple[str, str]]:
     """(name, what it is) of every anchor that can be asked for by name: shipped ones, then OpenCLIP's pretrained."""
     import open_clip
 
-    shipped = [(p.name, (_card(p) or {}).get("description", "shipped, works offline")) for p in _shipped()]
+    shipped = [(p.name, (anchor_folder.card(p) or {}).get("description", "shipped, works offline")) for p in _shipped()]
     return shipped + [(f"{m}/{tag}", "OpenCLIP pretrained, downloaded once") for m, tag in open_clip.list_pretrained()]
 
 
@@ -220,63 +247,74 @@ def _resolve(name: str) -> tuple[str, str | None, Path | None]:
     import open_clip
 
     shipped = {p.name: p for p in _shipped()}
-    folder = shipped.get(name, Path(name).expanduser())
-    if folder.is_dir():
-        if not (folder / "open_clip_config.json").is_file():
-            raise AnchorError(f"anchor folder {folder}: no open_clip_config.json in it")
-        return f"local-dir:{folder}", None, folder
+    try:
+        folder = shipped.get(name, Path(name).expanduser())
+        if folder.is_dir():
+            return f"local-dir:{folder}", None, folder
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
+        raise AnchorError(f"anchor {name[:100]!r}: {why(error)}") from None
     if name.startswith("hf-hub:"):
         return name, None, None
-    architecture, slash, rest = name.partition("/")
+    if folder.is_absolute():
+        raise AnchorError(f"anchor {name!r}: no such folder; if it has moved, name the new place (--anchor)")
+    architecture, _, rest = name.partition("/")
     architectures = open_clip.list_models()
-    if not slash or architecture not in architectures:
+    if architecture not in architectures:
         hint = nearest(name, [*shipped, *architectures])
         raise AnchorError(
             f"unknown anchor {name!r}{hint}: expected {', '.join(shipped)}, MODEL/TAG as `binder anchors list` "
             "shows them, MODEL/CHECKPOINT_FILE, hf-hub:ORG/REPO or a folder"
         )
     tags = open_clip.list_pretrained_tags_by_model(architecture)
-    if rest not in tags and not Path(rest).is_file():
+    if not rest:
+        known = ", ".join(f"{architecture}/{tag}" for tag in tags) or f"{architecture}/CHECKPOINT_FILE"
+        raise AnchorError(f"anchor {name!r} is an architecture: name its weights, too, as MODEL/TAG: {known}")
+    if rest not in tags and not is_file(Path(rest)):
+        moved = "; if it has moved, name the new place (--anchor)" if Path(rest).is_absolute() else ""
         raise AnchorError(
             f"anchor {name!r}: {rest!r} is neither a file nor a pretrained tag of {architecture}"
-            f"{nearest(rest, tags) or '; tags: ' + (', '.join(tags) or 'none')}"
+            f"{moved or nearest(rest, tags) or '; tags: ' + (', '.join(tags) or 'none')}"
         )
     return architecture, rest, None
 
 
-def _fail_fast_offline() -> None:
-    """Where the model hub cannot be reached, use what was downloaded before instead of retrying for a minute."""
-    import socket
-    import urllib.request
-    from urllib.parse import urlparse
+def _hub(name: str, model_name: str, tag: str | None) -> contextlib.AbstractContextManager[None]:
+    """The hub, reached or known to be out of reach, for the repository that such an anchor is fetched from."""
+    import open_clip
 
-    import huggingface_hub
-
-    host = urlparse(huggingface_hub.constants.ENDPOINT).hostname
-    try:
-        if not urllib.request.getproxies():  # a proxy resolves names for us
-            socket.getaddrinfo(host, 443)
-    except OSError:
-        huggingface_hub.constants.HF_HUB_OFFLINE = True
+    repo: str | None = model_name.removeprefix("hf-hub:")
+    if tag is not None:
+        repo = (open_clip.get_pretrained_cfg(model_name, tag) or {}).get("hf_hub", "").strip("/") or None
+    elif "@" in model_name:  # a revision
+        repo = None
+    return reach.hub(f"anchor {name!r}", repo, AnchorError)
 
 
 def _shipped() -> list[Path]:
     return sorted(p.parent for p in SHIPPED.glob("*/open_clip_config.json"))
 
 
-def _card(folder: Path | None) -> dict[str, Any] | None:
-    path = folder / "card.json" if folder else None
-    return json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else None
+@contextlib.contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    """Every way in which a part of an anchor fails to load as one line."""
+    try:
+        yield
+    except AnchorError:
+        raise
+    except Exception as error:
+        raise AnchorError(f"anchor {name!r} could not be loaded: {_reason(error, what)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, what: str) -> str:
     text = " ".join(str(error).split())
     if re.search(r"resolve|connect|offline|timed? ?out|network|Max retries|locate the file", text, re.IGNORECASE):
+        are = "is" if what == "tokenizer" else "are"
         return (
-            "its weights are not on this machine and could not be downloaded; "
+            f"its {what} {are} not on this machine and could not be downloaded; "
             "offline, use 'mini', a local folder or MODEL/CHECKPOINT_FILE"
         )
-    return f"{type(error).__name__}: {text[:300]}"
+    part = f"its {what}: " if what != "weights" else ""
+    return f"{part}{type(error).__name__}: {text[:300]}"
 
 
 def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 import tomli_w
 
-from binder import checkpoint
+from binder import checkpoint, reach
 from binder.checkpoint import CARD, CONFIG, LOG, WEIGHTS, Card
 from binder.config import read_toml
 from binder.errors import RunError
@@ -87,7 +87,7 @@ def _download(source: str, folder: Path | None) -> Path:
     repo, revision = _parse(source)
     import huggingface_hub
 
-    with _explained(source):
+    with reach.hub(source, repo, RunError), _explained(source):
         place = huggingface_hub.snapshot_download(
             repo, revision=revision, allow_patterns=[*FILES, README], local_dir=folder, library_name="binder"
         )

@@ -1,7 +1,7 @@
 """A frozen model that encoders build on: the anchor's image tower, or a pretrained image model by its name.
 
-Names: `timm:NAME` (a model of timm: its own name, `hf-hub:ORG/REPO` or `local-dir:FOLDER`), `transformers:NAME` (of the
-hub, or a folder).
+Names: `timm:NAME` (a model of timm: its own name, `hf-hub:ORG/REPO` or a folder as timm saves it),
+`transformers:NAME` (of the hub, or a folder).
 
 Shapes: B batch, F features of the trunk.
 """
@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,7 +22,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from binder import reach
+from binder.bounds import no_larger_than, weights_in
 from binder.errors import ConfigError, nearest
+from binder.files import read_json, why
 
 Load = Callable[[str], tuple[nn.Module, Callable[[Any], Tensor]]]
 
@@ -75,16 +80,24 @@ def image_trunk(name: str, device: torch.device | str = "cpu") -> Trunk:
 def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: torch.device | str = "cpu") -> Trunk:
     """LIBRARY:NAME as `loaders[LIBRARY](NAME)` gives it: a model, and what makes a row of its batch of an `example`.
 
-    Raises ConfigError: an unknown library or name, weights that cannot be had or are not whole, a missing package.
+    Raises ConfigError: an unknown library or name, weights that cannot be had or are not whole, a missing package, a
+    model that gives no finite numbers.
     """
     library, _, rest = name.partition(":")
     if library not in loaders or not rest:
         raise ConfigError(f"trunk {name!r}: expected {' or '.join(f'{known}:NAME' for known in loaders)}")
-    with _explained(name):
-        model, transform = loaders[library](rest)
+    folder = _folder(rest)
+    repository = _repository(library, rest)
+    fetched = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
+    with fetched, _explained(name):
+        with no_larger_than(weights_in(folder) if folder else None):
+            model, transform = loaders[library](rest)
         fingerprint = hash_weights(model.state_dict())
         with torch.inference_mode():
-            out_features = int(model.eval()(transform(example)[None]).shape[-1])
+            features = model.eval()(transform(example)[None])
+        if features.ndim != 2 or not bool(features.isfinite().all()):
+            raise ConfigError(f"trunk {name!r}: gives no vector of finite numbers")
+        out_features = int(features.shape[-1])
     return Trunk(name, model.to(device), transform, out_features, fingerprint=fingerprint)
 
 
@@ -108,10 +121,34 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _folder(name: str) -> Path | None:
+    """The folder that a trunk's name is of; None for one that a library or the hub knows. Raises ConfigError."""
+    path = name.removeprefix("local-dir:")
+    try:
+        folder = Path(path).expanduser()
+        if (folder / "config.json").is_file() and weights_in(folder):
+            read_json(folder / "config.json")  # within limits
+            return folder.absolute()
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody; a damaged configuration
+        raise ConfigError(f"trunk {name[:100]!r}: {why(error)}") from None
+    if path != name or Path(path).is_absolute():
+        raise ConfigError(f"trunk {path}: no config.json with its weights there; if it has moved, name the new place")
+    return None
+
+
+def _repository(library: str, name: str) -> str | None:
+    """The repository of the hub that a name is of; None where the library itself knows which."""
+    if library == "timm":
+        return name.removeprefix("hf-hub:").partition("@")[0] if name.startswith("hf-hub:") else None
+    return name
+
+
 def _timm(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
     import timm
     from timm.data import create_transform, resolve_model_data_config
 
+    folder = _folder(name)
+    name = f"local-dir:{folder}" if folder else name
     if ":" not in name and not timm.is_model(name):
         known = nearest(name.partition(".")[0], timm.list_models())
         raise ConfigError(f"trunk 'timm:{name}': no such model of timm{known}")
@@ -164,7 +201,9 @@ def _explained(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ConfigError(f"trunk {name!r}: needs the package {error.name}: pip install {error.name}") from None
     except Exception as error:  # hubs, files, configurations: each library has its own
-        why = " ".join(str(error).split())[:200]
-        raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {why}") from None
+        said = " ".join(str(error).split())[:200]
+        if re.search("connect|offline|locate the file", said, re.IGNORECASE):
+            said = "it is not on this machine, and the hub does not answer"
+        raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {said}") from None
     finally:
         noisy.setLevel(level)
