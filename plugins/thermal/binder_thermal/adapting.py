@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from binder import Item, ItemError
 from binder_thermal import curve, overlays
-from binder_thermal.config import Box, ThermalConfig
+from binder_thermal.config import PALETTES, Box, ThermalConfig
 from binder_thermal.palettes import NEAR, along, as_hex, between_points, is_grey, is_thin, known
 from binder_thermal.reading import grid_of
 
@@ -72,8 +72,10 @@ def adapt(config: ThermalConfig, items: Sequence[Item]) -> ThermalConfig:
 def _with_palettes(
     config: ThermalConfig, pictures: Sequence[Picture], burnt: dict[tuple[int, int], Any]
 ) -> ThermalConfig:
-    unknown = [picture for picture in pictures if not _follows(picture, config)]
-    left = unknown
+    named = [_palette_of(picture, config) for picture in pictures]
+    left = unknown = [picture for picture, name in zip(pictures, named, strict=True) if name is None]
+    for name, count in Counter(filter(None, named)).items():
+        log.info("false colors of %d of %d pictures taken for the palette %s", count, len(pictures), name)
     for _ in range(MOST_PALETTES):
         group, palette_K3 = _group(left, config)
         if palette_K3 is None or len(group) < min(SHARED, len(unknown)):
@@ -81,7 +83,7 @@ def _with_palettes(
         palette_K3, why = _directed(palette_K3, group, burnt)
         colors = as_hex(palette_K3[np.linspace(0, len(palette_K3) - 1, curve.COLORS).round().astype(int)])
         config = config.model_copy(update={"palettes": (*config.palettes, colors)})
-        left = [picture for picture in left if not _follows(picture, config)]
+        left = [picture for picture in left if _palette_of(picture, config) is None]
         log.warning(
             "false colors of %d of %d pictures follow no palette known here; fitted: %s (cold) to %s (hot), %s; "
             'encoder.hot = "black" turns it around, encoder.palettes sets it',
@@ -117,10 +119,13 @@ def _boxes(pictures: Sequence[Picture], size: tuple[int, int], mask_HW: NDArray[
     return overlays.boxes(mask_HW, step)
 
 
-def _follows(picture: Picture, config: ThermalConfig) -> bool:
-    """Whether a palette that is known fits so well that none has to be found. Grey pictures need none."""
+def _palette_of(picture: Picture, config: ThermalConfig) -> str | None:
+    """What a palette is called that fits so well that none has to be found; None where there is none."""
     rgb_N3 = _pixels(picture, config)[:: SEEN // 400]
-    return not len(rgb_N3) or is_grey(rgb_N3) or any(is_thin(one, rgb_N3) for one in known(config))
+    if not len(rgb_N3) or is_grey(rgb_N3):
+        return "grey"
+    names = [*("fitted" for _ in config.palettes), *PALETTES]
+    return next((name for name, one in zip(names, known(config), strict=True) if is_thin(one, rgb_N3)), None)
 
 
 def _shown(picture: Picture, config: ThermalConfig) -> NDArray[np.bool_]:
