@@ -6,17 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from binder_pointcloud import PointcloudConfig
+from binder_pointcloud import POINTCLOUD, PointcloudConfig
 from binder_pointcloud.lines import NUMBER, blocks, numbers
 from binder_pointcloud.reading import read
 
 from binder import ItemError
-from binder.bases.point_cloud import read_points
+from binder.testing import tiny_anchor
 
+ANCHOR = tiny_anchor()
 CONFIG = PointcloudConfig(points=64, groups=8, neighbours=8)
 XYZ = np.random.default_rng(0).normal(size=(400, 3)).round(6)
 UNIT = XYZ / np.linalg.norm(XYZ, axis=1, keepdims=True)
 RGB = np.random.default_rng(1).integers(0, 256, (400, 3))
+
+
+def window(item: object, config: PointcloudConfig) -> np.ndarray:
+    """What the encoder sees of an item: (N, C)."""
+    return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
 def lines(*columns: np.ndarray, between: str = " ", ending: str = "\n") -> str:
@@ -115,7 +121,7 @@ def test_columns_beyond_three_by_their_names_else_by_what_is_in_them(text: str, 
     if normals:
         np.testing.assert_allclose(found.normals, UNIT, atol=2e-6)
     if colours:
-        made = read_points(read, text.encode(), PointcloudConfig(points=512, colours=True))
+        made = window(text.encode(), PointcloudConfig(points=512, colours=True))
         levels = np.unique((made[:, 3:] * 255).round().astype(int), axis=0)
         np.testing.assert_array_equal(levels, np.unique(RGB, axis=0))
 
@@ -146,16 +152,16 @@ def test_what_is_no_list_of_points_says_why(text: str, reason: str) -> None:
 @pytest.mark.parametrize("mark", ["nan", "NaN", "inf", "-inf", "1.#QNAN", "-1.#IND"])
 def test_points_without_a_place_are_left_out_of_a_text(mark: str) -> None:
     broken = PLAIN.replace("\n", f"\n{mark} 1 {mark}\n", 150)
-    np.testing.assert_array_equal(read_points(read, broken.encode(), CONFIG), read_points(read, PLAIN.encode(), CONFIG))
+    np.testing.assert_array_equal(window(broken.encode(), CONFIG), window(PLAIN.encode(), CONFIG))
     with pytest.raises(ItemError, match="401 of 801 points are not finite"):
-        read_points(read, (f"{mark} 1 2\n" + PLAIN.replace("\n", f"\n{mark} 1 2\n")).encode(), CONFIG)
+        window((f"{mark} 1 2\n" + PLAIN.replace("\n", f"\n{mark} 1 2\n")).encode(), CONFIG)
 
 
 @pytest.mark.parametrize("empty", ["1,,3\n", ",2,3\n", "1,2,\n", "1, ,3\n", ",,\n"])
 def test_an_empty_field_is_a_point_without_a_place(empty: str) -> None:
     text = "x,y,z\n" + lines(XYZ, between=",").replace("\n", "\n" + empty, 20)
-    wanted = read_points(read, PLAIN.encode(), CONFIG)
-    np.testing.assert_array_equal(read_points(read, text.encode(), CONFIG), wanted)
+    wanted = window(PLAIN.encode(), CONFIG)
+    np.testing.assert_array_equal(window(text.encode(), CONFIG), wanted)
 
 
 def test_a_large_text_is_drawn_from_the_same_way_every_time(monkeypatch: pytest.MonkeyPatch) -> None:

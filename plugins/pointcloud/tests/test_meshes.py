@@ -12,20 +12,26 @@ import laspy
 import numpy as np
 import pytest
 import trimesh
-from binder_pointcloud import PointcloudConfig
+from binder_pointcloud import POINTCLOUD, PointcloudConfig
 from binder_pointcloud.ply import read_ply
 from binder_pointcloud.reading import read
 from binder_pointcloud.surface import Mesh, sampled, triangles
 from PIL import Image
 
 from binder import ItemError, Points
-from binder.bases.point_cloud import read_points
+from binder.testing import tiny_anchor
 
+ANCHOR = tiny_anchor()
 CONFIG = PointcloudConfig(points=64, groups=8, neighbours=8)
 SEEN = PointcloudConfig(points=256, normals=True, colours=True)
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)  # of a cube
 SIDES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
 SPLIT = [part for a, b, c, d in SIDES for part in ((a, b, c), (a, c, d))]
+
+
+def window(item: object, config: PointcloudConfig) -> np.ndarray:
+    """What the encoder sees of an item: (N, C)."""
+    return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
 def is_cube(data: bytes, suffix: str, folder: Path, config: PointcloudConfig = CONFIG) -> Points:
@@ -218,7 +224,7 @@ def test_colours_of_a_glb_come_from_its_texture_and_its_material(tmp_path: Path)
     np.testing.assert_allclose(found.colours[left], np.tile((1.0, 0, 0), (left.sum(), 1)), atol=0.01)
     np.testing.assert_allclose(found.colours[right], np.tile((0, 0, 128 / 255), (right.sum(), 1)), atol=0.01)
     with pytest.raises(ItemError, match="has no colours"):
-        read_points(read, trimesh.Trimesh(CORNERS, SPLIT).export(file_type="stl"), SEEN)
+        window(trimesh.Trimesh(CORNERS, SPLIT).export(file_type="stl"), SEEN)
 
 
 @pytest.mark.parametrize(("mode", "order"), [(4, [0, 1, 2, 2, 1, 3]), (5, [0, 1, 2, 3]), (6, [0, 1, 3, 2])])

@@ -14,10 +14,15 @@ from binder_pointcloud import POINTCLOUD, PointcloudConfig
 from binder_pointcloud.reading import read
 
 from binder import ItemError, Points
-from binder.bases.point_cloud import read_points
 from binder.testing import EncoderContract, tiny_anchor
 
+ANCHOR = tiny_anchor()
 SMALL = {"points": 128, "groups": 16, "neighbours": 8, "width": 32, "layers": 1, "heads": 2}
+
+
+def window(item: object, config: PointcloudConfig) -> np.ndarray:
+    """What the encoder sees of an item: (N, C)."""
+    return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
 def ball(count: int = 300, seed: int = 0) -> np.ndarray:
@@ -160,7 +165,7 @@ def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
     xyz, rgb = ball(), np.tile(np.array([[10, 20, 250]], np.uint8), (300, 1))
     xyz[::3] = np.nan
     config = PointcloudConfig(points=256, colours=True)
-    found = read_points(read, pcd(xyz, data, rgb), config)
+    found = window(pcd(xyz, data, rgb), config)
     assert len(np.unique(found[:, :3], axis=0)) == 200
     np.testing.assert_allclose(found[:, 3:], np.tile(rgb[:1] / 255, (256, 1)), atol=1e-6)
 
