@@ -45,8 +45,8 @@ def named(column: str, said: str = "") -> tuple[bool, str | None]:
         words = [w for w in words if w not in UNITS]
         if not words and len(units[0]) > 1 and units[0] != "min":  # "seconds" alone is a clock, "s" alone is anything
             words = ["time"]
-    if "timestamp" in words[1:2]:
-        words = words[1:]  # the timestamp of whatever
+    if "timestamp" in words:
+        words = words[words.index("timestamp") :]  # of whatever
     if not CLOCKS & set(words) or set(words) - CLOCKS - BESIDE:
         return False, None
     return True, UNITS.get(unit.strip().lower())
@@ -58,8 +58,9 @@ def guessed(first: float, step: float, usual_hz: tuple[float, float] | None) -> 
     By the year that it would be; then, where `usual_hz` says how often such a thing is sampled, by the rate. A step of
     exactly 1 counts samples as well as it counts time.
     """
+    rarest = 60.0 if usual_hz is None else 1 / usual_hz[0]  # microseconds since the start may look like seconds of 1990
     for unit in ("s", *FINER):
-        if EPOCH_S[0] <= abs(first) * SECONDS[unit] <= EPOCH_S[1] and step * SECONDS[unit] < SLOWEST_S:
+        if EPOCH_S[0] <= abs(first) * SECONDS[unit] <= EPOCH_S[1] and step * SECONDS[unit] <= rarest:
             return unit
     if usual_hz is None or step <= 0 or step == 1:
         return None

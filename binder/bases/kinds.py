@@ -123,7 +123,7 @@ def _preview_series(
 
     settings = first(config(), [item]) if first else config()
     series = read_series(read, item, settings)
-    return lines(series.time_S, series.values_SC)
+    return lines(series.time_S, series.values_SC, settings.channels)
 
 
 def _build_points(read: ReadPoints, config: Any, anchor: Anchor) -> Encoder:
