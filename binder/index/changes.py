@@ -15,7 +15,7 @@ from binder.files import utf8, why
 from binder.index.rows import KEY, absolute
 from binder.index.table import Table, one_of
 from binder.items import Found
-from binder.modality import Item
+from binder.modality import Item, Unusable
 
 if TYPE_CHECKING:
     from binder.api import Binder
@@ -39,7 +39,7 @@ def name_of(item: Item, inline: bool) -> str:
     """What an item is called in the index: a file by its absolute path, a text by itself, others by their content."""
     if isinstance(item, str | Path) and not inline:
         return absolute(item)
-    return item if isinstance(item, str) else content_key(item).hex()
+    return str(item) if isinstance(item, str | Unusable) else content_key(item).hex()
 
 
 def check_name(item: Item, name: str) -> None:
