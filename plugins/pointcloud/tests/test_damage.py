@@ -272,6 +272,6 @@ SLOW = {
 def test_many_comments_groups_and_nodes_take_bounded_time(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(SLOW[name])
-    start = time.perf_counter()
+    start = time.process_time()
     assert len(read(path, CONFIG).xyz) >= 4
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -273,7 +273,7 @@ def test_las_keeps_its_precision_and_its_colours(compressed: bool, kind: int, de
 
 
 def test_a_number_of_a_million_digits_takes_no_time() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ItemError, match=r"v line 1: expected a number"):
         read(b"v " + b"1" * 1_000_000 + b"x 2 3\n", CONFIG)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
