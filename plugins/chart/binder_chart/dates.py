@@ -133,9 +133,11 @@ def _quarter(text: str) -> float | None:
 
 
 def _asian(text: str) -> float | None:
-    found = ASIAN.fullmatch(text)
+    if not (found := ASIAN.fullmatch(text)):
+        return None
+    year, month, day = (int(part or 1) for part in found.groups())
     try:
-        return float(datetime(*(int(part or 1) for part in found.groups())).toordinal()) if found else None
+        return float(datetime(year, month, day).toordinal())
     except ValueError:
         return None
 
