@@ -59,21 +59,20 @@ def listed(values: Any, inline: bool = False) -> list[Item]:
 
     An array of numbers, a picture, bytes and (array, rate) are one item; a text is a path unless `inline`.
     """
-    if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
-        several: Iterable[Any] = [values]
-    elif isinstance(values, tuple):
-        several = values if all(isinstance(v, str | Path) for v in values) else [values]
-    elif hasattr(values, "dtype"):  # an array: of paths or of numbers; a column of a data frame
-        several = (
-            list(values) if str(values.dtype) in ("object", "str", "string") or values.dtype.kind == "U" else [values]
-        )
-    else:
-        several = values if isinstance(values, Iterable) and not hasattr(values, "convert") else [values]
-    found = [
-        manifest.plain(value.item() if hasattr(value, "item") and isinstance(value, str) else value)
-        for value in several
-    ]
+    several = values if _holds_items(values) else [values]
+    found = [str(value) if isinstance(value, str) else manifest.plain(value) for value in several]
     return [Path(value) if isinstance(value, str) and not inline else value for value in found]
+
+
+def _holds_items(values: Any) -> bool:
+    """Whether it is a collection or a stream of items."""
+    if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
+        return False
+    if isinstance(values, tuple):  # else an array with its rate
+        return all(isinstance(value, str | Path) for value in values)
+    if hasattr(values, "dtype"):  # an array: of paths or of numbers; a column of a data frame
+        return str(values.dtype) in ("object", "str", "string") or getattr(values.dtype, "kind", "") == "U"
+    return isinstance(values, Iterable) and not hasattr(values, "convert")  # Pillow's pictures have it
 
 
 def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:

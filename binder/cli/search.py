@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -37,23 +38,31 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 @click.option("--collapse", type=click.FloatRange(0, 1), metavar="COSINE", help="One hit of those nearer than this.")
 @hits.narrowing
 @hits.showing
+@hits.places
 @options.device
 def search_command(
-    index: str, query: str, plus: tuple[str, ...], minus: tuple[str, ...], device: str, mode: str, **given: Any
+    index: str, query: str, plus: tuple[str, ...], minus: tuple[str, ...], mode: str, **given: Any
 ) -> None:
     """Search INDEX by QUERY: a text, a file, or MODALITY:ITEM where that does not say it.
 
     binder search media.idx "rain on a roof" --minus image:city.png --to image -k 20
     """
+    from binder.files import check_target
     from binder.index import Index, load_space
     from binder.plugins import registry
 
-    there = Index.open(index, load=lambda record: load_space(record, device=device))
+    if given["html"]:
+        check_target(Path(given["html"]))
+    where: dict[str, Any] = {name: given[name] for name in ("encoders", "anchor", "trunk", "device")}
+    there = Index.open(index, load=lambda record: load_space(record, **where))
     encodable = {*there.record.encoders, *(m.name for m in registry().modalities() if m.frozen)}
     first, *others = (parse(text, encodable) for text in (query, *plus, *minus))
     for _, modality, item in (first, *others):
-        if not registry().get(modality).inline and not Path(item).exists():
-            raise click.UsageError(f"{item}: no such file ({modality}); a text is text:{item}")
+        if registry().get(modality).inline:
+            continue
+        where["workers"] = 1  # a file is read where it cannot hurt
+        if not os.path.exists(item):  # noqa: PTH110 - Path.exists raises for names that are too long
+            raise click.UsageError(f"{item[:200]}: no such file ({modality}); a text is text:{item[:200]}")
     how = hits.search_options(given)
     if mode != "vector":
         if first[1] != "text":

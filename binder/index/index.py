@@ -23,8 +23,9 @@ from binder.index.searching import Query, run, side_by_side
 from binder.index.store import Store
 from binder.index.table import one_of
 from binder.index.upkeep import KEEP_S, maintain
-from binder.items import Found, collect
+from binder.items import Found, collect, listed
 from binder.modality import Item
+from binder.plugins import registry
 from binder.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -144,8 +145,8 @@ class Index:
                 batches = given.vector_batches(value, modality, metadata, names, self.record)
                 added.take(adding.add_vectors(self.store, modality, batches, force=force, progress=progress))
             else:
-                listed = value if isinstance(value, list | tuple) else [value]
-                added.take(self._encoded(collect(listed, modality), metadata, names, **how))
+                given_items = listed(value, registry().get(modality).inline)
+                added.take(self._encoded(collect(given_items, modality), metadata, names, **how))
         files = [Path(s) for s in sources if transfer.is_vectors(Path(s))]
         for path in files:
             for modality, batch in transfer.read(path, self.record):
