@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-SPARE = 4_000_000  # elements beyond what the file holds: buffers, masks, tables that are not kept
+SPARE = 1_000_000  # elements beyond what the file holds: buffers, masks, tables that are not kept
 SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # what makes room for a size
 LISTED = {torch.arange, torch.linspace, torch.eye}
 

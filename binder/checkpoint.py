@@ -121,8 +121,8 @@ def read_card(folder: Path) -> Card:
 def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
     """An aligned encoder in eval mode on the anchor's device.
 
-    `trunk` says where the pretrained model that it builds on is now, if not where its card says. Raises SpaceError for
-    another anchor's space; RunError, ConfigError for what is damaged or is not there.
+    `trunk` says where the pretrained model that it builds on, if it does, is now. Raises SpaceError for another
+    anchor's space; RunError, ConfigError for what is damaged or is not there.
     """
     card = read_card(folder)
     if card.space != anchor.fingerprint:
@@ -133,9 +133,8 @@ def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
     if card.embed_dim != anchor.embed_dim:
         raise RunError(f"{folder / CARD}: damaged: embed_dim is {card.embed_dim}, the anchor has {anchor.embed_dim}")
     modality = registry().get(card.modality)
-    if trunk is not None and "trunk" not in modality.config.model_fields:
-        raise ConfigError(f"{folder}: an encoder of {card.modality} takes no trunk")
-    values = {**card.config, **({"trunk": trunk} if trunk is not None else {})}
+    moved = trunk is not None and ":" in (card.config.get("trunk") or "")
+    values = {**card.config, **({"trunk": trunk} if moved else {})}
     config = validate(modality.config, values, f"{folder / CARD}: config")
     try:
         borrowed = ":" in (getattr(config, "trunk", None) or "")  # most of its weights lie elsewhere

@@ -34,6 +34,12 @@ def narrowing(command: F) -> F:
     return command
 
 
+def places(command: F) -> F:
+    """--encoder, --anchor, --trunk: where what fills an index is, if it has been moved."""
+    moved = click.option("--anchor", metavar="NAME", help="Where the index's anchor is, if it was moved.")
+    return options.encoders(moved(options.trunk(command)))
+
+
 def showing(command: F) -> F:
     """--json, --html."""
     return options.as_json(html(command))

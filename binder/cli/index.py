@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import options, output
+from binder.cli import hits, options, output
 from binder.cli.options import Seconds
 
 if TYPE_CHECKING:
@@ -25,12 +25,13 @@ def index_command() -> None:
 @place
 @click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
 @options.encoders
-def create(index: str, anchor: str | None, encoders: tuple[str, ...]) -> None:
+@options.trunk
+def create(index: str, anchor: str | None, encoders: tuple[str, ...], trunk: str | None) -> None:
     """Make a new, empty index in the space of an anchor; what its encoders are it remembers."""
     from binder.api import Binder
     from binder.index import Index
 
-    made = Index.create(index, Binder.of(encoders, anchor=anchor))
+    made = Index.create(index, Binder.of(encoders, anchor=anchor, trunk=trunk))
     click.echo(f"{index}: a new index of anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
 
 
@@ -39,7 +40,7 @@ def create(index: str, anchor: str | None, encoders: tuple[str, ...]) -> None:
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--every", type=Seconds(), metavar="2s", help="Pieces so long, where items have a time: hits say when.")
 @click.option("--force", is_flag=True, help="Encode what looks unchanged, too.")
-@options.encoders
+@hits.places
 @options.as_modality
 @options.as_json
 @options.strict
@@ -50,12 +51,11 @@ def add(
     files: tuple[str, ...],
     every: float | None,
     force: bool,
-    encoders: tuple[str, ...],
     modality: str | None,
     as_json: bool,
     strict: bool,
-    device: str,
     workers: int | None,
+    **where: Any,
 ) -> None:
     """Add what is new or has changed; an interrupted run goes on when it is called again.
 
@@ -65,7 +65,7 @@ def add(
     from binder.index import Index, load_space
 
     count = options.worker_count(workers)
-    there = Index.open(index, load=lambda record: load_space(record, encoders=encoders, device=device, workers=count))
+    there = Index.open(index, load=lambda record: load_space(record, **where, workers=count))
     how: dict[str, Any] = {"every_s": every, "force": force, "strict": strict}
     with output.ProgressBar() as progress:
         given: dict[str, Any] = {modality: list(files)} if modality else {}

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from binder.errors import StoreError
+from binder.files import parse_json
 from binder.index.guard import guarded
 from binder.index.rows import VECTOR
 from binder.index.table import Table
@@ -157,7 +158,7 @@ def dumped(calibration: Calibration) -> str:
 def parse(text: str, where: str) -> Calibration:
     """Raises StoreError for what is damaged or was written by a newer binder."""
     try:
-        whole: Mapping[str, Any] = json.loads(text)
+        whole: Mapping[str, Any] = parse_json(text)
         if int(whole["format"]) > FORMAT:
             raise StoreError(f"{where}: calibrated by a newer binder (format {whole['format']}); upgrade binder")
         nulls = {}

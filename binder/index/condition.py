@@ -241,7 +241,8 @@ class _Reader:
         """By its name, or the one that differs only in capitals."""
         found = name if name in self.columns else next((c for c in self.columns if c.lower() == name.lower()), None)
         if found is None:
-            known = nearest(name, self.columns) or f"; columns: {', '.join(self.columns)}"
+            close = nearest(name.lower(), [column.lower() for column in self.columns])
+            known = close or f"; columns: {', '.join(self.columns)}"
             raise _Unread(f"no column {name!r}{known}", column=True)
         return f"`{found}`"
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from binder.config import Config, validate
 from binder.errors import ConfigError, StoreError
+from binder.files import parse_json
 
 if TYPE_CHECKING:
     from binder.api import Binder
@@ -41,18 +41,29 @@ class Record(Config):
 def parse(text: str, where: str) -> Record:
     """Raises StoreError for what is damaged or was written by a newer binder."""
     try:
-        values: Any = json.loads(text)
-        if int(values["format"]) > FORMAT:
-            raise StoreError(f"{where}: an index of a newer binder (format {values['format']}); upgrade binder")
+        values = parse_json(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"a {type(values).__name__}, where keys and values are expected")
+        newer = values.get("format")
+        if isinstance(newer, int) and newer > FORMAT:
+            raise StoreError(f"{where}: an index of a newer binder (format {newer}); upgrade binder")
         return validate(Record, values, where)
-    except (ValueError, TypeError, KeyError, ConfigError) as error:
+    except (ValueError, ConfigError) as error:
         raise StoreError(f"{where}: its record is damaged: {error}") from None
 
 
 def load_space(
-    record: Record, *, encoders: Sequence[str | Path] = (), device: str = "auto", workers: int = 0
+    record: Record,
+    *,
+    encoders: Sequence[str | Path] = (),
+    anchor: str | None = None,
+    trunk: str | None = None,
+    device: str = "auto",
+    workers: int = 0,
 ) -> Binder:
     """The Binder that encodes for an index: its anchor and encoders; those in `encoders` take the place of its own.
+
+    `anchor` and `trunk` say where those are, if they have been moved.
 
     Raises StoreError where the index only ever got vectors.
     """
@@ -64,4 +75,4 @@ def load_space(
 
     newer = {read_card(hub.local(run)).modality: str(run) for run in encoders}
     runs = list((record.encoders | newer).values())
-    return Binder.of(runs, anchor=record.anchor, device=device, workers=workers)
+    return Binder.of(runs, anchor=anchor or record.anchor, trunk=trunk, device=device, workers=workers)

@@ -89,8 +89,11 @@ class Store:
 
     def make(self, name: str, schema: pa.Schema) -> Table:
         """The table of that name, a new one with these columns where there is none."""
-        if name != NOTES and not NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise StoreError(f"{self.location}: {name[:80]!r} is no name of a modality")
+        return self._made(name, schema)
+
+    def _made(self, name: str, schema: pa.Schema) -> Table:
         table = self.table(name)
         if table is None:
             try:
@@ -125,7 +128,7 @@ class Store:
         row = pa.table({"key": [key], "value": [value]})
         notes = self.table(NOTES)
         if notes is None:
-            notes = self.make(NOTES, pa.schema([unique("key"), pa.field("value", pa.string())]))
+            notes = self._made(NOTES, pa.schema([unique("key"), pa.field("value", pa.string())]))
         notes.put(row, "key")
 
     @property
