@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -73,7 +73,7 @@ class Container:
                 container_options={"format_whitelist": FORMATS, "protocol_whitelist": ""},
                 metadata_errors="ignore",
             ) as container:
-                stream = container.streams.best("audio")
+                stream = cast("av.AudioStream | None", container.streams.best("audio"))
                 if stream is None or stream.codec_context is None:
                     raise ItemError(self.name, _nothing_in(container))
                 self.promised_s = _promised_s(container, stream)

@@ -112,7 +112,10 @@ def _samples(file: BinaryIO, size: int, magic: bytes, name: str) -> tuple[_Chunk
     """The chunk that holds the samples, and how its size is written."""
     if magic == b".snd":
         head = file.read(8)
-        return (_Chunk(magic, *struct.unpack(">II", head), 8) if len(head) == 8 else None), ">I"
+        if len(head) < 8:
+            return None, ""
+        start, length = struct.unpack(">II", head)
+        return _Chunk(magic, start, length, field=8), ">I"
     layout = _LAYOUTS.get(magic)
     if layout is None:
         return None, ""

@@ -201,7 +201,8 @@ def windows(samples: Samples, size: int) -> tuple[NDArray[np.int16], list[tuple[
         starts = [max(0, (length - size) // 2)]
     else:
         starts = [round(i * (length - size) / (count - 1)) for i in range(count)]
-    cut, spans = np.zeros((len(starts), size), np.int16), []
+    cut = np.zeros((len(starts), size), np.int16)
+    spans: list[tuple[int, int]] = []
     for start in starts:
         end = min(start + size, length)
         row = np.round(samples[start:end] * gain).astype(np.int16)

@@ -99,7 +99,7 @@ def from_webp(data: bytes, name: str) -> Stills:
 def _webp_head(data: bytes, name: str) -> tuple[int, int, list[float]]:
     """Width and height of an animation, and for how many seconds each frame is shown. Raises ItemError: cut off."""
     width = height = 0
-    lengths_s = []
+    lengths_s: list[float] = []
     at = 12
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")

@@ -63,7 +63,7 @@ class TestContract(EncoderContract):
     def items(self, tmp_path: Path) -> list[object]:
         # a file, a longer one upright of another size, bytes, frames in memory, with and without their rate
         return [
-            self.write(tmp_path / "short.mp4", frames=12, rate=8),
+            self.write(tmp_path / "short.mp4", "mpeg4", frames=12, rate=8),  # x264 writes others now and then
             self.write(tmp_path / "long.mkv", "mpeg4", frames=60, size=(32, 64), rate=10),
             self.write(tmp_path / "held.webm", "libvpx", frames=5, rate=4).read_bytes(),
             (np.stack(self.frames(7)), 5),
