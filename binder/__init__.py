@@ -163,9 +163,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "__version__":
-        from importlib.metadata import version
+        import importlib.metadata as metadata
 
-        return version("modality-binder")
+        return metadata.version("modality-binder")
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value

@@ -222,7 +222,7 @@ def test_doctor_and_anchors_answer_in_json(binder, toy):
 
 def test_plugins_are_not_installed_outside_a_virtual_environment(binder, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(cli_plugins.subprocess, "run", lambda command, check: calls.append(command))
+    monkeypatch.setattr("binder.kit.installing.run", lambda command, say: calls.append(command))
     monkeypatch.setattr(cli_plugins.sys, "base_prefix", cli_plugins.sys.prefix)
     assert "virtual environment" in one_line_error(binder("plugins", "install", tmp_path))
     assert not calls
@@ -231,11 +231,11 @@ def test_plugins_are_not_installed_outside_a_virtual_environment(binder, monkeyp
 def test_a_short_name_is_installed_from_the_projects_own_folder(binder, monkeypatch):
     calls = []
 
-    def record(command, check):
+    def record(command, say):
         calls.append(command)
-        return subprocess.CompletedProcess(command, 0)
+        return []
 
-    monkeypatch.setattr(cli_plugins.subprocess, "run", record)
+    monkeypatch.setattr("binder.kit.installing.run", record)
     monkeypatch.setattr(cli_plugins.sys, "base_prefix", "/elsewhere")
     assert binder("plugins", "install", "audio")[0] == 0
     assert calls[0][-1].replace("\\", "/").endswith("plugins/audio")

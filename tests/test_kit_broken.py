@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from support import distribution, installed, write_toys
 
 import binder
-from binder import Encoder, PluginError, guard, plugins
+from binder import Encoder, ItemError, PluginError, guard, plugins
 from binder.cli.plugins import plugins_command
 
 GOOD = """
@@ -19,7 +19,7 @@ GOOD = """
 
     @hookimpl
     def binder_register_modalities():
-        return [Modality("sonar", frozenset(), EncoderConfig, build=None)]
+        return [Modality("sonar", frozenset(), EncoderConfig, build=lambda config, anchor: None)]
 """
 
 
@@ -172,27 +172,43 @@ def test_other_modalities_go_on(install, anchor_folder):
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        ([[1.0]], "preprocess returned list, expected a tensor (W, ...)"),
+        ([[1.0]], "preprocess returned list, expected a tensor (W, ...); please report it to its author"),
         (np.zeros((1, 8)), "preprocess returned ndarray, expected a tensor (W, ...)"),
         (torch.zeros(8), "preprocess returned shape (8,), expected (W, ...) with at least one window"),
         (torch.zeros(0, 8), "preprocess returned shape (0, 8), expected (W, ...) with at least one window"),
+        (torch.full((1, 8), torch.nan), "holds numbers that are not finite"),
+        (torch.full((1, 8), 1e30), "holds numbers beyond 1e+15"),
+    ],
+)
+def test_windows_of_another_kind_than_promised_cost_their_item(made, message):
+    with pytest.raises(ItemError) as caught:
+        guard.check_windows(Encoder(), "a.csv", made)
+    assert str(caught.value).startswith("a.csv: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
         (torch.zeros(1, 9), "windows of shape (8,) of torch.float32 and (9,) of torch.float32"),
         (torch.zeros(1, 8).long(), "windows of shape (8,) of torch.float32 and (8,) of torch.int64"),
     ],
 )
-def test_windows_of_another_kind_than_promised_are_refused(made, message):
-    with pytest.raises(PluginError) as caught:
-        guard.check_windows(Encoder(), made, torch.zeros(3, 8))
-    assert str(caught.value).startswith("binder.encoder.Encoder: ")
-    assert message in str(caught.value)
+def test_windows_unlike_those_before_cost_their_item(made, message):
+    error = guard.alike(Encoder(), "a.csv", made, torch.zeros(3, 8))
+    assert isinstance(error, ItemError)
+    assert message in str(error)
 
 
-def test_windows_as_promised_are_handed_on_and_a_mistake_names_item_and_encoder():
+def test_windows_as_promised_are_handed_on_and_a_mistake_names_item_and_plugin():
     made = torch.ones(2, 8)
-    assert guard.check_windows(Encoder(), made, torch.zeros(3, 8)) is made
-    assert guard.check_windows(Encoder(), made) is made
-    error = guard.mistake(Encoder(), "a.csv", KeyError("x\ny"))
-    assert str(error) == "a.csv: KeyError: 'x\\ny' in Encoder, which should say ItemError"
+    assert guard.check_windows(Encoder(), "a.csv", made) is made
+    assert guard.alike(Encoder(), "a.csv", made, torch.zeros(3, 8)) is made
+    assert guard.alike(Encoder(), "a.csv", made, None) is made
+    said = str(guard.mistake(Encoder(), "a.csv", KeyError("x\ny")))
+    assert said.startswith("a.csv: plugin binder")
+    assert "KeyError: 'x\\ny'" in said
 
 
 def test_the_source_of_a_plugin_changes_with_its_code_only(tmp_path):
