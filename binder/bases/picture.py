@@ -8,10 +8,8 @@ from __future__ import annotations
 import io
 import math
 import os
-import struct
 import threading
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -21,12 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from binder.bases.content import array_of, one_line, read_bytes
+from binder.bases.whole import JPEG, check_end, check_header
 from binder.errors import ItemError, name_of
 from binder.modality import Item
 
 # what is opened, by Pillow's names, the common ones first; none of them starts another program, as EPS does
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "DIB", "PPM", "WEBP", "TIFF", "AVIF", "JPEG2000")
 EXPECTED = "not a picture that can be decoded: expected PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"II*\0", b"MM\0*")  # of what is a picture, though a broken one
 INSTALL_HEIC = "pip install pillow-heif"
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")  # brands that a file of this kind names
 DRAWINGS = {b"%!PS": "PostScript", b"%PDF": "a PDF", b"<svg": "an SVG drawing", b"8BPS": "a Photoshop file"}
@@ -69,6 +69,7 @@ def read_picture(item: Item, name: str | None = None) -> Image.Image:
     damaged or would be enormous; `name` is how it calls the item.
     """
     name = name or name_of(item)
+    data = b""
     with decoding(name):
         if isinstance(item, Image.Image):
             picture = item
@@ -76,13 +77,14 @@ def read_picture(item: Item, name: str | None = None) -> Image.Image:
         elif (numbers := array_of(item)) is not None:
             picture = _from_array(numbers, name, channels_first=not isinstance(item, np.ndarray | list))
         else:
-            picture = opened(read_bytes(item, ", a picture or an array"), name)
+            data = read_bytes(item, ", a picture or an array")
+            picture = opened(data, name)
         factor = _factor(picture.size)
-        if factor > 1 and picture.format in ("JPEG", "MPO"):  # which can be decoded smaller
+        if factor > 1 and picture.format in JPEG:  # which can be decoded smaller
             width = picture.width
             picture.draft(picture.mode, (picture.width // factor, picture.height // factor))
             factor = max(1, factor // round(width / picture.width))
-        load(picture)
+        load(picture, data, name)
         plain = _turned(picture, _rgb(picture, factor, name))
         if plain is item:  # it stays the caller's
             plain = plain.copy()
@@ -117,7 +119,7 @@ def opened(data: bytes, name: str, most_pixels: int = MOST_PIXELS) -> Image.Imag
 
     Of several pictures in one file it is the first. Raises ItemError, and what Pillow raises; see `decoding`.
     """
-    beginning = data[:1024].lstrip().lower()
+    beginning = data[:1024].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for mark, what in DRAWINGS.items():
         if beginning.startswith(mark.lower()) or (mark == b"<svg" and beginning.startswith(b"<") and mark in beginning):
             raise ItemError(name, f"{what}, not a picture of pixels: save it as PNG")
@@ -125,23 +127,24 @@ def opened(data: bytes, name: str, most_pixels: int = MOST_PIXELS) -> Image.Imag
     if data[4:8] == b"ftyp" and b"avif" not in (brands := data[8:32]) and any(brand in brands for brand in HEIC):
         _learn_heic(name)
         formats = ("HEIF",)
-    if data.startswith(b"\x89PNG"):
-        _check_parts(data, name)
-    picture = Image.open(io.BytesIO(data), formats=formats)
+    try:
+        picture = Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError:
+        if not data.startswith(BEGINNINGS) and data[4:8] != b"ftyp":
+            raise
+        raise ItemError(name, "cannot be decoded: its header is truncated or damaged") from None
     cost = COSTS.get(picture.format or "", USUAL_COST * (2 if picture.info.get("progressive") else 1))
     most = min(most_pixels, (MOST_MEMORY - len(data)) // cost)
     check_pixels(*picture.size, name, most)
-    tags = getattr(picture, "tag_v2", {})  # of TIFF, where room is made for whole tiles
-    for side in (tags.get(tag, 1) for tag in (322, 323)):
-        if not isinstance(side, int) or not 0 < side * side <= most:
-            raise ItemError(name, f"cannot be decoded: tiles of {side} pixels a side")
+    check_header(picture, data, name, most)
     return picture
 
 
-def load(picture: Image.Image) -> None:
-    """Decode it. Raises what Pillow raises."""
+def load(picture: Image.Image, data: bytes, name: str) -> None:
+    """Decode it; `data` is what it was opened from, if it was. Raises ItemError, and what Pillow raises."""
     with silenced() if picture.format == "TIFF" else nullcontext():
         picture.load()
+    check_end(picture, data, name)
 
 
 @contextmanager
@@ -199,18 +202,6 @@ def _learn_heic(name: str) -> None:
     except ImportError:
         raise ItemError(name, f"a HEIC picture needs another package: {INSTALL_HEIC}") from None
     register_heif_opener()
-
-
-def _check_parts(data: bytes, name: str) -> None:
-    """The checksums of a PNG's pixels, which Pillow passes over: a flipped bit is another number. Raises ItemError."""
-    view, at = memoryview(data), 8
-    while at + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, at)
-        end = at + 12 + length
-        whole = kind in (b"IDAT", b"PLTE") and end <= len(data)
-        if whole and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-            raise ItemError(name, "cannot be decoded, damaged: a checksum of its pixels does not match")
-        at = end
 
 
 def _factor(size: tuple[int, int]) -> int:

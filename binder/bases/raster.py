@@ -114,7 +114,7 @@ def _picture(source: bytes | Image.Image, name: str) -> Raster:
         # of these the first is the picture and the rest are its previews; elsewhere nobody says which is meant
         if image.format != "MPO" and getattr(image, "is_animated", False):
             raise ItemError(name, "several pictures in one file: expected one")
-        load(image)
+        load(image, source if isinstance(source, bytes) else b"", name)
         said = {str(key).lower(): value for key, value in image.info.items() if isinstance(value, str)}
         description = image.getexif().get(270) if image.format == "TIFF" else None  # the tag ImageDescription
         turned = upright(image)

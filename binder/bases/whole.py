@@ -1,0 +1,137 @@
+"""Whether a picture is all there, where Pillow does not ask: what is missing would be grey, black or another number.
+
+Free of torch.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageChops
+
+from binder.errors import ItemError
+
+JPEG = ("JPEG", "MPO")  # Pillow's names
+ENDS_EARLY = "cannot be decoded, truncated: it ends before the last of its {} x {} pixels"
+MOST_SCANNED = 1 << 32  # pixels times scans of a JPEG: some seconds
+RESTARTS = [bytes((0xFF, mark)) for mark in range(0xD0, 0xD8)]  # JPEG's marks between parts of a scan
+END = b"\xff\xd9"  # of a JPEG
+BEHIND = b"\x5a\xa7\x3c\x91" * 64  # bits of every kind, and no mark of a JPEG
+CORNER = 3  # pixels a side, of a block that is filled up: beyond where colors of its neighbors reach into it
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's kinds of color
+PASSES = (
+    (0, 0, 8, 8),
+    (4, 0, 8, 8),
+    (0, 4, 4, 8),
+    (2, 0, 4, 4),
+    (0, 2, 2, 4),
+    (1, 0, 2, 2),
+    (0, 1, 1, 2),
+)  # interlaced
+STEP = 1 << 20  # bytes that are unpacked at a time
+TILE_SIDES = (322, 323)  # TIFF's tags
+
+
+def check_header(picture: Any, data: bytes, name: str, most_pixels: int) -> None:
+    """An opened picture against the bytes it was opened from, before it is decoded. Raises ItemError."""
+    if picture.format == "PNG":
+        _check_parts(data, name)
+    elif picture.format == "TIFF":
+        _check_tiles(picture, name, most_pixels)
+    elif picture.format in JPEG:
+        _check_scans(picture, data, name)
+
+
+def check_end(picture: Image.Image, data: bytes, name: str) -> None:
+    """A decoded picture whose pixels ended before its last row, which is filled up without a word. Raises ItemError."""
+    if picture.format in JPEG:
+        ends = _jpeg_ends_early(picture, data)
+    else:
+        ends = picture.format == "PNG" and _png_ends_early(picture, data)
+    if ends:
+        raise ItemError(name, ENDS_EARLY.format(*picture.size))
+
+
+def _jpeg_ends_early(picture: Image.Image, data: bytes) -> bool:
+    """Missing blocks are flat. What stands behind the end is seen then, and else is not.
+
+    Few others end in a flat block, so that few are decoded twice.
+    """
+    end = data.rfind(END)
+    width, height = picture.size
+    corner = picture.crop((max(width - CORNER, 0), max(height - CORNER, 0), width, height))
+    if end < 0 or len(corner.getcolors(CORNER * CORNER) or ()) != 1:
+        return False
+    other = Image.open(io.BytesIO(data[:end] + BEHIND + data[end:]), formats=("JPEG",))
+    other.draft(picture.mode, picture.size)
+    return ImageChops.difference(picture, other).getbbox() is not None
+
+
+def _png_ends_early(picture: Image.Image, data: bytes) -> bool:
+    """Missing rows are zeros. Whether that is what was stored, the length of what was packed says."""
+    width, height = picture.size
+    bits, kind, interlaced = data[24], data[25], data[28]
+    if not interlaced and np.asarray(picture.crop((0, height - 1, width, height))).any():
+        return False
+    missing = sum(
+        -(-(height - top) // down) * (1 + (-(-(width - left) // across) * bits * CHANNELS[kind] + 7) // 8)
+        for left, top, across, down in (PASSES if interlaced else ((0, 0, 1, 1),))
+        if left < width and top < height
+    )
+    packed, at = zlib.decompressobj(), 8
+    while missing > 0 and not packed.eof and at + 12 <= len(data):
+        length, part = struct.unpack_from(">I4s", data, at)
+        held = data[at + 8 : at + 8 + length] if part == b"IDAT" else b""
+        while held and missing > 0 and not packed.eof:
+            missing -= len(packed.decompress(held, STEP))
+            held = packed.unconsumed_tail
+        at += 12 + length
+    return missing > 0
+
+
+def _check_parts(data: bytes, name: str) -> None:
+    """The checksums of a PNG's pixels, which Pillow passes over: a flipped bit is another number."""
+    view, at = memoryview(data), 8
+    while at + 12 <= len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        end = at + 12 + length
+        whole = kind in (b"IDAT", b"PLTE") and end <= len(data)
+        if whole and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+            raise ItemError(name, "cannot be decoded, damaged: a checksum of its pixels does not match")
+        at = end
+
+
+def _check_tiles(picture: Any, name: str, most_pixels: int) -> None:
+    """A TIFF's tiles and strips: room is made for a whole one, and where there is none Pillow leaves it black."""
+    for side in (picture.tag_v2.get(tag, 1) for tag in TILE_SIDES):
+        if not isinstance(side, int) or not 0 < side * side <= most_pixels:
+            raise ItemError(name, f"cannot be decoded: tiles of {side} pixels a side")
+    boxes = [tile[1] for tile in picture.tile if tile[1]]  # left, top, right, bottom
+    reached = tuple(max((box[side] for box in boxes), default=0) for side in (2, 3))
+    stored = {picture.size, picture.size[::-1]}  # before and after it is turned upright
+    if not any(reached[0] >= width and reached[1] >= height for width, height in stored):
+        width, height = picture.size
+        raise ItemError(name, f"cannot be decoded, truncated: strips for {reached} of {width} x {height} pixels")
+
+
+def _check_scans(picture: Any, data: bytes, name: str) -> None:
+    """A JPEG's scans, each of which takes as long as the picture, and the marks between their parts."""
+    width, height = picture.size
+    scans = data.count(b"\xff\xda")
+    if width * height * scans > MOST_SCANNED:
+        raise ItemError(name, f"cannot be decoded: {scans} scans of {width} x {height} pixels")
+    place = data.find(b"\xff\xdd\0\x04")  # how many blocks lie between two marks
+    between = int.from_bytes(data[place + 4 : place + 6], "big") if place >= 0 else 0
+    if between:
+        several = len(picture.layer) > 1
+        across, down = (max(layer[side] for layer in picture.layer) if several else 1 for side in (1, 2))
+        blocks = -(-width // (8 * across)) * -(-height // (8 * down))
+        there = sum(data.count(mark) for mark in RESTARTS)
+        if there < -(-blocks // between) - 1:
+            raise ItemError(
+                name, f"cannot be decoded, truncated: it ends before the last of its {width} x {height} pixels"
+            )
