@@ -21,8 +21,8 @@ PLUGINS = ROOT.parent / "plugins"
 # A module imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
     {"errors"},
-    {"files", "readers"},
-    {"cells", "config", "lock", "shards", "vectors"},
+    {"bounds", "files", "reach", "readers", "visible"},
+    {"anchor_folder", "cells", "config", "lock", "shards", "vectors"},
     {"modality", "embeddings"},
     {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
     {"builtin", "guard", "schedule", "trunk"},
