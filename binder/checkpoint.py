@@ -19,7 +19,7 @@ from binder.bounds import no_larger_than
 from binder.config import Config, validate
 from binder.encoder import Encoder
 from binder.errors import ConfigError, RunError, SpaceError
-from binder.files import is_file, read_json, why, write_beside, write_text
+from binder.files import is_file, is_folder, read_json, why, write_beside, write_text
 from binder.plugins import registry
 
 FORMAT = 1
@@ -104,7 +104,7 @@ def read_card(folder: Path) -> Card:
     if not is_file(path):
         if is_file(folder / STATE) or is_file(folder / CONFIG):
             raise RunError(f"{folder}: this run is not finished; go on with: binder align ... --resume")
-        moved = "" if folder.is_dir() else "; if it has moved, name the new place (--encoder)"
+        moved = "" if is_folder(folder) else "; if it has moved, name the new place (--encoder)"
         raise RunError(f"{str(folder)[:200]}: no aligned encoder there (no {CARD}){moved}")
     try:
         values = read_json(path)

@@ -63,17 +63,18 @@ def write_text(path: Path, text: str, error: type[BinderError] = RunError) -> No
     write_beside(path, save, error)
 
 
-def check_target(path: Path, error: type[BinderError] = RunError) -> Path:
+def check_target(path: Path, error: type[BinderError] = RunError, *, folder: bool = False) -> Path:
     """Where a file of that name would be written, links followed; to be asked before hours of work.
 
-    Raises `error` for what is no regular file, a name that is too long, a folder that cannot be written.
+    With `folder`, a folder of that name. Raises `error` for what is no such thing, for a name that is too long, and
+    where nothing can be written.
     """
     try:
         place = path.resolve() if path.is_symlink() else path.absolute()
-        kind = kind_of(place)
-        if kind:
-            raise error(f"{path}: is {kind}, not a file: choose another name")
-        above = next(folder for folder in place.parents if folder.exists())
+        kind = kind_of(place) or ("a file" if folder and place.is_file() else None)
+        if kind and not (folder and kind == "a folder"):
+            raise error(f"{path}: is {kind}, not {'a folder' if folder else 'a file'}: choose another name")
+        above = next(parent for parent in place.parents if parent.exists())
         if not above.is_dir():
             raise error(f"{path}: cannot be written: {above} is no folder")
         if not os.access(above, os.W_OK):
@@ -102,6 +103,14 @@ def is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except OSError:  # too long a name
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder, links followed."""
+    try:
+        return path.is_dir()
+    except OSError:
         return False
 
 

@@ -21,6 +21,7 @@ from binder import checkpoint, reach
 from binder.checkpoint import CARD, CONFIG, LOG, WEIGHTS, Card
 from binder.config import read_toml
 from binder.errors import RunError
+from binder.files import check_target
 from binder.hub_card import model_card
 
 PREFIX = "hf:"
@@ -62,7 +63,7 @@ def pull(source: str, out: str | Path) -> Path:
     Raises RunError: a folder that exists, no such repository, none of an aligned encoder, a newer format, no network.
     """
     out = Path(out)
-    if out.exists():
+    if check_target(out, folder=True).exists():
         raise RunError(f"{out}: exists already; choose another folder, or delete it")
     beside = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -123,7 +124,10 @@ def _stage(folder: Path, place: Path, card: Card, repo: str, licence: str | None
         if "init" in config:
             config["init"] = _public(str(config["init"]))
         (place / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
-    (place / README).write_text(model_card(card, repo), encoding="utf-8")
+    try:
+        (place / README).write_text(model_card(card, repo), encoding="utf-8")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise RunError(f"{folder / CARD}: damaged: its metrics lack {_line(error)}") from None
 
 
 def _public(name: str) -> str:

@@ -14,6 +14,7 @@ from types import FrameType
 import filelock
 
 from binder.errors import RunError
+from binder.files import check_target
 
 NAME = ".lock"  # says who holds it; whether it is held only the operating system knows
 
@@ -25,7 +26,7 @@ def held(folder: Path) -> Iterator[None]:
     Raises RunError where another process holds it, naming that one, and where it cannot be written. The lock ends
     with its process however that dies: the file that a killed one leaves locks nothing.
     """
-    fresh = not folder.exists()
+    fresh = not check_target(folder, folder=True).exists()
     lock = filelock.FileLock(folder / NAME, timeout=0)
     try:
         with _undisturbed():

@@ -17,6 +17,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -36,6 +37,7 @@ from binder import (
     config,
     files,
     hub,
+    lock,
     trunk,
     vectors,
     vectors_file,
@@ -259,6 +261,26 @@ def test_what_is_no_regular_file_is_never_written_over(tmp_path, suffix, monkeyp
     assert link.is_symlink() and pipe.is_fifo()
     assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
     listener.close()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b", "pipe", "file", "file/x", "/dev/null", "\ud800"])
+def test_what_can_be_no_folder_is_one_line_as_an_index_and_as_a_run(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    Path("file").write_text("mine")
+    for kind, use in [
+        (StoreError, lambda: Index.open(name)),
+        (StoreError, lambda: Index.create(name, some())),
+        (RunError, lambda: lock.held(Path(name)).__enter__()),
+        (RunError, lambda: hub.pull("hf:me/x", name)),
+        (RunError, lambda: hub.push(name, "hf:me/x")),
+        (RunError, lambda: checkpoint.read_card(Path(name))),
+    ]:
+        with pytest.raises(kind) as caught:
+            use()
+        one_line(caught)
+    assert Path("file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "pipe"]
 
 
 def test_a_link_to_a_file_is_followed_and_missing_folders_are_made(tmp_path):

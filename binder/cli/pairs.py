@@ -53,10 +53,14 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
     Without an encoder, a pair is judged by what the other pairs foretell of it. --out writes a cleaned manifest: what
     is unreadable, repeated or leaked is left out, and with --keep the least agreeing pairs.
     """
+    from binder.files import check_target
     from binder.pairs import check_pairs
     from binder.pairs.cleaned import write_rows
     from binder.pairs.page import as_dict, write_page
 
+    for path in (out, report):
+        if path is not None:
+            check_target(path)  # before hours of work
     given = {name: value for name, value in given.items() if value is not None}
     with output.ProgressBar() as progress:
         found = check_pairs(pairs, workers=options.worker_count(workers), progress=progress, **given)

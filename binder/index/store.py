@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from binder.errors import StoreError, nearest
+from binder.files import kind_of, utf8, why
 from binder.index import record as records
 from binder.index.durability import set_aside_torn
 from binder.index.guard import guarded
@@ -31,7 +32,7 @@ class Store:
 
     def __init__(self, location: str | os.PathLike[str], options: Mapping[str, str] | None, *, create: bool) -> None:
         self.location = os.fspath(location)
-        self.folder = None if "://" in self.location else Path(self.location).expanduser().absolute()
+        self.folder = _folder(self.location)
         if self.folder and not create and not (self.folder / f"{NOTES}.lance").is_dir():
             raise StoreError(f"{self.location}: no index there; make one with: binder index create {self.location}")
         os.environ.setdefault("LANCE_LOG", "error")  # it warns of its own workings, which nobody can mend
@@ -156,3 +157,20 @@ class Store:
                     return None  # never finished
                 with guarded(self.location):
                     raise
+
+
+def _folder(location: str) -> Path | None:
+    """The folder that a location names; None for an object store. Raises StoreError for what can be neither."""
+    said = utf8(location)[:200].replace("\0", "\\0")
+    if location != utf8(location) or not location.strip():
+        raise StoreError(f"{said!r}: no name of a place for an index")
+    if "://" in location:
+        return None
+    try:
+        folder = Path(location).expanduser().absolute()
+        kind = "a file" if folder.is_file() else kind_of(folder)
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
+        raise StoreError(f"{said}: no place for an index: {why(error)}") from None
+    if kind not in (None, "a folder"):
+        raise StoreError(f"{said}: is {kind}, no folder; choose another place")
+    return folder
