@@ -13,7 +13,7 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from binder.errors import ItemError, name_of
 from binder.modality import Item
@@ -35,6 +35,12 @@ def existing_file(item: str | os.PathLike[str]) -> Path:
 
     Raises ItemError. A pipe, a device or a link to one is refused before it is opened: reading it might never end.
     """
+    with _opened(item):
+        return Path(os.fsdecode(item))
+
+
+def _opened(item: str | os.PathLike[str]) -> BinaryIO:
+    """A regular file that is not empty, opened. Raises ItemError."""
     try:
         path = Path(os.fsdecode(item))
         found = path.stat()
@@ -43,8 +49,7 @@ def existing_file(item: str | os.PathLike[str]) -> Path:
             raise ItemError(item, f"not a file, but {what}")
         if not found.st_size:
             raise ItemError(item, "empty file")
-        with path.open("rb"):
-            return path
+        return path.open("rb")
     except (OSError, ValueError, TypeError) as error:
         raise ItemError(item, _unreachable(item, error)) from None
 

@@ -32,6 +32,7 @@ SAMPLE = 128  # items that `adapt_series` reads: enough for two numbers a channe
 SHORTEST, LONGEST = 16, 1024  # samples of a window that is chosen by the data
 LONGEST_BANDS = 32_768  # the same where the samples are summed up in bands
 MANY = 2000  # samples of a window from which on training is slow
+BLOCK = 1 << 16  # samples that are resampled at a time
 QUARTERS = 4  # of a period, in which `resample` sums up
 DEFAULT_RATE_HZ, DEFAULT_WINDOW_S = 50.0, 2.0  # where nothing is known of the data
 GAP = 10  # usual steps: what is further apart is a pause, where a straight line would be made up
@@ -137,17 +138,35 @@ def resample(series: Clean, rate_hz: float, longest: int = LONGEST) -> Floats:
 
 def _on_grid(time: Floats, values: Floats, count: int, own_hz: float, rate_hz: float) -> Floats:
     """Samples (S, C) at rising times from 0 on -> (count, C) float32 at `rate_hz`."""
-    if rate_hz > own_hz / 1.5:
-        return _interpolate(np.arange(count) / rate_hz, time, values).astype(np.float32)
-    edges = np.arange(-QUARTERS, QUARTERS * (count + 1) + 1) / (QUARTERS * rate_hz)
-    last = time[-1]
+    made = np.empty((count, values.shape[1]), np.float32)
+    for first in range(0, count, BLOCK):  # at a time, so that a long recording needs little more room than it has
+        place = np.arange(first, min(first + BLOCK, count))
+        if rate_hz > own_hz / 1.5:
+            near, at = _near(time, place[0] / rate_hz, place[-1] / rate_hz), place / rate_hz
+            made[place] = _interpolate(at, time[near], values[near])
+        else:
+            made[place] = _averaged(time, values, place, rate_hz)
+    return made
+
+
+def _averaged(time: Floats, values: Floats, place: NDArray[np.int64], rate_hz: float) -> Floats:
+    """The means of samples (S, C) under triangles around neighboring places of the grid."""
+    edges = np.arange(QUARTERS * (place[0] - 1), QUARTERS * (place[-1] + 2) + 1) / (QUARTERS * rate_hz)
+    near = _near(time, edges[0], edges[-1])
+    time, values = time[near], values[near]
     total = _interpolate(edges, time, _integral(time, values))
-    total += np.minimum(edges, 0)[:, None] * values[0]  # before the first and after the last sample
-    total += np.maximum(edges - last, 0)[:, None] * values[-1]  # it goes on as it was
+    total += np.minimum(edges - time[0], 0)[:, None] * values[0]  # before the first and after the last sample
+    total += np.maximum(edges - time[-1], 0)[:, None] * values[-1]  # it goes on as it was
     means = np.diff(total, axis=0) * QUARTERS * rate_hz
-    around = np.lib.stride_tricks.sliding_window_view(means, 2 * QUARTERS, axis=0)[::QUARTERS][:count]
+    around = np.lib.stride_tricks.sliding_window_view(means, 2 * QUARTERS, axis=0)[::QUARTERS][: len(place)]
     triangle = np.minimum(np.arange(1, 4 * QUARTERS, 2), np.arange(4 * QUARTERS - 1, 0, -2))
-    return (around @ (triangle / triangle.sum())).astype(np.float32)
+    return around @ (triangle / triangle.sum())
+
+
+def _near(time: Floats, first: float, last: float) -> slice:
+    """The samples of these times, and one more at each end."""
+    begin, end = np.searchsorted(time, [first, last], "right")
+    return slice(max(0, begin - 1), end + 1)
 
 
 def _shortened(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from binder.bases import clock
@@ -39,6 +40,10 @@ class Table:
     @property
     def columns(self) -> list[str]:
         """The columns' names; none of an array."""
+        return self._columns
+
+    @cached_property
+    def _columns(self) -> list[str]:
         return list(getattr(self.data, "column_names", []))
 
     def series(

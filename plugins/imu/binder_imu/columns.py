@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 AXES = "xyz"
 ACCELERATION, ROTATION = "accelerometer", "gyroscope"
@@ -62,6 +63,12 @@ def sensors(names: Sequence[str], units: Mapping[str, str]) -> list[Sensor]:
 
     `units` is of columns, where the table has a row for them.
     """
+    return _sensors(tuple(names), tuple(units.items()))
+
+
+@lru_cache(maxsize=256)  # the files of a data set have the same columns
+def _sensors(names: tuple[str, ...], said: tuple[tuple[str, str], ...]) -> list[Sensor]:
+    units = dict(said)
     found: dict[tuple[str | None, bool, int, str], dict[str, tuple[str, str | None]]] = {}
     for name in names:
         parts = _parts(name, units.get(name, ""))

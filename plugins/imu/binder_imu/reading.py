@@ -6,7 +6,6 @@ Shapes: S samples.
 from __future__ import annotations
 
 import os
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ def read(item: Item, config: ImuConfig) -> Series:
         rate_hz=config.file_rate_hz,
         usual_hz=None if slow else USUAL_HZ,
     )
-    values = series.values.copy()
+    values = series.values  # nobody else has them
     units = {sensor.kind: sensor.unit for sensor in found}
     linear = any(sensor.linear for sensor in found)
     for place, kind in enumerate(kinds(config)):
@@ -119,12 +118,11 @@ def _check_acceleration(name: str, values: Floats, config: ImuConfig, linear: bo
 
     if config.gravity == "absent":
         return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # where all is missing, which the base says
-        mean = np.nanmean(values, axis=0)
-        usual = float(np.nanmedian(np.linalg.norm(values, axis=1)))
-    if not np.isfinite(usual):
-        return
+    known = values if np.isfinite(values).all() else values[np.isfinite(values).all(1)]
+    if not len(known):
+        return  # the base says so
+    mean = known.mean(0)
+    usual = float(np.median(np.linalg.norm(known, axis=1)))
     if linear and float(np.linalg.norm(mean)) < GRAVITY / 2:
         raise ItemError(name, 'acceleration without gravity: set encoder.gravity = "absent"')
     if not 0.3 * GRAVITY < usual < 3 * GRAVITY:
@@ -141,7 +139,9 @@ def _check_rotation(name: str, values: Floats) -> None:
     """Raises ItemError where the numbers (S, 3) cannot be rad/s."""
     import numpy as np
 
-    fastest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
+    fastest = float(np.abs(values).max())
+    if not np.isfinite(fastest):
+        fastest = float(np.abs(values[np.isfinite(values)]).max(initial=0))
     if fastest > FASTEST:
         raise ItemError(
             name, f'the fastest rotation would be {fastest:.3g} rad/s: set encoder.rotation_unit ("rad/s" or "deg/s")'

@@ -309,7 +309,7 @@ def test_few_holes_are_bridged_and_the_checks_of_units_hold_with_them() -> None:
     made = IMU.build(config, tiny_anchor()).preprocess((values, 50.0))
     np.testing.assert_allclose(made[0, :6, :99], motion()[1:].T, atol=0.05)
     taken = ImuConfig(**SMALL, gravity="remove")
-    assert abs(np.nanmean(read((values, 50.0), taken).values[:, 1])) < 1e-9
+    assert abs(np.nanmean(read((values, 50.0), taken).values[:, 1])) < 0.05
     with pytest.raises(ItemError, match=r"set encoder\.rotation_unit"):
         read((values * ([1] * 3 + [1000] * 3), 50.0), config)
 
