@@ -738,3 +738,58 @@ def test_a_file_whose_name_is_no_unicode_is_named_and_the_rest_is_added(tmp_path
     assert added.inserted == 1
     ((name, reason),) = added.failed
     assert name.endswith("b\\udcffd.png") and "no valid Unicode" in reason
+
+
+def test_a_tokenizer_that_is_missing_is_called_so(folder):
+    path = folder / "open_clip_config.json"
+    whole = json.loads(path.read_text())
+    whole["model_cfg"]["text_cfg"]["hf_tokenizer_name"] = "some/tokenizer"
+    path.write_text(json.dumps(whole))
+    said = refused(folder)
+    assert "its tokenizer" in said and "weights" not in said
+
+
+@pytest.fixture
+def sketch(monkeypatch):
+    """A modality that sees through a picture tower, known to the registry."""
+    from binder.modality import Modality, PictureConfig
+    from binder.plugins import registry
+    from binder.tower import PictureEncoder
+
+    made = Modality("sketch", frozenset({".sketch"}), PictureConfig, PictureEncoder)
+    found = registry()
+    own, owner = found.get, found.owner
+    monkeypatch.setattr(found, "get", lambda name: made if name == "sketch" else own(name))
+    monkeypatch.setattr(found, "owner", lambda name: owner("image" if name == "sketch" else name))
+    return made
+
+
+def test_an_encoder_whose_trunk_has_moved_is_loaded_where_its_new_place_is_named(sketch, tmp_path, anchor):
+    from binder.testing import write_tiny_tower
+
+    name = write_tiny_tower(tmp_path / "tower")
+    encoder = sketch.build(sketch.config(trunk=name), anchor)
+    card = checkpoint.Card(
+        modality="sketch",
+        plugin="builtin",
+        plugin_version="0",
+        anchor=anchor.name,
+        metrics={},
+        space=anchor.fingerprint,
+        embed_dim=anchor.embed_dim,
+        trained_against=["text"],
+        data="",
+        logit_scale=1.0,
+        n_train=1,
+        n_val=0,
+        binder_version="0",
+        created="",
+        config={"trunk": name},
+    )
+    checkpoint.write_aligned(tmp_path / "run", card, encoder.state_dict())
+    (tmp_path / "tower").rename(tmp_path / "moved")
+    with pytest.raises(ConfigError) as caught:
+        checkpoint.load(tmp_path / "run", anchor)
+    assert "if it has moved, name the new place" in one_line(caught)
+    found = checkpoint.load(tmp_path / "run", anchor, trunk=f"timm:{tmp_path / 'moved'}")
+    assert found.encoder.state_dict().keys() == encoder.state_dict().keys()
