@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,17 @@ def _jpeg_ends_early(picture: Image.Image, data: bytes) -> bool:
     """
     end = data.rfind(END)
     width, height = picture.size
-    corner = picture.crop((max(width - CORNER, 0), max(height - CORNER, 0), width, height))
-    if end < 0 or len(corner.getcolors(CORNER * CORNER) or ()) != 1:
+    corner = product(range(max(width - CORNER, 0), width), range(max(height - CORNER, 0), height))
+    last = picture.getpixel((width - 1, height - 1))
+    if end < 0 or any(picture.getpixel(place) != last for place in corner):
         return False
+    between, _ = _first_scan(data)
+    if between:  # then what stands behind the end is passed over: each part ends with a mark
+        frame = Image.open(io.BytesIO(data), formats=("JPEG",))
+        layers: Any = getattr(frame, "layer")  # noqa: B009  # (number, blocks across, blocks down, table) of each channel
+        across, down = (max(layer[side] for layer in layers) if len(layers) > 1 else 1 for side in (1, 2))
+        blocks = -(-frame.width // (8 * across)) * -(-frame.height // (8 * down))
+        return sum(data.count(mark) for mark in RESTARTS) < -(-blocks // between) - 1
     other = Image.open(io.BytesIO(data[:end] + BEHIND + data[end:]), formats=("JPEG",))
     other.draft(picture.mode, picture.size)
     return ImageChops.difference(picture, other).getbbox() is not None
@@ -119,19 +128,23 @@ def _check_tiles(picture: Any, name: str, most_pixels: int) -> None:
 
 
 def _check_scans(picture: Any, data: bytes, name: str) -> None:
-    """A JPEG's scans, each of which takes as long as the picture, and the marks between their parts."""
+    """A JPEG's scans, where there may be several: each takes as long as the whole picture."""
     width, height = picture.size
+    if not picture.info.get("progressive") and _first_scan(data)[1] == len(picture.layer):
+        return  # all is in one
     scans = data.count(b"\xff\xda")
     if width * height * scans > MOST_SCANNED:
         raise ItemError(name, f"cannot be decoded: {scans} scans of {width} x {height} pixels")
-    place = data.find(b"\xff\xdd\0\x04")  # how many blocks lie between two marks
-    between = int.from_bytes(data[place + 4 : place + 6], "big") if place >= 0 else 0
-    if between:
-        several = len(picture.layer) > 1
-        across, down = (max(layer[side] for layer in picture.layer) if several else 1 for side in (1, 2))
-        blocks = -(-width // (8 * across)) * -(-height // (8 * down))
-        there = sum(data.count(mark) for mark in RESTARTS)
-        if there < -(-blocks // between) - 1:
-            raise ItemError(
-                name, f"cannot be decoded, truncated: it ends before the last of its {width} x {height} pixels"
-            )
+
+
+def _first_scan(data: bytes) -> tuple[int, int]:
+    """What a JPEG says before its pixels: blocks between two restart marks, or 0, and channels in the first scan."""
+    at, between = 2, 0
+    while at + 6 <= len(data) and data[at] == 0xFF:
+        kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if kind == 0xDA:
+            return between, data[at + 4]
+        if kind == 0xDD:
+            between = int.from_bytes(data[at + 4 : at + 6], "big")
+        at += 1 if kind == 0xFF else 2 + length
+    return between, 0
