@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from binder.checkpoint import Card
+from binder.metrics import NO_MISS, RATES, trivial
 
 
 def model_card(card: Card, repo: str) -> str:
@@ -66,9 +67,12 @@ def _table(card: Card) -> str:
             for b in baselines
         ]
         kind = "trained" if row["trained"] else "emergent"
-        shares = [row["r1"], row["r5"], row["r10"], *same, row["chance_r1"]]
+        dull = trivial(row["n_targets"])
+        rates = ["–" if key in dull else f"{row[key]:.3f}" for key in RATES]
+        before = ["" if share is None else f"{share:.3f}" for share in (*same, row["chance_r1"])]
         cells = [f"{row['query']} → {row['target']}", kind, row["n"], row["n_targets"]]
-        lines.append([*cells, *("" if share is None else f"{share:.3f}" for share in shares)])
+        lines.append([*cells, *rates, *before])
     table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
     named = "".join(f"\n\n{b['name']}: {b['what']}." for b in baselines)
-    return f"{table}{named}\n\nEmergent: never trained together."
+    few = f" –: {NO_MISS}." if any(trivial(row["n_targets"]) for row in rows) else ""
+    return f"{table}{named}\n\nEmergent: never trained together.{few}"

@@ -15,6 +15,8 @@ from binder.vectors import Vectors
 
 TIE = 1e-6  # scores closer than this are equal: the last bits depend on how a matrix product is cut into blocks
 FEW = 16  # matches up to which counting is quicker than sorting
+RATES = {"r1": 1, "r5": 5, "r10": 10}  # R@k: the k of each
+NO_MISS = "no result: among so few targets no search can miss"
 CHUNK, SCORES = 512, 2**21  # queries scored at a time at most, and cosines, so that memory stays bounded
 
 
@@ -52,6 +54,11 @@ def retrieval(queries: Vectors, targets: Vectors, relevant: Sequence[NDArray[np.
         map=float(precisions.mean()),
         chance_r1=float(np.mean([len(np.unique(r)) / len(targets) for r in relevant])),
     )
+
+
+def trivial(n_targets: int) -> list[str]:
+    """Those of the rates that say nothing: among so many targets the first k hold them all."""
+    return [name for name, k in RATES.items() if k >= n_targets]
 
 
 def parts(queries: int, targets: int) -> Iterator[slice]:

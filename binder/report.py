@@ -6,12 +6,13 @@ Shapes: N held-out rows.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from binder import page
+from binder import metrics, page
 from binder.checkpoint import CONFIG, Card
 from binder.confusions import confusions, weakest
 from binder.evaluate import Side
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 NAME = "report.html"
 MISTAKES, WEAK = 4, 4  # shown; with three and two previews each they bound the page's size
 SKIPPED = 30  # named of those left out
-WIDTH, HEIGHT = 460, 190  # of a curve's box, in its own units
+WIDTH, HEIGHT = 280, 150  # of a curve's box, in its own units: small, so that its words can be read on a telephone
 
 
 def write(
@@ -50,6 +51,7 @@ def write(
         "counts": counts,
         "target": target,
         "cells": [_cell(card, row) for row in card.metrics["retrieval"]],
+        "no_miss": metrics.NO_MISS,
         "baselines": card.metrics["baselines"],
         "curves": _curves(card, history),
         "mistakes": [
@@ -67,21 +69,38 @@ def write(
         ],
         "skipped": [*skipped[:SKIPPED]],
         "n_skipped": len(skipped),
+        "reasons": _reasons(skipped),
+        "assumed": _assumed(card),
         "config": (folder / CONFIG).read_text(encoding="utf-8"),
         "size": (WIDTH, HEIGHT),
     }
-    write_text(folder / NAME, page.render(Path(__file__).parent / NAME, **values))
+    places = {row.source for row in rows} | {where.rpartition(":")[0] for where, _ in skipped}
+    below = [place if place.is_dir() else place.parent for place in map(Path, sorted(filter(None, places)))]
+    write_text(folder / NAME, page.render(Path(__file__).parent / NAME, below=below, **values))
     return folder / NAME
 
 
 def _cell(card: Card, row: Mapping[str, Any]) -> dict[str, Any]:
-    """One direction's result, with the R@1 of every baseline."""
-    return {**row, "before": [(b, _r1(b["retrieval"], row)) for b in card.metrics["baselines"]]}
+    """One direction's result, None for a rate that says nothing, with the R@1 of every baseline."""
+    before = [(b, _r1(b["retrieval"], row)) for b in card.metrics["baselines"]]
+    return {**row, **dict.fromkeys(metrics.trivial(row["n_targets"])), "before": before}
 
 
 def _r1(rows: Sequence[Mapping[str, Any]], like: Mapping[str, Any]) -> float | None:
     same = (row for row in rows if (row["query"], row["target"]) == (like["query"], like["target"]))
     return next((float(row["r1"]) for row in same), None)
+
+
+def _reasons(skipped: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
+    """How often each reason, without the item's name before it, the most frequent first."""
+    counted = Counter(why.rpartition(": ")[2] for _, why in skipped)
+    return counted.most_common(SKIPPED)
+
+
+def _assumed(card: Card) -> list[tuple[str, str]]:
+    """The encoder's settings that are not the defaults: given, or taken from the data."""
+    usual = registry().get(card.modality).config().model_dump(mode="json")
+    return [(name, str(value)) for name, value in card.config.items() if usual.get(name, value) != value]
 
 
 def _curves(card: Card, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -92,7 +111,9 @@ def _curves(card: Card, history: Sequence[Mapping[str, Any]]) -> list[dict[str, 
         levels = {b["name"]: _r1(b["retrieval"], before) for b in card.metrics["baselines"]}
         chance = [r["chance_r1"] for r in card.metrics["retrieval"] if _r1([r], before) is not None]
         levels |= {"chance": chance[0] if chance else None}
-        series = {"R@1": f"{target}_r1", "R@10": f"{target}_r10"}
+        targets = [r["n_targets"] for r in card.metrics["retrieval"] if _r1([r], before) is not None]
+        dull = metrics.trivial(min(targets, default=0))
+        series = {f"R@{k}": f"{target}_r{k}" for k in (1, 10) if f"r{k}" not in dull}
         title = f"{card.modality} → {target}, held out"
         found.append(_curve(title, history, series, levels, lambda value: f"{100 * value:.0f} %", top=1.0))
     return [curve for curve in found if curve["lines"]]
@@ -148,10 +169,15 @@ def _spread(heights: Sequence[float], gap: float = 14.0) -> list[float]:
 def shown(row: Row, modality: str) -> dict[str, Any]:
     """What the page shows of an item, and where it stands."""
     item = row.items[modality]
-    found: dict[str, Any] = {"text": None, "preview": None, "tag": None, "url": None}
+    found: dict[str, Any] = {"modality": modality, "text": None, "preview": None, "tag": None, "url": None}
     try:
         found |= page.shown(registry().get(modality), item)
     except Exception as error:  # a picture that cannot be drawn is no reason to lose the page
         log.debug("%s: no preview: %s", row.where, error)
-    name = item.name if isinstance(item, Path) else ""
+    name = _below(item, Path(row.source).parent) if isinstance(item, Path) else ""
     return {**found, "name": name, "where": f"{Path(row.source).name}:{row.line}"}
+
+
+def _below(path: Path, folder: Path) -> str:
+    """A file's name as its manifest has it."""
+    return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -228,7 +228,8 @@ def test_the_page_and_the_json_say_what_was_found(check, tmp_path):
     write_page(tmp_path / "page.html", report)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in page
-    assert f"{tmp_path / 'pairs.csv'}:7: {tmp_path / '5.npy'}: not a NumPy file" in page
+    assert "pairs.csv:7: 5.npy: not a NumPy file" in page
+    assert str(tmp_path) not in page
     assert 0 < page.count("<img") <= 16
     assert page.count("<rect") == 40
     found = json.loads(json.dumps(as_dict(report)))

@@ -55,19 +55,19 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
                 **given,
             )
     except KeyboardInterrupt:
-        click.echo(f"interrupted; {_what_is_left(out)}", err=True)
+        output.say(f"interrupted; {_what_is_left(out)}", err=True)
         sys.exit(130)
     if rank():  # of several processes the first one speaks
         return
     output.skipped(result.skipped)
     counts = result.counts
-    click.echo(
+    output.say(
         f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
         f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
     )
     if result.retrieval:
         output.retrieval_table(result.retrieval, baselines=result.card.metrics["baselines"])
-    click.echo(f"the encoder is in {result.out}")
+    output.say(f"the encoder is in {result.out}")
 
 
 def _what_is_left(out: Path) -> str:

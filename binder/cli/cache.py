@@ -32,7 +32,7 @@ def info(as_json: bool) -> None:
     rows = [[c.name, c.items, c.shards, round(c.bytes / MIB, 1), _ago(time.time() - c.used)] for c in found]
     if rows:
         output.table(["collection", "items", "shards", "MiB", "last used"], rows)
-    click.echo(f"{total / MIB:.1f} MiB of at most {cache.cap_bytes() / GIB:g} GiB in {cache.root()}")
+    output.say(f"{total / MIB:.1f} MiB of at most {cache.cap_bytes() / GIB:g} GiB in {cache.root()}")
 
 
 @cache_command.command("verify")
@@ -47,12 +47,12 @@ def verify(as_json: bool) -> None:
         output.json_line({**asdict(found), "removed": named[0], "stuck": named[1]})
         return
     for shard, why in found.removed:
-        click.echo(f"removed {shard}: {why}")
+        output.say(f"removed {shard}: {why}")
     for shard, why in found.stuck:
-        click.echo(f"in use, not removed: {shard}: {why}")
+        output.say(f"in use, not removed: {shard}: {why}")
     without = f", {found.unsummed} of them from before there were checksums" if found.unsummed else ""
     left = f"; {found.leftovers} half-written ones of killed processes cleared" if found.leftovers else ""
-    click.echo(f"{found.good} shards are good{without}; {len(found.removed)} damaged ones removed{left}")
+    output.say(f"{found.good} shards are good{without}; {len(found.removed)} damaged ones removed{left}")
 
 
 @cache_command.command("prune")
@@ -68,8 +68,8 @@ def prune(gb: float | None, as_json: bool) -> None:
         output.json_line({"removed": gone, "bytes": left})
         return
     for name in gone:
-        click.echo(f"removed {name}")
-    click.echo(f"{len(gone)} collections removed, {left / MIB:.1f} MiB left")
+        output.say(f"removed {name}")
+    output.say(f"{len(gone)} collections removed, {left / MIB:.1f} MiB left")
 
 
 def _ago(seconds: float) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from binder.cli import options
+from binder.cli import options, output
 from binder.cli.options import Seconds
 
 
@@ -59,4 +59,4 @@ def embed_command(
         space.anchor,
         spans=[row.span for row in rows] if every is not None else None,
     )
-    click.echo(f"{len(rows)} vectors of {space.anchor.embed_dim} dimensions in {out}", err=True)
+    output.say(f"{len(rows)} vectors of {space.anchor.embed_dim} dimensions in {out}", err=True)

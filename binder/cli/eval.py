@@ -32,15 +32,18 @@ def eval_command(
 
     PAIRS is a manifest, or a folder with a folder per class; then --as says what the files are where suffixes do not.
 
-    A pair of modalities that no training ever saw together is marked emergent.
+    A pair of modalities that no training ever saw together is marked emergent. A rate that no search can miss, R@5
+    among five targets, is shown as –; --json names those under no_result.
     """
     from binder.api import Binder
+    from binder.metrics import trivial
 
     space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
     with output.ProgressBar() as progress:
         rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
     output.skipped(problems)
     if as_json:
-        output.json_line({"retrieval": rows, "skipped": [{"where": w, "reason": r} for w, r in problems]})
+        marked = [{**row, "no_result": trivial(row["n_targets"])} for row in rows]
+        output.json_line({"retrieval": marked, "skipped": [{"where": w, "reason": r} for w, r in problems]})
     else:
         output.retrieval_table(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +12,12 @@ import click
 from binder.cli import options, output
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
+    from binder.cli.search import Part
     from binder.index import Hit
+
+LONGEST = 60  # letters of a value of the metadata
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,13 +61,13 @@ def show_options(given: dict[str, Any]) -> dict[str, Any]:
     return {"as_json": given["as_json"], "page": given["html"]}
 
 
-def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None) -> None:
+def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None, query: Sequence[Part] = ()) -> None:
     """Hits as they were asked for; without either option, as a table."""
     if as_json:
         for hit in hits:
             output.json_line(as_dict(hit))
     if page:
-        write_page(page, title, [hits])
+        write_page(page, title, [hits], query)
     if not as_json and not page:
         table(hits)
     if not hits:
@@ -85,34 +91,19 @@ def as_dict(hit: Hit) -> dict[str, Any]:
 
 
 def table(hits: Sequence[Hit]) -> None:
-    """On stdout; a file's name is a link to it where the terminal knows links."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    timed, said = any(hit.start_s is not None for hit in hits), any(hit.text and hit.path for hit in hits)
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
-    likely = any(hit.probability is not None for hit in hits)
-    for name in ("score", *(["probability"] if likely else [])):
-        drawn.add_column(name, justify="right")
-    for name in ("modality", "item", *(["seconds"] if timed else []), *(["text"] if said else []), "metadata"):
-        drawn.add_column(name, overflow="fold")
-    console = Console()
-    for hit in hits:
-        link = f"link {Path(hit.path).as_uri()}" if hit.path and Path(hit.path).is_absolute() else ""
-        more = f" (+{len(hit.others)})" if hit.others else ""
-        cells: list[str | Text] = [
-            f"{hit.score:.3f}",
-            *([f"{hit.probability:.2f}" if hit.probability is not None else ""] if likely else []),
-            hit.modality,
-            Text(_line(_near(hit) if console.is_terminal else hit.item), style=link) + more,
-        ]
-        cells += [time_of(hit)] if timed else []
-        cells += [Text(_line(hit.text or "") if hit.path else "")] if said else []
-        drawn.add_row(*cells, Text(metadata_of(hit)))
-    if not console.is_terminal:
-        console = Console(width=200)
-    console.print(drawn)
+    """On stdout; a file's name is a link to it where the terminal knows links. No column is empty."""
+    columns: list[tuple[str, Callable[[Hit], object]]] = [
+        ("score", lambda hit: hit.score),
+        ("probability", lambda hit: "" if hit.probability is None else f"{hit.probability:.2f}"),
+        ("modality", lambda hit: hit.modality),
+        ("item", _item),
+        ("seconds", time_of),
+        ("text", lambda hit: _line(hit.text or "") if hit.path else ""),
+        ("metadata", metadata_of),
+    ]
+    if hits:
+        columns = [(name, cell) for name, cell in columns if any(str(cell(hit)) for hit in hits)]
+    output.table([name for name, _ in columns], [[cell(hit) for _, cell in columns] for hit in hits])
 
 
 def time_of(hit: Hit) -> str:
@@ -120,20 +111,39 @@ def time_of(hit: Hit) -> str:
 
 
 def metadata_of(hit: Hit) -> str:
-    return ", ".join(f"{name}: {value}" for name, value in hit.metadata.items())
+    """Each value short, numbers with six digits; `--json` has all of it."""
+    return ", ".join(f"{name}: {_short(value)}" for name, value in hit.metadata.items())
 
 
-def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]]) -> None:
+def file_link(path: str | None) -> str | None:
+    """The address of a file, where it has one: an absolute path that the system has bytes for."""
+    try:
+        return Path(path).as_uri() if path and Path(path).is_absolute() else None
+    except UnicodeEncodeError:
+        return None
+
+
+def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]], query: Sequence[Part] = ()) -> None:
     from binder.cli.page import write
 
-    write(Path(file), title, groups)
-    click.echo(f"look at {file}", err=True)
+    write(Path(file), title, groups, query)
+    output.say(f"look at {file}", err=True)
+
+
+def _item(hit: Hit) -> Text:
+    """On a terminal a file below the working directory without the way there, and a link to it."""
+    name = _line(hit.item) if hit.path is None else _near(hit) if sys.stdout.isatty() else hit.item
+    more = f" (+{len(hit.others)})" if hit.others else ""
+    return output.shown(name + more, file_link(hit.path))
 
 
 def _near(hit: Hit) -> str:
-    """A file below the working directory without the way there, for a terminal's short lines."""
     path = Path(hit.path) if hit.path else None
     return str(path.relative_to(Path.cwd())) if path and path.is_relative_to(Path.cwd()) else hit.item
+
+
+def _short(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else _line(str(value), LONGEST)
 
 
 def _line(text: str, longest: int = 160) -> str:

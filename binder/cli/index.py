@@ -32,7 +32,7 @@ def create(index: str, anchor: str | None, encoders: tuple[str, ...], trunk: str
     from binder.index import Index
 
     made = Index.create(index, Binder.of(encoders, anchor=anchor, trunk=trunk))
-    click.echo(f"{index}: a new index of anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
+    output.say(f"{index}: a new index of anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
 
 
 @index_command.command("add")
@@ -71,7 +71,7 @@ def add(
         given: dict[str, Any] = {modality: list(files)} if modality else {}
         added = there.add(*(() if modality else files), progress=progress, **how, **given)
     output.skipped(added.failed)
-    click.echo(
+    output.say(
         f"{added.inserted} rows added, {added.updated} updated, {added.unchanged} unchanged; {len(there)} in {index}",
         err=as_json,
     )
@@ -98,7 +98,7 @@ def delete(index: str, items: tuple[str, ...], where: str | None, to: tuple[str,
         deleted = sum(there.delete(**one) for one in named)
     else:
         raise click.UsageError("give ITEMs or --where CONDITION, not both")
-    click.echo(f"{deleted} rows deleted, {len(there)} left in {index}", err=True)
+    output.say(f"{deleted} rows deleted, {len(there)} left in {index}", err=True)
 
 
 @index_command.command("info")
@@ -111,7 +111,7 @@ def info(index: str, as_json: bool) -> None:
         output.json_line(found)
         return
     size = f", {found['bytes'] / 2**20:.1f} MiB" if found["bytes"] is not None else ""
-    click.echo(f"{index}: anchor {found['anchor']}, space {found['space'][:8]}, {found['embed_dim']} dimensions{size}")
+    output.say(f"{index}: anchor {found['anchor']}, space {found['space'][:8]}, {found['embed_dim']} dimensions{size}")
     rows = [
         [
             name,
@@ -124,7 +124,7 @@ def info(index: str, as_json: bool) -> None:
     ]
     output.table(["modality", "rows", "search", "calibrated", "metadata"], rows)
     for name, run in found["encoders"].items():
-        click.echo(f"{name} is encoded by {run}")
+        output.say(f"{name} is encoded by {run}")
 
 
 @index_command.command("optimize")
@@ -152,8 +152,8 @@ def verify(index: str, files: bool, as_json: bool) -> None:
         output.json_line({"problems": problems})
     else:
         for problem in problems:
-            click.echo(problem)
-    click.echo(f"{len(there)} rows, {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}", err=True)
+            output.say(problem)
+    output.say(f"{len(there)} rows, {len(problems) or 'no'} problem{'s' * (len(problems) != 1)}", err=True)
     if problems:
         raise SystemExit(1)
 
@@ -165,7 +165,7 @@ def verify(index: str, files: bool, as_json: bool) -> None:
 def export(index: str, file: str, to: tuple[str, ...]) -> None:
     """Write all rows with their vectors into one .parquet or .arrow file, which `binder index add` reads."""
     count = _open(index).export(file, to=to or None)
-    click.echo(f"{count} rows in {file}", err=True)
+    output.say(f"{count} rows in {file}", err=True)
 
 
 def _open(index: str) -> Index:

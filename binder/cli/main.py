@@ -9,7 +9,9 @@ import warnings
 
 import click
 
+from binder.cli import output
 from binder.errors import BinderError, nearest
+from binder.visible import visible
 
 VERBS = {  # name: one line of help; module binder.cli.NAME holds a command `NAME`
     "align": "Train a modality's encoder into the space of a frozen anchor.",
@@ -82,9 +84,12 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
 def main() -> None:
     """Entry point: a user's mistake is one line on stderr and exit status 2; anything else is a bug."""
+    output.any_text_can_be_written()
     try:
         cli.main(standalone_mode=False)
+        sys.stdout.flush()  # here a pipe that is closed is still found in good time
     except click.ClickException as error:
+        error.message = visible(error.message, keep="\n\t")  # click's own lists of choices have lines
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -93,7 +98,7 @@ def main() -> None:
     except BinderError as error:
         if logging.getLogger("binder").level == logging.DEBUG:
             raise
-        click.echo(f"error: {error}", err=True)
+        output.say(f"error: {error}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
         sys.stderr.close()
@@ -101,8 +106,7 @@ def main() -> None:
 
 
 def _set_up_logging(verbose: bool) -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    handler = output.LogHandler()
     own = logging.getLogger("binder")
     own.setLevel(logging.DEBUG if verbose else logging.INFO)
     if not verbose:

@@ -1,88 +1,67 @@
-"""What people see: progress on stderr, tables, the list of skipped items. Rich is imported late."""
+"""What people see: lines, tables, JSON, the list of skipped items. Rich is imported late.
+
+Names, labels and messages come from other people's files: all are shown as they are, none is read as markup.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import math
 import sys
-import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-DELAY = 1.0  # seconds before a bar appears: quick work shows none
-FIRST = 3.0  # seconds until the first line
-PLAIN_EVERY = 10.0  # seconds between lines where stderr is no terminal
+from binder.cli.progress import PLAIN_EVERY, ProgressBar
+from binder.visible import UNSEEN, visible
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
+
+__all__ = ["PLAIN_EVERY", "ProgressBar"]
+
+WIDEST = 100_000  # letters of a line where the output is no terminal: nothing is folded there
+LONGEST = 600  # letters of a line about a skipped item
+NO_RESULT = "–"
 
 
-class ProgressBar:
-    """A `binder.encode.Progress` on stderr: a bar on a terminal, now and then a line in a log."""
+def shown(text: object, link: str | None = None) -> Text:
+    """What is printed of a text from outside: no markup, nothing invisible; a link where the terminal knows links."""
+    from rich.style import Style
+    from rich.text import Text
 
-    def __init__(self) -> None:
-        self._began: dict[str, float] = {}
-        self._said: dict[str, float] = {}
-        self._bar: Any = None
-        self._tasks: dict[str, Any] = {}
+    return Text(visible(text), style=Style(link=link) if link else "")
 
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        now = time.monotonic()
-        began = self._began.setdefault(stage, now)
-        if sys.stderr.isatty():
-            if stage in self._tasks or now - began > DELAY:
-                self._draw(stage, done, total)
-        elif now - self._said.setdefault(stage, began + FIRST - PLAIN_EVERY) > PLAIN_EVERY or (
-            done == total and now - began > PLAIN_EVERY
-        ):
-            self._said[stage] = now
-            click.echo(f"{stage}: {done}/{total} ({self._pace(done, total, now - began)})", err=True)
 
-    def _pace(self, done: int, total: int, seconds: float) -> str:
-        """How long it took, how fast it goes, how long it will take."""
-        from binder.schedule import spoken
-
-        rate = done / max(seconds, 1e-9)
-        left = f", about {spoken((total - done) / rate)} left" if 0 < done < total else ""
-        return f"{spoken(seconds)}, {rate:.3g} a second{left}"
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def _draw(self, stage: str, done: int, total: int) -> None:
-        if self._bar is None:
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeRemainingColumn(elapsed_when_finished=True),
-                console=Console(stderr=True),
-            )
-            self._bar.start()
-        if stage not in self._tasks:
-            self._tasks[stage] = self._bar.add_task(stage, total=total)
-        self._bar.update(self._tasks[stage], completed=done, total=total)
+def say(text: object, *, err: bool = False) -> None:
+    """One line that may name what comes from outside."""
+    click.echo(visible(text), err=err)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = False) -> None:
     """A table on stdout (or stderr); numbers are right-aligned, nothing is cut where the output is no terminal."""
-    from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
-        numeric = all(isinstance(row[i], int | float) for row in rows)
-        drawn.add_column(name, justify="right" if numeric else "left", overflow="fold")
+        numeric = all(isinstance(row[i], int | float) or row[i] == NO_RESULT for row in rows)
+        drawn.add_column(shown(name), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+        cells = (f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row)
+        drawn.add_row(*(cell if isinstance(cell, Text) else shown(cell) for cell in cells))
+    print_table(drawn, err=err)
+
+
+def print_table(drawn: Table, *, err: bool = False) -> None:
+    from rich.console import Console
+
     console = Console(stderr=err)
     if not console.is_terminal:
-        console = Console(stderr=err, width=200)
+        console = Console(stderr=err, width=WIDEST)
     console.print(drawn)
 
 
@@ -90,8 +69,11 @@ def retrieval_table(
     rows: Sequence[dict[str, Any]], *, baselines: Sequence[dict[str, Any]] = (), err: bool = False
 ) -> None:
     """The rows of `binder eval` for people, and beside them the R@1 of each of a card's baselines."""
+    from binder.metrics import NO_MISS, RATES, trivial
+
     before = [{(r["query"], r["target"]): float(r["r1"]) for r in baseline["retrieval"]} for baseline in baselines]
     columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]
+    shares = [{key: NO_RESULT if key in trivial(r["n_targets"]) else float(r[key]) for key in RATES} for r in rows]
     table(
         [*columns, *(f"{baseline['name']} R@1" for baseline in baselines)],
         [
@@ -101,31 +83,84 @@ def retrieval_table(
                 "trained" if row["trained"] else "emergent",
                 row["n"],
                 row["n_targets"],
-                *(float(row[key]) for key in ("r1", "r5", "r10")),
+                *share.values(),
                 f"{row['median_rank']:g}",
                 float(row["map"]),
                 float(row["chance_r1"]),
                 *(cells.get((row["query"], row["target"]), "") for cells in before),
             ]
-            for row in rows
+            for row, share in zip(rows, shares, strict=True)
         ],
         err=err,
     )
+    if any(NO_RESULT in share.values() for share in shares):
+        click.echo(f"{NO_RESULT}: {NO_MISS}", err=err)
     for baseline in baselines:
-        click.echo(f"{baseline['name']}: {baseline['what']}", err=err)
+        say(f"{baseline['name']}: {baseline['what']}", err=err)
 
 
-def skipped(problems: Sequence[tuple[str, str]], *, shown: int = 10) -> None:
+def skipped(problems: Sequence[tuple[str, str]], *, most: int = 10) -> None:
     """The items that were left out, on stderr: how many, and the first ones with their reason."""
     if not problems:
         return
     click.echo(f"skipped {len(problems)} unreadable item{'s' * (len(problems) > 1)}:", err=True)
-    for where, reason in problems[:shown]:
-        click.echo(f"  {where}: {reason}" if where else f"  {reason}", err=True)
-    if len(problems) > shown:
-        click.echo(f"  ... and {len(problems) - shown} more", err=True)
+    for where, reason in problems[:most]:
+        line = f"{where}: {reason}" if where else reason
+        say(f"  {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}", err=True)
+    if len(problems) > most:
+        click.echo(f"  ... and {len(problems) - most} more", err=True)
 
 
 def json_line(value: Any) -> None:
-    """One JSON object on one line of stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False))
+    """One JSON object on one line of stdout, which any terminal may be shown and any reader of JSON takes.
+
+    Numbers that are not finite, for which JSON has no name, are null; what is invisible, and what stdout has no bytes
+    for, is written as JSON escapes it.
+    """
+    try:
+        line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        line = json.dumps(_finite(value), ensure_ascii=False)
+    line = UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
+    try:
+        line.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        line = json.dumps(json.loads(line))
+    click.echo(line)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+class LogHandler(logging.StreamHandler[TextIO]):
+    """Records as one visible line each, on what is stderr when they come: above a progress bar, not into it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setFormatter(LogLine("%(levelname)s: %(message)s"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
+class LogLine(logging.Formatter):
+    """Nothing from outside is obeyed by a terminal; a traceback that follows keeps its lines."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        return visible(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:
+        return visible(super().formatException(ei), keep="\n")
+
+
+def any_text_can_be_written() -> None:
+    """Letters that stdout and stderr have no bytes for (LC_ALL=C, half surrogate pairs) are written as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

@@ -74,7 +74,7 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
     _show(found)
     for path in (out, report):
         if path is not None:
-            click.echo(f"wrote {path}", err=True)
+            output.say(f"wrote {path}", err=True)
 
 
 def _show(found: PairsReport) -> None:
@@ -99,20 +99,20 @@ def _show(found: PairsReport) -> None:
         ("words were never learnt by the anchor", "unknown", len(found.unknown_words)),
     ):
         if count:
-            click.echo(f"{count} {what}:")
+            output.say(f"{count} {what}:")
             for line in named[key][:SHOWN]:
-                click.echo(f"  {line}")
+                output.say(f"  {line}")
             if count > SHOWN:
-                click.echo(f"  ... and {count - SHOWN} more")
+                output.say(f"  ... and {count - SHOWN} more")
     if found.wrong_share is None:
-        click.echo(f"agreement: {found.judged_by}")
+        output.say(f"agreement: {found.judged_by}")
     else:
-        click.echo(
+        output.say(
             f"about {found.wrong_share:.0%} of the pairs are wrong, judged by {found.judged_by}; the least agreeing:"
         )
         for i in sorted(found.agreement, key=lambda i: found.agreement[i])[:SHOWN]:
-            click.echo(f"  {found.rows[i].where}: {found.agreement[i]:.2f}")
-    click.echo(f"{len(found.kept)} of {n} rows are kept, {len(found.dropped)} dropped")
+            output.say(f"  {found.rows[i].where}: {found.agreement[i]:.2f}")
+    output.say(f"{len(found.kept)} of {n} rows are kept, {len(found.dropped)} dropped")
 
 
 def _repeated(items: list[tuple[str, int]]) -> str:

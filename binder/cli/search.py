@@ -73,7 +73,8 @@ def search_command(
     z = None if mode == "text" else composed(there.encoder_space(), first, others[: len(plus)], others[len(plus) :])
     found = there.search(z, **how)
     title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
-    hits.show(found, title=title, **hits.show_options(given))
+    signed = [(-weight if n > len(plus) else weight, *rest) for n, (weight, *rest) in enumerate((first, *others))]
+    hits.show(found, title=title, query=signed, **hits.show_options(given))
 
 
 def parse(text: str, among: Collection[str] = ()) -> Part:

@@ -19,6 +19,10 @@ from binder.cli import hits
 def similar_command(index: str, item: str, **given: Any) -> None:
     """What lies near an ITEM of INDEX, given by its path, text or name; nothing is encoded."""
     from binder.index import Index
+    from binder.index.inspection import vector_of
 
-    found = Index.open(index).similar(item, **hits.search_options(given))
-    hits.show(found, title=f"near {item}", **hits.show_options(given))
+    there = Index.open(index)
+    found = there.similar(item, **hits.search_options(given))
+    named = vector_of(there.store.tables(None), item)[1] if given["html"] else ()
+    asked = [(1.0, modality, name) for modality, name in sorted(named)]
+    hits.show(found, title=f"near {item}", query=asked, **hits.show_options(given))

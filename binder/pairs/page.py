@@ -72,7 +72,9 @@ def write_page(path: Path, report: PairsReport) -> None:
         "lines": lines(report),
         "n_copies": sum(len(groups) for groups in report.copies.values()),
     }
-    write_text(path, page.render(Path(__file__).parent / "pairs.html", **values))
+    source = Path(report.rows[0].source)
+    below = [source if source.is_dir() else source.parent]
+    write_text(path, page.render(Path(__file__).parent / "pairs.html", below=below, **values))
 
 
 def _bars(scores: list[float]) -> list[dict[str, float]]:

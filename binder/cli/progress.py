@@ -1,0 +1,76 @@
+"""How far work has come, on stderr: a bar on a terminal, now and then a line in a log. Rich is imported late."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from binder.visible import visible
+
+DELAY = 1.0  # seconds before a bar appears: quick work shows none
+FIRST = 3.0  # seconds until the first line of a stage
+PLAIN_EVERY = 10.0  # seconds between the lines of a stage where stderr is no terminal
+APART = 6.0  # seconds between any two lines, however many stages there are: ten in a minute
+
+
+class ProgressBar:
+    """A `binder.encode.Progress`: how much is done, how fast it goes, how long it will take."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+        self._said: dict[str, float] = {}
+        self._last = float("-inf")
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        began = self._began.setdefault(stage, now)
+        if sys.stderr.isatty() or self._bar is not None:  # a bar that is drawn stands before stderr
+            if stage in self._tasks or now - began > DELAY:
+                self._draw(stage, done, total, now - began)
+        elif self._due(stage, done == total, began, now):
+            self._said[stage] = self._last = now
+            click.echo(f"{visible(stage)}: {done}/{total} ({pace(done, total, now - began)})", err=True)
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _due(self, stage: str, over: bool, began: float, now: float) -> bool:
+        """Whether it is time for a line in a log: the first soon, and one at the end of what took long."""
+        since = now - self._said.setdefault(stage, began + FIRST - PLAIN_EVERY)
+        return now - self._last >= APART and (since > PLAIN_EVERY or (over and now - began > PLAIN_EVERY))
+
+    def _draw(self, stage: str, done: int, total: int, seconds: float) -> None:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}", markup=False),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[pace]}", markup=False),
+                console=Console(stderr=True),
+            )
+            self._bar.start()
+        said = pace(done, total, seconds)
+        if stage not in self._tasks:
+            self._tasks[stage] = self._bar.add_task(visible(stage), total=total, pace=said)
+        self._bar.update(self._tasks[stage], completed=done, total=total, pace=said)
+
+
+def pace(done: int, total: int, seconds: float) -> str:
+    """How long it took, how fast it goes, how long it will take."""
+    from binder.schedule import spoken
+
+    rate = done / max(seconds, 1e-9)
+    left = f", about {spoken((total - done) / rate)} left" if 0 < done < total else ""
+    return f"{spoken(seconds)}, {rate:.3g} a second{left}"
