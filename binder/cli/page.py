@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from binder import page
+from binder.cli import output
 from binder.cli.hits import metadata_of, time_of
 from binder.cli.search import Part
 from binder.errors import BinderError
@@ -26,11 +27,20 @@ SECONDS = 60.0  # for drawing all previews; then there are none
 
 
 def write(path: Path, title: str, groups: Sequence[Sequence[Hit]], query: Sequence[Part] = ()) -> None:
-    """Render the page, written beside and renamed. Raises RunError where it cannot be written."""
+    """Render the page, written beside and renamed; progress on stderr. Raises RunError where it cannot be written."""
     made = Media(path)
+    shown = _first(groups, MOST)
+    total, done = sum(map(len, shown)), itertools.count(1)
     asked = [_asked(made, *part) for part in query]
-    found = [[_found(made, hit) for hit in group] for group in _first(groups, MOST)]
-    values = {"title": title, "query": asked, "groups": found, "more": sum(map(len, groups)) - sum(map(len, found))}
+    with output.ProgressBar() as progress:
+
+        def drawn(hit: Hit) -> dict[str, Any]:
+            found = _found(made, hit)
+            progress("drawing", next(done), total)
+            return found
+
+        found = [[drawn(hit) for hit in group] for group in shown]
+    values = {"title": title, "query": asked, "groups": found, "more": sum(map(len, groups)) - total}
     write_text(path, page.render(Path(__file__).parent / "hits.html", below=[path.absolute().parent], **values))
 
 
@@ -52,7 +62,7 @@ class Media:
             return {**nothing, "why": f"{modality} is not installed"}
         kind = registry().get(modality)
         preview, why = self._preview(kind, path)
-        tag = page.player(kind)
+        tag = page.player(kind) if preview or kind.preview is None else None  # what cannot be drawn is not passed on
         return {"preview": preview, "why": why, "tag": tag, "url": self._source(kind, path, piece) if tag else None}
 
     def name(self, path: Path | None) -> str | None:
