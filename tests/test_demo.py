@@ -71,7 +71,9 @@ def test_metrics_and_report(small, tmp_path):
     assert all(0 <= row["r1"] <= 1 and row["n"] > 0 for row in result["arithmetic"])
 
     page = (tmp_path / "report.html").read_text()
-    assert "data:audio/wav;base64," in page and "data:video/mp4;base64," in page and "data:image/png;base64," in page
+    assert re.search("data:audio/(x-)?wav;base64,", page)
+    assert "data:video/mp4;base64," in page and "data:image/png;base64," in page
+    assert 'alt=""' not in page
     assert not re.search(r'(src|href)="(?!data:)', page), "the page must be self-contained"
 
 

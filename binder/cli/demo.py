@@ -66,6 +66,8 @@ def _matrix(rows: Sequence[dict[str, Any]]) -> None:
 
 def _details(rows: Sequence[dict[str, Any]], reference: bool) -> None:
     """The same cells one by one, with what they are held against."""
+    from binder.metrics import RATES, trivial
+
     columns = ["query", "target", "", "same", "queries", "targets", "R@1", "R@5", "R@10", "chance", "untrained"]
     click.echo()
     output.table(
@@ -73,7 +75,9 @@ def _details(rows: Sequence[dict[str, Any]], reference: bool) -> None:
         [
             [
                 *(r["query"], r["target"], "trained" if r["trained"] else "emergent", r["concept"]),
-                *(r["n"], r["n_targets"], *(float(r[k]) for k in ("r1", "r5", "r10", "chance_r1"))),
+                *(r["n"], r["n_targets"]),
+                *(output.NO_RESULT if k in trivial(r["n_targets"]) else float(r[k]) for k in RATES),
+                float(r["chance_r1"]),
                 "" if r["untrained_r1"] is None else r["untrained_r1"],
                 *(["" if r["supervised_r1"] is None else r["supervised_r1"]] if reference else []),
             ]

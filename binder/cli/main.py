@@ -13,6 +13,7 @@ from binder.cli import output
 from binder.errors import BinderError, nearest
 from binder.visible import visible
 
+LONGEST = 2000  # letters of an error that are shown
 VERBS = {  # name: one line of help; module binder.cli.NAME holds a command `NAME`
     "align": "Train a modality's encoder into the space of a frozen anchor.",
     "embed": "Turn items into vectors, written to a Parquet file.",
@@ -89,7 +90,8 @@ def main() -> None:
         cli.main(standalone_mode=False)
         sys.stdout.flush()  # here a pipe that is closed is still found in good time
     except click.ClickException as error:
-        error.message = visible(error.message, keep="\n\t")  # click's own lists of choices have lines
+        shown = visible(error.message, keep="\n\t")  # click's own lists of choices have lines
+        vars(error)["message"] = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -98,7 +100,8 @@ def main() -> None:
     except BinderError as error:
         if logging.getLogger("binder").level == logging.DEBUG:
             raise
-        output.say(f"error: {error}", err=True)
+        shown = str(error)
+        output.say(f"error: {shown if len(shown) <= LONGEST else shown[:LONGEST] + ' ...'}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
         sys.stderr.close()

@@ -70,11 +70,12 @@ def search_command(
         if mode == "text" and (plus or minus):
             raise click.UsageError("--mode text takes no --plus and no --minus")
         how |= {"mode": mode, "text": first[2]}
-    z = None if mode == "text" else composed(there.encoder_space(), first, others[: len(plus)], others[len(plus) :])
+    wanted, unwanted = others[: len(plus)], others[len(plus) :]
+    z = None if mode == "text" else composed(there.encoder_space(), first, wanted, unwanted)
     found = there.search(z, **how)
     title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
-    signed = [(-weight if n > len(plus) else weight, *rest) for n, (weight, *rest) in enumerate((first, *others))]
-    hits.show(found, title=title, query=signed, **hits.show_options(given))
+    asked = [first, *wanted, *((-weight, modality, item) for weight, modality, item in unwanted)]
+    hits.show(found, title=title, query=asked, **hits.show_options(given))
 
 
 def parse(text: str, among: Collection[str] = ()) -> Part:

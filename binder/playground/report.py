@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
-from PIL import Image
 
+from binder import page
 from binder.files import write_text
 from binder.playground import demo_cells, world
 from binder.playground.demo_data import Gallery
 from binder.playground.space_map import Points
+from binder.playground.world import Concept
 from binder.plugins import registry
 
 QUERIES = {"audio": ("scene", "motion", "chart"), "video": ("motion",), "chart": ("chart",)}  # kinds asked of each
@@ -26,14 +24,9 @@ COLOURS = {"image": "#2b7bba", "text": "#7a7f8c", "audio": "#e07b28", "video": "
 
 def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Gallery], points: Points, seed: int) -> None:
     """Render the page to `path`, everything embedded, nothing fetched."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     rows = metrics["retrieval"]
-    page = environment.get_template("report.html").render(
+    made = page.render(
+        Path(__file__).parent / "report.html",
         metrics=metrics,
         names=list(dict.fromkeys(row["query"] for row in rows)),
         cells={(row["query"], row["target"]): row for row in rows},
@@ -43,7 +36,7 @@ def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Galler
         colours=COLOURS,
         maps=[("as they are", _dots(points, points.plain)), ("each modality centred", _dots(points, points.centred))],
     )
-    write_text(path, page)
+    write_text(path, made)
 
 
 def examples(galleries: Sequence[Gallery], seed: int) -> list[dict[str, Any]]:
@@ -72,7 +65,7 @@ def _example(galleries: Sequence[Gallery], asked: Gallery, i: int) -> dict[str, 
         wanted = demo_cells.label(asked.concepts[i], facets)
         hits = [
             {
-                **_shown(searched.modality, searched.items[j]),
+                **_shown(searched.modality, searched.items[j], searched.concepts[j]),
                 "score": float(scores[j]),
                 "right": demo_cells.label(searched.concepts[j], facets) == wanted,
             }
@@ -83,7 +76,7 @@ def _example(galleries: Sequence[Gallery], asked: Gallery, i: int) -> dict[str, 
         "modality": asked.modality,
         "said": world.caption(asked.concepts[i]),
         "heard": asked.heard[i],
-        **_shown(asked.modality, asked.items[i]),
+        **_shown(asked.modality, asked.items[i], asked.concepts[i]),
         "answers": answers,
     }
 
@@ -98,16 +91,11 @@ def _kind_for(galleries: Sequence[Gallery], asked: Gallery, target: str) -> Gall
     return max(fitting, key=common, default=None)
 
 
-def _shown(modality: str, item: Any) -> dict[str, Any]:
-    """What a page needs to show an item: its text, or its preview and the file to play."""
+def _shown(modality: str, item: Any, concept: Concept) -> dict[str, Any]:
+    """What a page needs to show an item: its text, or its preview, the file to play, and words for both."""
     kind = registry().get(modality)
-    if kind.inline:
-        return {"text": str(item)}
-    shown: dict[str, Any] = {"preview": _png(kind.preview(item)) if kind.preview else None}
-    family = (kind.media or "").partition("/")[0]
-    if family in ("audio", "video"):
-        shown |= {"player": family, "url": _data_url(str(kind.media), Path(item).read_bytes())}
-    return shown
+    found = {**page.shown(kind, item), "alt": f"{modality}: {world.caption(concept)}"}
+    return {**found, "player": found.pop("tag")}
 
 
 def _dots(points: Points, places: np.ndarray) -> list[tuple[float, float, str, str]]:
@@ -116,15 +104,3 @@ def _dots(points: Points, places: np.ndarray) -> list[tuple[float, float, str, s
         (round(200 + 190 * x, 1), round(200 - 190 * y, 1), COLOURS.get(modality, "#000"), f"{modality}: {concept}")
         for (x, y), modality, concept in zip(places.tolist(), points.modality, points.concept, strict=True)
     ]
-
-
-def _png(image: Image.Image) -> str:
-    image = image.convert("RGB")
-    image.thumbnail((280, 280))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return _data_url("image/png", buffer.getvalue())
-
-
-def _data_url(media: str, data: bytes) -> str:
-    return f"data:{media};base64,{base64.b64encode(data).decode()}"
