@@ -15,7 +15,7 @@ demo: $(VENV)/.demo
 install: $(VENV)/.ready
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: install
 	$(BIN)/python -m pytest -m slow

@@ -25,7 +25,7 @@ RESERVED = frozenset(
         r"\w+",
         "anchor batch_size both cards classify classify_vectors collapse device embed encode encoders end_s evaluate "
         "every_s exact force group item items k labels load metadata mode modality names of progress query rank_by "
-        "runs self space sources start_s strict template to trained_together vector vectors where workers",
+        "runs self space sources start_s strict template to trained_together trunk vector vectors where workers",
     )
 )
 

@@ -156,7 +156,7 @@ def train(
     TrainingError when the loss is no longer finite; the state saved last stays good.
     """
     total, per_epoch = total_steps(len(data), config, group), steps_per_epoch(len(data), config, group)
-    check_every = per_epoch * (total // per_epoch // CHECKS) or max(1, total // CHECKS)
+    check_every = per_epoch * max(1, total // per_epoch // CHECKS) if total >= per_epoch else max(1, total // CHECKS)
     device = run.log_scale.device
     began, saved = time.monotonic() - run.seconds, time.monotonic()
     seen, since = 0, time.monotonic()

@@ -113,7 +113,8 @@ def test_ctrl_c_ends_an_align_with_one_line_that_says_how_to_go_on(
     os.kill(process.pid, signal.SIGINT)
     process.join(60)
     assert process.exitcode == 130
-    (line,) = said.read_text().splitlines()
+    *before, line = said.read_text().splitlines()
+    assert all(earlier.startswith("info: ") for earlier in before)  # how long it would have taken
     if begun:
         assert line == f"interrupted; the same command with --resume goes on with {out}"
     elif not out.exists():  # where it was not too late

@@ -144,7 +144,8 @@ def load(picture: Image.Image, data: bytes, name: str) -> None:
     """Decode it; `data` is what it was opened from, if it was. Raises ItemError, and what Pillow raises."""
     with silenced() if picture.format == "TIFF" else nullcontext():
         picture.load()
-    check_end(picture, data, name)
+    if data:  # of one that the caller opened nothing else is known
+        check_end(picture, data, name)
 
 
 @contextmanager

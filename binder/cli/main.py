@@ -90,8 +90,7 @@ def main() -> None:
         cli.main(standalone_mode=False)
         sys.stdout.flush()  # here a pipe that is closed is still found in good time
     except click.ClickException as error:
-        shown = visible(error.message, keep="\n\t")  # click's own lists of choices have lines
-        vars(error)["message"] = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
+        vars(error)["message"] = _short(visible(error.message, keep="\n\t"))  # click's lists of choices have lines
         error.show()
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
@@ -100,12 +99,15 @@ def main() -> None:
     except BinderError as error:
         if logging.getLogger("binder").level == logging.DEBUG:
             raise
-        shown = str(error)
-        output.say(f"error: {shown if len(shown) <= LONGEST else shown[:LONGEST] + ' ...'}", err=True)
+        output.say(f"error: {_short(str(error))}", err=True)
         sys.exit(2)
     except BrokenPipeError:  # the reader of our output, `head` for instance, has seen enough
         sys.stderr.close()
         sys.exit(0)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _set_up_logging(verbose: bool) -> None:

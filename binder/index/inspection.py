@@ -13,6 +13,7 @@ import pyarrow as pa
 from binder import vectors
 from binder.cache import content_key
 from binder.errors import BinderError, ItemError, StoreError
+from binder.files import utf8
 from binder.index.calibration import SAMPLE, Calibration
 from binder.index.record import Record
 from binder.index.rows import KEY, VECTOR, absolute
@@ -88,7 +89,7 @@ def vector_of(tables: Sequence[Table], item: str | Path) -> tuple[Vectors, set[t
 
 
 def _spellings(item: str | Path) -> list[str]:
-    return list(dict.fromkeys([str(item), absolute(item)]))
+    return list(dict.fromkeys([utf8(str(item)), utf8(absolute(item))]))
 
 
 def _verified(record: Record, table: Table, files: bool, progress: Any) -> Iterator[str]:
