@@ -55,6 +55,13 @@ def test_few_channels_show_their_ends_and_many_their_names(words):
     assert [word for word in words if word.startswith("c")] == [f"c{i}" for i in range(12)]
 
 
+def test_long_names_stay_apart_by_their_ends(words):
+    lines(*wave(2, 12), [f"a_very_long_channel_name_{i:02}" for i in range(12)])
+    shown = [word for word in words if word.startswith("a_")]
+    assert [word[-2:] for word in shown] == [f"{i:02}" for i in range(12)]
+    assert all(len(word) < 12 for word in shown)
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import binder
-from binder import AnchorError, RunError, hub
+from binder import AnchorError, RunError, checkpoint, hub
+from binder.hub_card import model_card
 
 pytestmark = pytest.mark.usefixtures("toy")
 TOKEN = "hf_test"
@@ -193,6 +194,15 @@ def test_neither_data_nor_paths_of_this_machine_are_pushed(server, run, toys, an
         assert str(anchor_folder).encode() not in data, name
         assert str(tmp_path).encode() not in data, name
     assert json.loads(server.repos["me/toy"]["card.json"])["anchor"] == anchor_folder.name
+
+
+def test_the_model_card_shows_no_rate_that_no_search_can_miss(run):
+    card = checkpoint.read_card(run)
+    for n_targets, few in ((10, True), (11, False)):
+        rows = [{**row, "n_targets": n_targets} for row in card.metrics["retrieval"]]
+        text = model_card(card.model_copy(update={"metrics": {**card.metrics, "retrieval": rows}}), "someone/toy")
+        assert ("no search can miss" in text) == few
+        assert ("| – |" in text) == few
 
 
 def test_the_model_card_says_what_it_is_and_what_it_reaches(server, run):

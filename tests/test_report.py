@@ -147,6 +147,18 @@ def test_without_held_out_rows_the_page_says_so(align, tmp_path):
     assert "No row was held out" in checked(tmp_path / "run" / "report.html").text
 
 
+def test_what_was_skipped_is_counted_by_reason_and_what_was_assumed_is_named(align, tmp_path):
+    rows = write_toys(tmp_path / "t", 80, images=False)
+    for i in range(40):
+        (tmp_path / "t" / f"{i}.npy").write_bytes(b"broken %d" % i)
+    align(write_csv(tmp_path / "t" / "pairs.csv", rows), epochs=1, sets=["encoder.width=8"])
+    text = checked(tmp_path / "run" / "report.html").text
+    assert re.search(r"40 × .*not a NumPy file", text)
+    assert text.count("pairs.csv:") >= report.SKIPPED and "... and 10 more" in text
+    assert str(tmp_path) not in text
+    assert re.search(r"What was assumed.*width 8", text, re.DOTALL)
+
+
 def test_the_same_run_twice_gives_the_same_page_but_for_the_time_of_day(align, tmp_path):
     pages = []
     for name in ("a", "b"):

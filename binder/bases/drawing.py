@@ -87,8 +87,8 @@ def _value_axis(pen: ImageDraw.ImageDraw, strip: tuple[float, float], ends: tupl
     at, font = (LEFT - 5) * SCALE, _font()
     if bottom - top < ROOMY * SCALE:
         font = _font(min(LETTER, (bottom - top) / SCALE * 0.8))
-        while name and pen.textlength(name, font) > at:
-            name = name[:-1]
+        while len(name) > 2 and pen.textlength(name, font) > at:
+            name = name[:-3] + name[-2:]  # the end tells accelerometer_x from accelerometer_y
         pen.text((at, (top + bottom) / 2), name, fill=INK, font=font, anchor="rm")
         return
     low, high = (_short(end) for end in ends)
