@@ -18,7 +18,20 @@ import tomli_w
 import torch
 
 from binder import anchor as anchors
-from binder import cache, checkpoint, config, distributed, held_out, hub, lock, manifest, report, schedule, training
+from binder import (
+    cache,
+    checkpoint,
+    config,
+    distributed,
+    files,
+    held_out,
+    hub,
+    lock,
+    manifest,
+    report,
+    schedule,
+    training,
+)
 from binder.config import AlignConfig
 from binder.distributed import Group
 from binder.encode import Progress, silent
@@ -89,7 +102,7 @@ def align(
     with distributed.joined() as processes, _claimed(folder, resume, processes):
         runs = [hub.local(run) for run in settings.encoders]
         others = {checkpoint.read_card(run).modality: run for run in runs}
-        rows, wanted = _read(modality, pairs, settings, others)
+        rows, wanted = _read(modality, pairs, settings, others, strict)
         where = pick_device(distributed.local_device() if processes.size > 1 and device == "auto" else device)
         frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
         towers = {name: checkpoint.load(run, frozen).encoder for name, run in others.items() if name in wanted}
@@ -159,12 +172,14 @@ def _encoder_config(kind: Modality, settings: AlignConfig, started: Path | None)
     return config.validate(kind.config, {**before, **settings.encoder}, "configuration: encoder")
 
 
-def _read(modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str, Path]) -> tuple[list[Row], list[str]]:
+def _read(
+    modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str, Path], strict: bool
+) -> tuple[list[Row], list[str]]:
     """The manifest's rows and the modalities to train against. Raises ManifestError for a lacking column."""
     if settings.to not in ("image", "text", "both", *others) or settings.to == modality:
         known = ", ".join(["image", "text", "both", *(f"{name} (by its encoder)" for name in others)])
         raise ConfigError(f"to: {settings.to!r} is unknown: expected {known}; for another give its aligned encoder")
-    rows = manifest.read(pairs, registry().modalities(), modality)
+    rows = manifest.read(pairs, registry().modalities(), modality, strict)
     name = str(pairs) if isinstance(pairs, str | Path) else "rows"
     wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
     manifest.require(rows, name, modality)
@@ -188,6 +203,7 @@ def _claimed(folder: Path, resume: bool, processes: Group) -> Iterator[None]:
 
 def _claim(folder: Path, resume: bool) -> None:
     """Refuse to write over a run, and to resume what is not there or is finished."""
+    files.check_target(folder, folder=True)
     if (folder / checkpoint.CARD).is_file():
         raise RunError(f"{folder}: holds a finished run; choose another folder with --out, or delete it")
     begun = (folder / checkpoint.CONFIG).is_file()

@@ -224,7 +224,7 @@ class Binder:
         """
         known = registry().modalities()
         if isinstance(pairs, str | Path):
-            rows, name = manifest.read(pairs, known, modality), str(pairs)
+            rows, name = manifest.read(pairs, known, modality, strict), str(pairs)
         else:
             given = list(pairs)
             ours = [row for row in given if isinstance(row, Row)]

@@ -21,8 +21,14 @@ MOST_COLUMNS = 10_000
 BATCH = 256  # rows of Parquet that become Python's at a time
 
 
-def cells(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Line (counted from 1, as an editor shows it) and cells by column of each row. Raises ManifestError."""
+Cells = Mapping[str, Any] | ManifestError  # of a row by column, or why it has none
+
+
+def cells(path: Path) -> Iterator[tuple[int, Cells]]:
+    """Line (counted from 1, as an editor shows it) and cells of each row.
+
+    A line that is damaged by itself comes as its error. Raises ManifestError where the rest cannot be read either.
+    """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
         yield from _parquet_rows(path)
@@ -41,21 +47,20 @@ def columns(path: Path) -> list[str]:
     if path.suffix.lower() in DELIMITERS:  # a header without a row below it names its columns, too
         return next(_records(path), (0, []))[1]
     for _, found in cells(path):
-        return list(found)
+        if isinstance(found, Mapping):
+            return list(found)
     return []
 
 
-def _delimited(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _delimited(path: Path) -> Iterator[tuple[int, Cells]]:
     """The rows below the header of a CSV or TSV."""
     header: list[str] | None = None
     for line, found in _records(path):
         if header is None:
             header = found
         elif len(found) != len(header):
-            raise ManifestError(
-                f"{path}:{line}: {len(found)} cells where the header has {len(header)} "
-                "(a text with a comma needs quotes)"
-            )
+            why = f"{len(found)} cells where the header has {len(header)} (a text with a comma needs quotes)"
+            yield line, ManifestError(f"{path}:{line}: {why}")
         else:
             yield line, dict(zip(header, found, strict=True))
 
@@ -97,23 +102,26 @@ def _checked_names(path: Path, line: int, names: list[str]) -> list[str]:
     return names
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json_lines(path: Path) -> Iterator[tuple[int, Cells]]:
     for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may hold a U+2028
-        if not line.strip():
-            continue
-        try:
-            found = json.loads(line)
-            files.check_depth(found)
-        except RecursionError:
-            raise ManifestError(f"{path}:{number}: nested too deeply") from None
-        except ValueError as error:
-            raise ManifestError(f"{path}:{number}: not JSON: {error}") from None
-        if not isinstance(found, dict):
-            raise ManifestError(f"{path}:{number}: expected one JSON object a line, got {type(found).__name__}")
-        yield number, found
+        if line.strip():
+            found = _json(line)
+            yield number, ManifestError(f"{path}:{number}: {found}") if isinstance(found, str) else found
 
 
-def _parquet_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _json(line: str) -> Mapping[str, Any] | str:
+    """The object in a line, or what is wrong with it."""
+    try:
+        found = json.loads(line)
+        files.check_depth(found)
+    except RecursionError:
+        return "nested too deeply"
+    except ValueError as error:
+        return f"not JSON: {_one_line(error)}"
+    return found if isinstance(found, dict) else f"expected one JSON object a line, got {type(found).__name__}"
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, Cells]]:
     import pyarrow
 
     line = 0

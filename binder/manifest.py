@@ -44,12 +44,16 @@ class Row:
 
 
 def read(
-    source: str | Path | Iterable[Mapping[str, Any]], modalities: Sequence[Modality], wanted: str | None = None
+    source: str | Path | Iterable[Mapping[str, Any]],
+    modalities: Sequence[Modality],
+    wanted: str | None = None,
+    strict: bool = False,
 ) -> list[Row]:
     """The rows of a manifest, of a folder with a folder per class, or of plain mappings. Raises ManifestError.
 
     In a folder, files whose suffix several modalities claim are of the one that is `wanted`. A row that says the same
-    as an earlier one is left out, with a warning that counts them.
+    as an earlier one is left out, with a warning that counts them. So is a line that is damaged by itself, unless
+    `strict`, or unless half of the lines are: then something else is wrong.
     """
     if not isinstance(source, str | Path):
         return _unique(row for line, said in enumerate(source, start=1) for row in _mapped(line, said, modalities))
@@ -60,10 +64,29 @@ def read(
         return _unique(_class_folder(path, modalities, wanted))
     if not os.path.exists(path):  # noqa: PTH110
         raise ManifestError(f"{str(path)[:200]}: no such file or folder")
-    rows = _unique(row for line, said in cells(path) for row in _rows(str(path), path.parent, line, said, modalities))
+    rows = _unique(_of_file(path, modalities, strict))
     if not rows:
         raise ManifestError(f"{path}: no rows")
     return rows
+
+
+def _of_file(path: Path, modalities: Sequence[Modality], strict: bool) -> Iterator[Row]:
+    bad: list[ManifestError] = []
+    good = 0
+    for line, said in cells(path):
+        try:
+            if isinstance(said, ManifestError):
+                raise said
+            yield from list(_rows(str(path), path.parent, line, said, modalities))
+            good += 1
+        except ManifestError as error:
+            if strict:
+                raise
+            bad.append(error)
+    if bad and len(bad) >= good:
+        raise bad[0]
+    if bad:
+        log.warning("%d lines left out, the first: %s", len(bad), bad[0])
 
 
 def files_below(folder: Path) -> list[Path]:

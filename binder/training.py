@@ -107,6 +107,14 @@ class Run:
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from what `state` gave. Raises TrainingError where it is of something else."""
+        try:
+            self._load(state)
+        except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise TrainingError(f"the state that was kept is not of this run; begin it again ({why})") from None
+
+    def _load(self, state: Mapping[str, Any]) -> None:
         self.encoder.load_state_dict(state["encoder"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])

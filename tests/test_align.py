@@ -287,7 +287,7 @@ def test_a_folder_that_is_in_use_is_never_written_over(align, tmp_path):
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     with pytest.raises(RunError, match="it is not a run of binder"):
         align(out=tmp_path / "mine")
-    with pytest.raises(RunError, match="exists already"):
+    with pytest.raises(RunError, match="is a file, not a folder"):
         align(out=tmp_path / "mine" / "thesis.tex")
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / ".config.toml.123").write_text("half-written by a killed process")

@@ -42,7 +42,8 @@ LAYERS = [
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-PACKAGES = {"bases", "readers", "kit", "pairs", "playground", "cli", "index"}  # inside one, modules may import each other
+# inside one of these, modules may import each other
+PACKAGES = {"bases", "readers", "kit", "pairs", "playground", "cli", "index"}
 # the built-in plugin builds the anchor's towers late, as any plugin builds its own, and stands on the bases as they do
 UPWARD = {("builtin", "anchor"), ("builtin", "bases")}
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)

@@ -417,3 +417,21 @@ def test_hostile_json_is_one_line(tmp_path, line):
 def test_a_row_that_is_no_mapping_is_named():
     with pytest.raises(ManifestError, match="rows:2: expected a mapping of columns, got str"):
         manifest.read([{"text": "x"}, "y"], MODALITIES)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "bad"),
+    [(".csv", "a.npy,one,too many"), (".jsonl", "{broken"), (".jsonl", '{"n": %s}' % ("9" * 5000)), (".jsonl", "[1]")],
+)
+def test_a_line_that_is_damaged_by_itself_costs_itself(tmp_path, caplog, suffix, bad):
+    good = ["a.npy,x", "b.npy,y"] if suffix == ".csv" else ['{"toy": "a.npy"}', '{"toy": "b.npy"}']
+    head = ["toy,text"] if suffix == ".csv" else []
+    path = tmp_path / f"m{suffix}"
+    path.write_text("\n".join([*head, good[0], bad, good[1]]))
+    assert [row.items["toy"].name for row in read(path)] == ["a.npy", "b.npy"]
+    line = len(head) + 2
+    assert f"1 lines left out, the first: {path}:{line}: " in caplog.text
+    with pytest.raises(ManifestError, match=f"m\\{suffix}:{line}: "):
+        manifest.read(path, MODALITIES, strict=True)
+    path.write_text("\n".join([*head, good[0], bad, bad]))  # as many bad ones: something else is wrong
+    assert error(path).startswith(f":{line}: ")

@@ -23,7 +23,18 @@ binder = importlib.import_module("binder")  # its public names, most of them loa
 RECORDS = ("Modality", "Series", "Points", "Raster", "Span")
 CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
 MODALITIES = ("series_modality", "point_modality", "raster_modality", "picture_modality")
-HELPERS = ("read_table", "read_raster", "read_array", "read_bytes", "existing_file", "stretched", "name_of")
+HELPERS = (
+    "read_table",
+    "read_raster",
+    "read_image",
+    "read_array",
+    "read_bytes",
+    "decode_text",
+    "existing_file",
+    "isolated",
+    "stretched",
+    "name_of",
+)
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
