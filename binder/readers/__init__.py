@@ -80,16 +80,20 @@ def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], ob
 
 
 def warm(modules: Iterable[str]) -> None:
-    """Start a process that imports these while this one goes on with something else."""
+    """Start a process that imports these while this one goes on with something else; who needs one, waits for it."""
     with idle.lock:
-        if idle.waiting or idle.busy or worker.inside:
+        if idle.waiting or idle.busy or worker.inside or not idle.ready.is_set():
             return
-    threading.Thread(target=_warmed, args=(list(modules),), daemon=True).start()
+        idle.ready.clear()
+    threading.Thread(target=_warmed, args=(_task(_Imports(list(modules))),), daemon=True).start()
 
 
-def _warmed(modules: list[str]) -> None:
-    with contextlib.suppress(Refused):
-        idle.back(idle.take(_task(_Imports(modules))))
+def _warmed(task: bytes) -> None:
+    try:
+        with contextlib.suppress(Refused):
+            idle.back(idle.take(task, ahead=True))
+    finally:
+        idle.ready.set()
 
 
 class _Imports:

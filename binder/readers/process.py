@@ -108,12 +108,21 @@ class Idle:
         self.busy: list[Reader] = []
         self.owner = os.getpid()
         self.watching = False
+        self.ready = threading.Event()  # no process is being started ahead of time
+        self.ready.set()
 
-    def take(self, task: bytes) -> Reader:
-        """One that has, or now gets, this task. Raises Refused."""
+    def take(self, task: bytes, ahead: bool = False) -> Reader:
+        """One that has, or now gets, this task; not `ahead` of need, the one that is being started is waited for.
+
+        Raises Refused.
+        """
         with self.lock:
             if self.owner != os.getpid():  # after a fork they are the other process's
                 self.waiting, self.busy, self.owner, self.watching = [], [], os.getpid(), False
+                self.ready.set()
+        if not ahead:
+            self.ready.wait()
+        with self.lock:
             self.waiting.sort(key=lambda reader: reader.task == task)
             reader = self.waiting.pop() if self.waiting else Reader()
             self.busy.append(reader)
