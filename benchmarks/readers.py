@@ -20,7 +20,7 @@ from PIL import Image
 
 from binder import readers
 from binder.api import Binder
-from binder.encode import _Read
+from binder.reading import Read
 
 
 class Files(torch.utils.data.Dataset[Any]):
@@ -67,7 +67,7 @@ def main() -> None:
         warm, ours, theirs = given.items // 5, [], []
         for _ in range(given.rounds):
             wanted = [(path, None) for path in paths]
-            ours.append(rate(readers.run(_Read(encoder), wanted, given.workers, str), warm))
+            ours.append(rate(readers.run(Read(encoder), wanted, given.workers, str), warm))
             loader = torch.utils.data.DataLoader(
                 Files(encoder, paths), batch_size=None, num_workers=given.workers, multiprocessing_context="spawn"
             )

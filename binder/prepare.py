@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from binder import encode, evaluate, training
+from binder import encode, evaluate, reading, training
 from binder.anchor import Anchor
 from binder.config import AlignConfig
 from binder.encode import Progress
@@ -190,7 +190,7 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
     config = task.config
     if task.kind.adapt is not None and items:
         sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
-        config = encode.adapted(task.kind.adapt, config, sample, task.workers)
+        config = reading.adapted(task.kind.adapt, config, sample, task.workers)
     torch.manual_seed(task.settings.seed)
     encoder = task.kind.build(config, task.anchor)
     if task.weights:

@@ -11,7 +11,7 @@ import torch
 from binder_toy import ToyConfig
 from binder_toy_encoder import ToyEncoder
 
-from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError, encode, guard
+from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError, encode, guard, reading
 from binder.cache import Collection, content_key
 from binder.encoder import Encoder
 
@@ -49,7 +49,7 @@ def test_every_batch_size_gives_the_windows_averaged_and_renormalised(encoder, i
 
 
 def test_spawned_workers_give_the_same_vectors_and_report_the_same_bad_items(encoder, items, tmp_path, monkeypatch):
-    monkeypatch.setattr(encode, "WORTH_A_WORKER", 4)
+    monkeypatch.setattr(reading, "WORTH_A_WORKER", 4)
     for i, item in enumerate(items):
         np.save(tmp_path / f"{i}.npy", item)
     paths = [tmp_path / f"{i}.npy" for i in range(23)]
@@ -345,6 +345,6 @@ def test_a_sample_is_adapted_to_without_the_items_that_a_plugin_trips_over():
             raise PluginError("plugin toy: adapt failed: OverflowError")
         return [*config, *items]
 
-    assert encode.adapted(adapt, ["config"], [1, "bad", 2, "bad"]) == ["config", 1, 2]
+    assert reading.adapted(adapt, ["config"], [1, "bad", 2, "bad"]) == ["config", 1, 2]
     with pytest.raises(PluginError, match="OverflowError"):
-        encode.adapted(adapt, [], ["bad"])
+        reading.adapted(adapt, [], ["bad"])

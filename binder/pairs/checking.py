@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from binder import encode, evaluate, manifest
+from binder import encode, evaluate, manifest, reading
 from binder.api import Binder
 from binder.closed_form import pooled
 from binder.config import validate
@@ -169,7 +169,7 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
     if kind.adapt is not None and column.items:
         items = list(column.items.values())
         sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
-        config = encode.adapted(kind.adapt, config, sample, space.workers)
+        config = reading.adapted(kind.adapt, config, sample, space.workers)
     torch.manual_seed(0)
     return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
 
