@@ -93,7 +93,7 @@ def test_hostile_items_cost_themselves_and_nothing_else(modality, tmp_path):
         ["index", "add", index, manifest, "--json"],
         ["eval", manifest, *encoder, "--json"],
         ["classify", manifest, "--as", modality, *encoder, "--labels", "red,blue", "--json"],
-        ["pairs", "check", manifest, "--modality", modality],
+        ["pairs", "check", manifest, "--modality", modality, *encoder],
     ):
         done = binder(*command, folder=tmp_path)
         assert_survived(done, first)
