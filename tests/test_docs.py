@@ -52,6 +52,7 @@ def environment(tmp_path_factory) -> Environment:
     return Environment(tmp_path_factory.mktemp("tutorial"))
 
 
+@pytest.mark.slow
 def test_the_tutorial_runs_as_it_is_written(environment, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     blocks = BLOCK.findall((DOCS / "PLUGINS.md").read_text(encoding="utf-8"))
@@ -76,6 +77,7 @@ def test_the_tutorial_runs_as_it_is_written(environment, monkeypatch):
     assert "0 problems" in said[-1]
 
 
+@pytest.mark.slow
 def test_the_example_is_aligned_and_searched_with_no_change_of_the_core(environment):
     shutil.copytree(
         DOCS / "examples/binder-eeg", environment.folder / "eeg", ignore=shutil.ignore_patterns("*egg-info")
