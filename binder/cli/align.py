@@ -39,6 +39,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     from binder.plugins import registry
 
     registry().get(modality)  # a typo fails before torch is imported
+    count = options.worker_count(workers)
     from binder.alignment import align
     from binder.distributed import rank
     from binder.encode import silent
@@ -50,7 +51,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
                 modality,
                 pairs,
                 config=config_file,
-                workers=options.worker_count(workers),
+                workers=count,
                 progress=silent if rank() else progress,
                 **given,
             )

@@ -43,12 +43,13 @@ def classify_command(
 
     FILE is an item, a folder of items, or a manifest (then --as names the column).
     """
+    count = options.worker_count(workers)
     import numpy as np
 
     from binder.api import Binder, Classification
     from binder.cli.items import collect, encode
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
     names = [label.strip() for label in labels.split(",") if label.strip()]
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict)

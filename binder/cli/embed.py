@@ -45,10 +45,11 @@ def embed_command(
     from binder.vectors_file import check_target, write_vectors
 
     check_target(out)  # before anything is encoded
+    count = options.worker_count(workers)
     from binder.api import Binder
     from binder.cli.items import collect, encode
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict, every_s=every)
     write_vectors(

@@ -35,10 +35,11 @@ def eval_command(
     A pair of modalities that no training ever saw together is marked emergent. A rate that no search can miss, R@5
     among five targets, is shown as –; --json names those under no_result.
     """
+    count = options.worker_count(workers)
     from binder.api import Binder
     from binder.metrics import trivial
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=options.worker_count(workers))
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
     with output.ProgressBar() as progress:
         rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
     output.skipped(problems)

@@ -62,9 +62,9 @@ def add(
     FILE is an item, a folder of items, a manifest (its other columns become metadata) or a file of vectors (from
     `binder embed` or `binder index export`); with `--as text` it is the text itself.
     """
+    count = options.worker_count(workers)
     from binder.index import Index, load_space
 
-    count = options.worker_count(workers)
     there = Index.open(index, load=lambda record: load_space(record, **where, workers=count))
     how: dict[str, Any] = {"every_s": every, "force": force, "strict": strict}
     with output.ProgressBar() as progress:

@@ -47,7 +47,15 @@ as_modality = click.option(
 
 
 def worker_count(given: int | None) -> int:
-    """The number asked for, or one per core up to eight."""
+    """The number asked for, or one per core up to eight.
+
+    Called first, before torch is imported here: the first of them imports it at the same time.
+    """
     import os
 
-    return given if given is not None else min(8, os.cpu_count() or 1)
+    from binder import readers
+
+    count = given if given is not None else min(8, os.cpu_count() or 1)
+    if count:
+        readers.warm(["binder.anchor", "open_clip"])
+    return count

@@ -54,6 +54,8 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
     is unreadable, repeated or leaked is left out, and with --keep the least agreeing pairs.
     """
     from binder.files import check_target
+
+    count = options.worker_count(workers)
     from binder.pairs import check_pairs
     from binder.pairs.cleaned import write_rows
     from binder.pairs.page import as_dict, write_page
@@ -63,7 +65,7 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
             check_target(path)  # before hours of work
     given = {name: value for name, value in given.items() if value is not None}
     with output.ProgressBar() as progress:
-        found = check_pairs(pairs, workers=options.worker_count(workers), progress=progress, **given)
+        found = check_pairs(pairs, workers=count, progress=progress, **given)
     if out is not None:
         write_rows(out, found.kept)
     if report is not None:
