@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,6 +79,8 @@ def add(
     if as_json:
         failed = [{"item": item, "reason": reason} for item, reason in added.failed]
         output.json_line({**_counts(added), "failed": failed, "rows": len(there)})
+    if added.failed and not (added.inserted or added.updated or added.unchanged):
+        sys.exit(2)  # nothing could be read
 
 
 @index_command.command("delete")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,11 +73,13 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
         write_page(report, found)
     if as_json:
         output.json_line(as_dict(found))
-        return
-    _show(found)
+    else:
+        _show(found)
     for path in (out, report):
         if path is not None:
             output.say(f"wrote {path}", err=True)
+    if len(found.unreadable) >= len(found.rows) and not found.kept:
+        sys.exit(2)  # nothing could be read
 
 
 def _show(found: PairsReport) -> None:

@@ -35,9 +35,9 @@ def list_plugins(as_json: bool) -> None:
         return
     for plugin in registry().plugins:  # plain text: this answers before a table library is imported
         names = ", ".join(m.name for m in plugin.modalities) or "-"
-        click.echo(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
+        output.say(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
         if plugin.error:
-            click.echo(f"  broken: {plugin.error}")
+            output.say(f"  broken: {plugin.error}")
         elif plugin.import_s > SLOW_IMPORT_S:
             click.echo(f"  slow: its import took {plugin.import_s:.1f} s, and every command waits for it")
         for name in sorted({m.name for m in plugin.modalities} - set(registry().names())):
@@ -64,7 +64,7 @@ def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: 
     pip = installing.installer(anywhere)
     source = installing.source(what, place)
     if "://" in source:
-        click.echo(f"from {source}", err=True)
+        output.say(f"from {source}", err=True)
     if editable and (place is not None or source.partition("#")[0].endswith(".whl")):
         raise PluginError("--editable is for a folder: a wheel cannot be edited")
     with tempfile.TemporaryDirectory() as work:
@@ -109,13 +109,13 @@ def new(name: str, kind: str | None, suffixes: str | None, package: str | None, 
     plan = Plan(name, kind, chosen, package or _ask("package", usual.package))
     files = write_plugin(plan, folder or Path(plan.package), registry().names())
     folder = folder or Path(plan.package)
-    click.echo(f"wrote {folder}: {len(files)} files. Next:")
+    output.say(f"wrote {folder}: {len(files)} files. Next:")
     for line in (
         f"binder plugins install -e {_here(folder)}",
         f"binder plugins check {_here(folder)}",
         f"binder align {name} {folder / 'sample' / 'pairs.csv'} --out runs/{name} --set train.steps=200",
     ):
-        click.echo(f"  {line}")
+        output.say(f"  {line}")
 
 
 @plugins_command.command("check")
@@ -128,7 +128,7 @@ def check(what: str, as_json: bool) -> None:
     """
     from binder.kit.check import check as run_check
 
-    click.echo(f"checking {what} ...", err=True)
+    output.say(f"checking {what} ...", err=True)
     report = run_check(what)
     if as_json:
         output.json_line(report.as_dict())
@@ -143,14 +143,14 @@ def _run(command: list[str], what: str, obj: dict[str, Any] | None) -> None:
     from binder.kit import installing
 
     if (obj or {}).get("verbose"):
-        click.echo(" ".join(command), err=True)
-        last = installing.run(command, lambda line: click.echo(line, err=True))
+        output.say(" ".join(command), err=True)
+        last = installing.run(command, lambda line: output.say(line, err=True))
     else:
         waiting = _Waiting(what)
         last = installing.run(command, waiting.say)
         waiting.done()
         for line in last:
-            click.echo(f"  {line}", err=True)
+            output.say(f"  {line}", err=True)
     if last:
         all_of_it = "" if (obj or {}).get("verbose") else "; all that it said: binder -v plugins ..."
         raise PluginError(f"{what}: {Path(command[0]).name} failed{all_of_it}")
@@ -170,7 +170,7 @@ class _Waiting:
             click.echo(f"\r\x1b[K{shown}", nl=False, err=True)
         elif now - self._said > output.PLAIN_EVERY:
             self._said = now
-            click.echo(f"{self._what}: {now - self._began:.0f} s  {line[:150]}", err=True)
+            output.say(f"{self._what}: {now - self._began:.0f} s  {line[:150]}", err=True)
 
     def done(self) -> None:
         if sys.stderr.isatty():
@@ -194,7 +194,8 @@ def _here(folder: Path) -> str:
 def _show(report: Report) -> None:
     from binder.kit.check import sentence
 
-    click.echo(f"{report.plugin} in {report.folder}\n")
+    output.say(f"{report.plugin} in {report.folder}")
+    click.echo()
     for name, facts in report.imports.items():
         if "error" not in facts:
             brings = ", ".join(facts["imports"]) or "nothing"
@@ -213,11 +214,11 @@ def _show(report: Report) -> None:
         click.echo()
     for test in report.tests:
         mark = {"passed": "ok     ", "skipped": "skipped"}.get(test["outcome"], "FAILED ")
-        click.echo(f"  {mark} {sentence(test['test'])}")
+        output.say(f"  {mark} {sentence(test['test'])}")
     passed = sum(test["outcome"] == "passed" for test in report.tests)
     click.echo(f"\n{passed} of {len(report.tests)} tests passed; {len(report.problems)} problems")
     for problem in report.problems:
-        click.echo(f"  {problem}")
+        output.say(f"  {problem}")
 
 
 def _as_dict(plugin: Plugin) -> dict[str, Any]:

@@ -48,7 +48,7 @@ def diagnose() -> dict[str, str]:
 
 THERMAL = raster_modality(
     "thermal",
-    {".png", ".tif", ".tiff", ".npy", ".npz", ".jpg", ".jpeg", ".csv"},
+    {".png", ".tif", ".tiff", ".npy", ".npz", ".jpg", ".jpeg", ".jfif", ".jpe", ".csv"},
     ThermalConfig,
     read,
     tone=tone,
