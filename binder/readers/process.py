@@ -190,7 +190,7 @@ def error_of(name: object, kind: int, value: Any) -> BinderError:
 
 def lost(name: object, code: int | None) -> ItemError:
     """An item whose process ended with this exit code (below 0: by that signal), or without one."""
-    if code == -signal.SIGALRM or code is None:
+    if code is None or code == -signal.SIGALRM:  # a system without that signal gives no code
         return ItemError(name, f"takes longer than {worker.limit_s():g} s to be read (BINDER_ITEM_S allows more)")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
     memory = f", perhaps for want of memory: it gets {worker.limit_mb():g} MiB (BINDER_ITEM_MB)" if code < 0 else ""

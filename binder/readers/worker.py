@@ -234,6 +234,8 @@ def limits(scale: float = 1.0) -> Iterator[None]:
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
     most = _held() + int(scale * limit_mb() * 2**20)
+    if before[1] != resource.RLIM_INFINITY:
+        most = min(most, before[1])
     resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
