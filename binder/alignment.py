@@ -28,6 +28,7 @@ from binder import (
     hub,
     lock,
     manifest,
+    readers,
     report,
     schedule,
     training,
@@ -88,6 +89,7 @@ def align(
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
     began = time.monotonic()
+    check_workers(workers)
     kind = registry().get(modality)
     if kind.frozen:
         raise PluginError(f"modality {modality!r} is the anchor's own: there is nothing to align")
@@ -112,6 +114,12 @@ def align(
         )
         frozen.warn_unknown([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
         return _run(folder, task, rows, resume, began, processes)
+
+
+def check_workers(workers: int) -> None:
+    """Raises ConfigError for what is no number of processes."""
+    if workers < 0:
+        raise ConfigError(f"workers: {workers}, expected 0 (read in this process) or more")
 
 
 def pick_device(name: str) -> torch.device:
@@ -234,6 +242,7 @@ def _train(
     folder: Path, settings: AlignConfig, ready: Prepared, task: Task, resume: bool, processes: Group
 ) -> training.Run:
     """The training itself, its state kept in `folder`; the anchor is shown to be unchanged by it."""
+    readers.rest()  # everything is read
     before = task.anchor.checksum()
     run = training.start(ready.encoder, settings)
     state = checkpoint.read_state(folder) if resume else None

@@ -15,7 +15,7 @@ import numpy as np
 
 from binder import anchor as anchors
 from binder import checkpoint, encode, evaluate, hub, manifest, readers, vectors
-from binder.alignment import pick_device
+from binder.alignment import check_workers, pick_device
 from binder.embeddings import Embeddings
 from binder.encode import Progress, silent
 from binder.encoder import Encoder, Span
@@ -56,6 +56,7 @@ class Binder:
         workers: int = 0,
         batch_size: int = 64,
     ) -> None:
+        check_workers(workers)
         if workers:
             readers.warm(["binder.anchor", "open_clip"])  # while this process loads them, too
         where = pick_device(device)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +88,21 @@ def windows(
     """Each item that can be read with its windows, of those in `views` their views; the others go to `failed`."""
     first: Tensor | None = None
     wanted = [(item, key if key in views else None) for key, item in items]
-    for (key, item), outcome in zip(items, _outcomes(Read(encoder), wanted, workers), strict=True):
-        if isinstance(outcome, Tensor):
-            outcome = guard.alike(encoder, item, outcome, first)
-        if isinstance(outcome, ItemError):
-            failed.note(key, outcome)
-        else:
-            first = outcome if first is None else first
-            yield key, item, outcome
+    with contextlib.closing(_outcomes(Read(encoder), wanted, workers)) as outcomes:
+        for (key, item), outcome in zip(items, outcomes, strict=True):
+            if isinstance(outcome, Tensor):
+                outcome = guard.alike(encoder, item, outcome, first)
+            if isinstance(outcome, ItemError):
+                failed.note(key, outcome)
+            else:
+                first = outcome if first is None else first
+                yield key, item, outcome
 
 
-def _outcomes(read: Read, wanted: Sequence[tuple[Item, bytes | None]], workers: int) -> Iterator[Any]:
+def _outcomes(read: Read, wanted: Sequence[tuple[Item, bytes | None]], workers: int) -> Generator[Any, None, None]:
     """In reader processes, where there are files or much to do; otherwise in this one."""
     count = min(workers, max(1, len(wanted) // WORTH_A_WORKER))
-    if count and (len(wanted) > WORTH_A_WORKER * workers or any(isinstance(item, Path) for item, _ in wanted)):
+    if count and (len(wanted) > WORTH_A_WORKER * workers or any(isinstance(item, Path | bytes) for item, _ in wanted)):
         try:
             return readers.run(read, wanted, count, lambda entry: entry[0])
         except readers.Refused as why:
@@ -111,7 +112,7 @@ def _outcomes(read: Read, wanted: Sequence[tuple[Item, bytes | None]], workers: 
 
 def moments(encoder: Encoder, item: Item, every_s: float, workers: int) -> Iterator[tuple[Span | None, Tensor]]:
     task = _Moments(encoder, every_s)
-    if workers and isinstance(item, Path):
+    if workers and isinstance(item, Path | bytes):
         try:
             yield from readers.stream(task, item, item)
             return

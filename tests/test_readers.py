@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -67,6 +68,48 @@ def test_errors_of_ours_come_back_as_they_are():
         readers.isolated(misbehave, "config", item="x")
 
 
+@pytest.mark.parametrize("status", [0, 3, 4, 7])
+def test_whatever_ends_the_process_is_the_answer_to_that_item_and_to_no_other(status):
+    found = outcomes([1, ("exit with", status), 2, 3], workers=1)
+    assert [found[0], *found[2:]] == [2, 4, 6]
+    assert f"crashes what reads it (exit status {status})" in found[1]
+
+
+def test_a_process_that_is_killed_while_it_waits_costs_no_item():
+    pid = readers.isolated(misbehave, "pid", item="x")
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(0.2)
+    assert readers.isolated(misbehave, 5, item="x") == 10
+    assert outcomes([1, 2, 3], workers=1) == [2, 4, 6]
+    killed = next(readers.run(misbehave, ["pid"], 1, str))
+    os.kill(killed, signal.SIGKILL)
+    time.sleep(0.2)
+    assert outcomes([1, 2, 3], workers=1) == [2, 4, 6]
+
+
+def test_where_a_system_cannot_fork_another_process_takes_over(tmp_path):
+    code = """
+        from reader_tasks import misbehave
+        from binder import readers
+        print([str(o) for o in readers.run(misbehave, [1, "crash", 2, "hard exit", 3, "sleep", 4], 1, str)])
+    """
+    done = run_script(tmp_path, code, BINDER_READER_NO_FORK="1", BINDER_ITEM_S="1")
+    assert done.stdout.startswith("['2', 'crash: crashes what reads it (SIGSEGV)"), done.stderr
+    assert "'4', 'hard exit: crashes what reads it (exit status 7)', '6', 'sleep: takes longer than 1 s" in done.stdout
+    assert done.stdout.endswith("'8']\n")
+
+
+def test_no_less_than_no_process():
+    with pytest.raises(ConfigError, match="workers: -1, expected 0"):
+        binder.Binder("mini", workers=-1)
+
+
+def test_what_was_assumed_there_is_heard_here_and_chatter_is_not(caplog):
+    caplog.set_level("INFO")
+    assert outcomes(["info"]) == ["said"]
+    assert caplog.text.count("what was assumed") == 1 and "chatter" not in caplog.text
+
+
 def test_a_thousand_crashes_are_paid_for_in_milliseconds():
     outcomes([1])  # started
     began = time.monotonic()
@@ -113,15 +156,17 @@ def test_relative_paths_start_where_the_caller_is_now(tmp_path, monkeypatch):
     assert readers.isolated(misbehave, "where", item="x") == tmp_path
 
 
-def test_tensors_travel_as_they_are_and_weights_only_as_shapes():
+def test_tensors_travel_as_they_are_and_large_weights_only_as_shapes():
     def sent(value):
         return readers.isolated(misbehave, value, item="x")
 
     for tensor in (torch.randn(3, 4), torch.arange(5), torch.randn(2, 2).bfloat16(), torch.zeros(0, 3)):
         assert torch.equal(sent(tensor), tensor)
         assert sent(tensor).dtype == tensor.dtype
-    parameter = sent(torch.nn.Parameter(torch.ones(2, 3)))
-    assert (parameter.device.type, tuple(parameter.shape)) == ("meta", (2, 3))
+    weights = sent(torch.nn.Parameter(torch.ones(600, 600)))
+    assert (weights.device.type, tuple(weights.shape)) == ("meta", (600, 600))
+    small = sent(torch.nn.Parameter(torch.ones(2, 3)))  # a mean, say, that reading may look at
+    assert isinstance(small, torch.nn.Parameter) and torch.equal(small, torch.ones(2, 3))
 
 
 def test_what_cannot_be_sent_is_refused_or_costs_the_item():
@@ -155,13 +200,14 @@ SCRIPT = """
 """
 
 
-def run_script(tmp_path, code):
+def run_script(tmp_path, code, **more):
     script = tmp_path / "script.py"
     script.write_text(textwrap.dedent(code))
     environment = {
         **{name: value for name, value in os.environ.items() if name not in SHORT},
         "BINDER_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": str(Path(binder.__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join([str(Path(binder.__file__).parents[1]), str(Path(__file__).parent / "toy")]),
+        **more,
     }
     return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
 

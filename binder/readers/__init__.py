@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from binder.readers import worker
 from binder.readers.process import GRACE_S, Lost, Refused, error_of, idle, lost
 from binder.readers.run import Run
 
-__all__ = ["Refused", "isolated", "run", "stream", "warm"]
+__all__ = ["Refused", "isolated", "rest", "run", "stream", "warm"]
 
 Task = Callable[[Any], Any]
 
@@ -38,8 +38,9 @@ def isolated(function: Callable[..., Any], *arguments: Any, item: object, scale:
         reader.send(asked)
         kind, value = reader.receive(scale * worker.limit_s() + GRACE_S)
     except Lost:
+        code = reader.ended()
         idle.gone(reader)
-        raise lost(item, None) from None
+        raise lost(item, code) from None
     except BaseException:
         idle.gone(reader)
         raise
@@ -64,14 +65,14 @@ def stream(task: Task, item: object, name: object) -> Iterator[Any]:
                 break
             yield value
     except Lost:
-        raise lost(name, None) from None
+        raise lost(name, reader.ended()) from None
     finally:
         (idle.back if finished else idle.gone)(reader)
     if kind != worker.END:
         raise error_of(name, kind, value)
 
 
-def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], object]) -> Iterator[Any]:
+def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], object]) -> Generator[Any, None, None]:
     """`task(item)` of every item, by `workers` processes, in order; an ItemError in place of what cannot be read.
 
     `name(item)` is what an error names. Raises Refused before the first where the task cannot be sent.
@@ -85,15 +86,20 @@ def warm(modules: Iterable[str]) -> None:
         if idle.waiting or idle.busy or worker.inside or not idle.ready.is_set():
             return
         idle.ready.clear()
-    threading.Thread(target=_warmed, args=(_task(_Imports(list(modules))),), daemon=True).start()
+    threading.Thread(target=_warmed, args=(list(modules),), daemon=True).start()
 
 
-def _warmed(task: bytes) -> None:
+def _warmed(modules: list[str]) -> None:
     try:
         with contextlib.suppress(Refused):
-            idle.back(idle.take(task, ahead=True))
+            idle.back(idle.take(_task(_Imports(modules)), ahead=True))
     finally:
         idle.ready.set()
+
+
+def rest() -> None:
+    """End the processes that wait for work, before something long that needs none."""
+    idle.rest()
 
 
 class _Imports:
@@ -129,7 +135,11 @@ def _call(asked: _Asked) -> Any:
 def _task(task: Any) -> bytes:
     """A task as it is sent, with what it may depend on here: where modules and relative paths are found, settings."""
     settings = {name: value for name, value in os.environ.items() if name.startswith("BINDER_")}
-    return worker.dumps(worker.Task(_dumped(task), list(sys.path), os.getcwd(), settings))  # noqa: PTH109
+    try:
+        folder = os.getcwd()  # noqa: PTH109
+    except OSError:
+        raise Refused("the working directory is gone") from None
+    return worker.dumps(worker.Task(_dumped(task), list(sys.path), folder, settings))
 
 
 def _dumped(task: Any) -> bytes:

@@ -17,6 +17,7 @@ from typing import Any
 from binder.errors import BinderError, ItemError
 from binder.readers import worker
 
+TICK_S = 0.5
 GRACE_S = 10.0  # after an item's time, before the process itself is given up
 MOST_SAID = 1000  # different log messages that are remembered, so that each is said once
 START = "import sys; sys.path[:] = {path!r}; from binder.readers.worker import main; main()"
@@ -49,7 +50,9 @@ class Reader:
         assert self.process.stdin and self.process.stdout
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
         self.task: bytes | None = None  # the one it has
+        self.answered = 0  # items of the task
         self.deadline: float | None = None
+        self.late = False  # whether it was given up
 
     def give(self, task: bytes) -> None:
         """Let it do that (pickled) task from now on. Raises Refused, Lost."""
@@ -65,6 +68,9 @@ class Reader:
         if kind == worker.REFUSED:
             self.task = None
             raise Refused(value)
+        if kind != worker.READY:
+            raise Lost
+        self.answered = 0
         self.task = task
 
     def send(self, item: bytes) -> None:
@@ -75,17 +81,29 @@ class Reader:
 
     def receive(self, within_s: float | None) -> tuple[int, Any]:
         """The next message that is no log record. Raises Lost: the process is gone, or was given up as too late."""
-        self.deadline = None if within_s is None else time.monotonic() + within_s
+        self.deadline = None if within_s is None else idle.clock_s + within_s
         try:
             while True:
                 kind, value = pickle.loads(worker.read(self._from))
-                if kind != worker.LOG:
-                    return kind, value
-                _relay(*value)
+                if kind == worker.LOG:
+                    _relay(*value)
+                    continue
+                if kind == worker.DIED:
+                    value, begun = value
+                    if begun <= self.answered:  # it had nothing to do: nothing is lost
+                        continue
+                self.answered += kind not in (worker.PIECE, worker.READY)
+                return kind, value
         except Exception:  # the end of it, or a message that was cut short
             raise Lost from None
         finally:
             self.deadline = None
+
+    def ended(self) -> int | None:
+        """Exit status of one that is gone (below 0: by that signal); None where it was given up as too late."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return None if self.late else self.process.wait(GRACE_S)
+        return None
 
     def kill(self) -> None:
         with contextlib.suppress(OSError):
@@ -99,6 +117,13 @@ class Reader:
                 pipe.close()
 
 
+def _started() -> Reader:
+    try:
+        return Reader()
+    except OSError as error:  # no memory, no file left to open, a Python within another program
+        raise Refused(f"no process can be started: {error.strerror}") from None
+
+
 class Idle:
     """Processes that have nothing to do at the moment, kept as starting one takes seconds."""
 
@@ -108,6 +133,7 @@ class Idle:
         self.busy: list[Reader] = []
         self.owner = os.getpid()
         self.watching = False
+        self.clock_s = 0.0  # of the time in which this process was not suspended
         self.ready = threading.Event()  # no process is being started ahead of time
         self.ready.set()
 
@@ -124,7 +150,7 @@ class Idle:
             self.ready.wait()
         with self.lock:
             self.waiting.sort(key=lambda reader: reader.task == task)
-            reader = self.waiting.pop() if self.waiting else Reader()
+            reader = self.waiting.pop() if self.waiting else _started()
             self.busy.append(reader)
             if not self.watching:
                 threading.Thread(target=self._watch, daemon=True).start()
@@ -141,10 +167,13 @@ class Idle:
                 if attempt:
                     break
                 reader = self._new()
+            except BaseException:  # Ctrl-C
+                self.gone(reader)
+                raise
         raise Refused("the processes that read items do not start")
 
     def _new(self) -> Reader:
-        reader = Reader()
+        reader = _started()
         with self.lock:
             self.busy.append(reader)
         return reader
@@ -161,13 +190,25 @@ class Idle:
 
     def _watch(self) -> None:
         """End what does not answer in time: whoever waits for it sees it gone."""
+        before = time.monotonic()
         while True:
-            time.sleep(0.5)
+            time.sleep(TICK_S)
+            now = time.monotonic()
+            self.clock_s += min(now - before, 2 * TICK_S)
+            before = now
             with self.lock:
-                late = [r for r in self.busy if r.deadline is not None and r.deadline < time.monotonic()]
+                late = [r for r in self.busy if r.deadline is not None and r.deadline < self.clock_s]
             for reader in late:
+                reader.late = True
                 with contextlib.suppress(OSError):
                     reader.process.kill() if sys.platform == "win32" else os.killpg(reader.process.pid, signal.SIGKILL)
+
+    def rest(self) -> None:
+        """End those that wait: each holds some hundred MB."""
+        with self.lock:
+            waiting, self.waiting = self.waiting, []
+        for reader in waiting:
+            reader.kill()
 
     def close(self) -> None:
         if self.owner == os.getpid():

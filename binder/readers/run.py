@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
 from binder.errors import ItemError
 from binder.readers import worker
-from binder.readers.process import GRACE_S, Lost, Reader, error_of, idle, lost
+from binder.readers.process import GRACE_S, Lost, Reader, Refused, error_of, idle, lost
 
 AHEAD = 3  # items that a process has waiting, so that it never waits itself
-SMALL = 8192  # bytes of a message that can be sent while an answer may be on its way: a pipe holds so much
+SMALL = (
+    1024 if sys.platform == "win32" else 8192
+)  # bytes of a message that can be sent while an answer may be on its way: a pipe holds so much
+APART_S = 2.0  # between the starts of two processes: the first ones may be done by then
 LOOK_AHEAD = 8  # answers for each process that may wait for an earlier one
 
 
@@ -21,39 +26,38 @@ class Run:
 
     def __init__(self, task: bytes, items: Iterable[Any], workers: int, name: Callable[[Any], object]) -> None:
         self.task, self.items, self.workers, self.name = task, iter(items), workers, name
-        self.readers = {idle.take(task)}  # the first one says whether the task can be sent at all
-        self.spare = set(self.readers)
+        self.first: Reader | None = idle.take(task)  # it says whether the task can be sent at all
+        self.readers = {self.first}
         self.changed = threading.Condition()
         self.found: dict[int, Any] = {}
         self.taken = self.given = 0  # items that were begun; answers that went out
         self.ended = self.stopped = False  # there are no more items; nobody wants more
+        self.bug: BaseException | None = None  # a mistake in here
 
-    def outcomes(self) -> Iterator[Any]:
-        threads = [threading.Thread(target=self._drive, daemon=True) for _ in range(self.workers)]
-        for thread in threads:
-            thread.start()
+    def outcomes(self) -> Generator[Any, None, None]:
+        for number in range(self.workers):
+            threading.Thread(target=self._drive, args=(number,), daemon=True).start()
         try:
             while (outcome := self._next()) is not None:
-                if isinstance(outcome[0], _Bug):
-                    raise outcome[0].error
                 yield outcome[0]
         finally:
             with self.changed:
                 self.stopped = True
-                done = self.ended and self.given == self.taken
-                unwanted = set() if done else self.readers - self.spare  # nobody wants what they are at
+                unwanted = set() if self._done() else set(self.readers)  # nobody wants what they are at
+                self.readers -= unwanted
                 self.changed.notify_all()
             for reader in unwanted:
                 idle.gone(reader)
-            for thread in threads:
-                thread.join()
-            for reader in self.readers - unwanted:
-                idle.back(reader)
+
+    def _done(self) -> bool:
+        return self.ended and self.given == self.taken
 
     def _next(self) -> tuple[Any] | None:
         """The next answer in order; None at the end."""
         with self.changed:
-            self.changed.wait_for(lambda: self.given in self.found or (self.ended and self.given == self.taken))
+            self.changed.wait_for(lambda: self.given in self.found or self._done() or self.bug is not None)
+            if self.bug is not None:
+                raise self.bug
             if self.given not in self.found:
                 return None
             outcome = self.found.pop(self.given)
@@ -61,61 +65,81 @@ class Run:
             self.changed.notify_all()
             return (outcome,)
 
-    def _drive(self) -> None:
+    def _drive(self, number: int) -> None:
         """A thread: one process, its items and answers."""
         reader: Reader | None = None
+        try:
+            if number:  # starting a process takes seconds: not for what is done by then
+                with self.changed:
+                    if self.changed.wait_for(lambda: self.stopped or self.ended, timeout=number * APART_S):
+                        return
+            reader = self._work(self._reader())
+        except (_Stopped, Refused):  # another thread has told why, or does the work
+            pass
+        except BaseException as error:  # the other side must not wait for ever
+            with self.changed:
+                self.bug = error
+                self.changed.notify_all()
+        with self.changed:
+            mine = reader is not None and reader in self.readers
+            self.readers.discard(reader)
+        if mine and reader is not None:
+            idle.back(reader)
+
+    def _work(self, reader: Reader) -> Reader:
+        """Items one after another until there are no more; returns the process that did the last."""
         waiting: deque[_Entry] = deque()
         held: _Entry | None = None  # a large one waits until nothing else does: else both sides may wait to write
-        try:
-            while True:
-                while held or len(waiting) < AHEAD:
-                    held = held or self._take(wait=not waiting)
-                    if held is None or (waiting and len(held.data) > SMALL):
-                        break
-                    reader = reader or self._reader()
-                    reader.send(held.data)
-                    waiting.append(held)
-                    held = None
-                if not waiting or reader is None:
+        while True:
+            while held or len(waiting) < AHEAD:
+                held = held or self._take(wait=not waiting)
+                if held is None or (waiting and len(held.data) > SMALL):
                     break
-                entry = waiting.popleft()
-                outcome = self._answer(reader, entry)
-                if outcome is None:  # the process is gone, and another one goes on
-                    self._forget(reader)
-                    outcome, reader = lost(self.name(entry.item), None), self._reader()
-                    for other in waiting:
+                waiting.append(held)
+                with contextlib.suppress(Lost):  # noticed where its answer is waited for
+                    reader.send(held.data)
+                held = None
+            if not waiting:
+                return reader
+            entry = waiting.popleft()
+            try:
+                kind, value = reader.receive(worker.limit_s() + GRACE_S)
+            except Lost:  # the process is gone, and another one goes on
+                outcome: Any = lost(self.name(entry.item), self._forget(reader))
+                reader = self._reader()
+                for other in waiting:
+                    with contextlib.suppress(Lost):
                         reader.send(other.data)
-                self._put(entry.place, outcome)
-        except _Stopped:
-            reader = None
-        except BaseException as error:  # a mistake here must not leave the other side waiting
-            self._put(self.given, _Bug(error))
-        if reader is not None:
+            else:
+                outcome = value if kind == worker.RESULT else error_of(self.name(entry.item), kind, value)
             with self.changed:
-                self.spare.add(reader)
-
-    def _answer(self, reader: Reader, entry: _Entry) -> Any:
-        try:
-            kind, value = reader.receive(worker.limit_s() + GRACE_S)
-        except Lost:
-            if self.stopped:
-                raise _Stopped from None
-            return None
-        return value if kind == worker.RESULT else error_of(self.name(entry.item), kind, value)
+                self.found[entry.place] = outcome
+                self.changed.notify_all()
 
     def _reader(self) -> Reader:
         with self.changed:
-            if self.spare:
-                return self.spare.pop()
+            if self.stopped:
+                raise _Stopped
+            if self.first is not None:
+                reader, self.first = self.first, None
+                return reader
         reader = idle.take(self.task)
         with self.changed:
-            self.readers.add(reader)
-        return reader
+            if not self.stopped:
+                self.readers.add(reader)
+                return reader
+        idle.back(reader)
+        raise _Stopped
 
-    def _forget(self, reader: Reader) -> None:
+    def _forget(self, reader: Reader) -> int | None:
+        """Give a process up; returns the exit status that it had by itself."""
         with self.changed:
+            if self.stopped:
+                raise _Stopped
             self.readers.discard(reader)
+        code = reader.ended()
         idle.gone(reader)
+        return code
 
     def _take(self, wait: bool) -> _Entry | None:
         """The next item; None where there is none, or, unless `wait`, where too many answers wait already."""
@@ -133,19 +157,9 @@ class Run:
                     break
             return None
 
-    def _put(self, place: int, outcome: Any) -> None:
-        with self.changed:
-            self.found[place] = outcome
-            self.changed.notify_all()
-
 
 class _Stopped(Exception):
     """Nobody wants the rest."""
-
-
-class _Bug:
-    def __init__(self, error: BaseException) -> None:
-        self.error = error
 
 
 class _Entry:

@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import mmap
 import os
 import pickle
 import signal
 import struct
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +25,15 @@ from binder.errors import BinderError, ItemError
 
 RESULT, PIECE, END, RAISED, DIED, READY, REFUSED, LOG = range(8)  # kinds of message: (kind, value)
 DONE, CLOSED, FULL = 0, 3, 4  # exit statuses of a forked process: end of the task; of all; it has grown and starts anew
-FORKS = sys.platform == "linux"  # elsewhere frameworks of the system do not survive it
+# elsewhere frameworks of the system do not survive it; the variable shows on Linux what happens there
+FORKS = sys.platform == "linux" and "BINDER_READER_NO_FORK" not in os.environ
 SECONDS, MEGABYTES = 25.0, 900  # that an item may take, beyond what the process has when it begins
 
+SMALL_WEIGHTS = 2**20  # bytes of a weight that is sent as it is: reading may look at a mean, or where a weight lies
+
 inside = False  # whether this process is one of those
+_shared = mmap.mmap(-1, 9)  # with forked processes: how many items of a task were begun, and whether it has ended
+_writing = threading.Lock()
 
 
 def limit_s() -> float:
@@ -58,13 +65,15 @@ class Task:
 
 
 class Pickler(pickle.Pickler):
-    """Sends tensors as the bytes they are, and of a module's weights only their shapes: reading needs none."""
+    """Sends tensors as the bytes they are, and of a module's large weights only the shapes: reading needs none."""
 
     def reducer_override(self, value: Any) -> Any:
         torch = sys.modules.get("torch")
         if torch is None or not isinstance(value, torch.Tensor):
             return NotImplemented
         if isinstance(value, torch.nn.Parameter):
+            if value.numel() * value.element_size() <= SMALL_WEIGHTS:
+                return _small_parameter, (value.data,)
             return _parameter, (tuple(value.shape), str(value.dtype))
         plain = value.detach().cpu().contiguous()
         if plain.dtype == torch.bfloat16:
@@ -77,6 +86,12 @@ def _parameter(shape: tuple[int, ...], dtype: str) -> Any:
 
     empty = torch.empty(shape, dtype=getattr(torch, dtype.removeprefix("torch.")), device="meta")
     return torch.nn.Parameter(empty, requires_grad=False)
+
+
+def _small_parameter(value: Any) -> Any:
+    import torch
+
+    return torch.nn.Parameter(value, requires_grad=False)
 
 
 def _tensor(values: Any, dtype: str) -> Any:
@@ -93,11 +108,12 @@ def dumps(value: Any) -> bytes:
 
 
 def write(file: int, data: bytes) -> None:
-    """One message to a file descriptor."""
-    for part in (struct.pack("<Q", len(data)), data):
-        view = memoryview(part)
-        while view:
-            view = view[os.write(file, view) :]
+    """One message to a file descriptor, whole whatever other threads write."""
+    with _writing:
+        for part in (struct.pack("<Q", len(data)), data):
+            view = memoryview(part)
+            while view:
+                view = view[os.write(file, view) :]
 
 
 def read(file: int) -> bytes:
@@ -161,7 +177,11 @@ def _task(data: bytes, sink: int) -> Callable[[Any], Any] | None:
 
 
 def _forked(task: Callable[[Any], Any], source: int, sink: int) -> int:
-    """Fork for the task, and again for each that dies in it; returns how the last one ended."""
+    """Fork for the task, and again for each that dies in it; returns how the last one ended.
+
+    Of one that dies it is told how many items were begun: then the other side knows whether it owes an answer.
+    """
+    _shared[:] = bytes(9)
     while True:
         pid = os.fork()
         if pid == 0:
@@ -169,54 +189,56 @@ def _forked(task: Callable[[Any], Any], source: int, sink: int) -> int:
             try:
                 status = _serve(task, source, sink)
             except (EOFError, BrokenPipeError):
-                pass
+                _shared[8] = 1
             finally:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code in (DONE, CLOSED):
+        if _shared[8]:
             return code
-        if code != FULL:
-            write(sink, dumps((DIED, code)))
+        write(sink, dumps((DIED, (code, int.from_bytes(_shared[:8], "little")))))
 
 
 def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
     began = None  # what is held once the first item has brought its imports
     while data := read(source):
-        try:
-            item = pickle.loads(data)
-        except ItemError as error:  # it stands for one that could not be sent
-            write(sink, dumps((RAISED, error)))
-            continue
-        except Exception as error:
-            write(sink, dumps((REFUSED, one_line(error))))
-            continue
-        try:
-            with limits(getattr(item, "scale", 1.0)):
-                made = task(item)
-            if isinstance(made, Iterator):
-                for piece in _pieces(made):
-                    write(sink, dumps((PIECE, piece)))
-                answer = (END, None)
-            else:
-                answer = (RESULT, made)
-            message = dumps(answer)
-        except MemoryError:
-            message = dumps((RAISED, too_large()))
-        except BinderError as error:
-            message = dumps((RAISED, error))
-        except BaseException as error:  # also what a library written in another language calls a panic
-            message = dumps((RAISED, RuntimeError(one_line(error))))
-        write(sink, message)
+        _shared[:8] = (int.from_bytes(_shared[:8], "little") + 1).to_bytes(8, "little")
+        write(sink, _answer(task, data, sink))
         began = _held() if began is None else began
         if FORKS and _held() > began + limit_mb() * 2**20:
             return FULL
+    _shared[8] = 1
     return DONE
 
 
-def _pieces(made: Iterator[Any]) -> Iterator[Any]:
+def _answer(task: Callable[[Any], Any], data: bytes, sink: int) -> bytes:
+    """The last message of an item; the pieces of one that has several are sent on the way."""
+    try:
+        item = pickle.loads(data)
+    except ItemError as error:  # it stands for one that could not be sent
+        return dumps((RAISED, error))
+    except Exception as error:
+        return dumps((REFUSED, one_line(error)))
+    try:
+        scale, held = getattr(item, "scale", 1.0), _held()
+        with limits(held, scale):
+            made = task(item)
+        if not isinstance(made, Iterator):
+            return dumps((RESULT, made))
+        for piece in _pieces(made, held):
+            write(sink, dumps((PIECE, piece)))
+        return dumps((END, None))
+    except MemoryError:
+        return dumps((RAISED, too_large()))
+    except BinderError as error:
+        return dumps((RAISED, error))
+    except BaseException as error:  # also what a library written in another language calls a panic
+        return dumps((RAISED, RuntimeError(one_line(error))))
+
+
+def _pieces(made: Iterator[Any], held: int) -> Iterator[Any]:
     while True:
-        with limits():
+        with limits(held):
             try:
                 piece = next(made)
             except StopIteration:
@@ -225,15 +247,15 @@ def _pieces(made: Iterator[Any]) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def limits(scale: float = 1.0) -> Iterator[None]:
-    """Within this, the process ends when it takes too long and cannot have too much more memory (Linux)."""
+def limits(held: int, scale: float = 1.0) -> Iterator[None]:
+    """Within this, the process ends when it takes too long and cannot have too much more than it `held` (Linux)."""
     if not FORKS:
         yield  # whoever waits for the answer ends this process
         return
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _held() + int(scale * limit_mb() * 2**20)
+    most = held + int(scale * limit_mb() * 2**20)
     if before[1] != resource.RLIM_INFINITY:
         most = min(most, before[1])
     resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
@@ -272,5 +294,5 @@ def _log_to(sink: int) -> None:
             with contextlib.suppress(OSError):
                 write(sink, dumps((LOG, (record.name, record.levelno, record.getMessage()))))
 
-    logging.getLogger().addHandler(Handler(logging.WARNING))
+    logging.getLogger().addHandler(Handler())  # of others, the root lets through what is a warning
     logging.getLogger("binder").setLevel(logging.INFO)

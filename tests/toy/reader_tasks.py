@@ -27,6 +27,14 @@ def misbehave(what):
             sys.exit(4)
         case "hard exit":
             os._exit(7)
+        case ("exit with", status):
+            os._exit(status)
+        case "pid":
+            return os.getpid()
+        case "info":
+            logging.getLogger("binder.somewhere").info("what was assumed")
+            logging.getLogger("elsewhere").info("chatter")
+            return "said"
         case "sleep":
             time.sleep(60)
         case "spin":
