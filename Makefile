@@ -41,7 +41,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: $(WRITTEN) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[playground,exr,heif,transformers,dev]' $(PLUGINS)
+	$(BIN)/python -m pip install --quiet --editable '.[playground,exr,heic,transformers,dev]' $(PLUGINS)
 	touch $(VENV)/.demo $@
 
 $(VENV)/.demo: $(WRITTEN) | $(BIN)/python

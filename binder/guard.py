@@ -114,7 +114,19 @@ def mistake(encoder: Encoder, item: Item, error: BaseException) -> ItemError:
     """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
     if isinstance(error, MemoryError):
         return ItemError(item, "needs more memory than there is to be read")
-    return ItemError(item, f"plugin {plugin_of(encoder)}: {one_line(error)}; {REPORT}")
+    return ItemError(item, f"plugin {plugin_of(encoder)}: {one_line(error)}{_place_in(encoder, error)}; {REPORT}")
+
+
+def _place_in(encoder: Encoder, error: BaseException) -> str:
+    """Where in the plugin's own code an exception came from; its author looks for nothing else."""
+    import traceback
+
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == plugin_of(encoder) and package != "binder":
+            found = f" (in {'/'.join(frame.f_code.co_filename.replace(chr(92), '/').split('/')[-2:])}:{line})"
+    return found
 
 
 def plugin_of(encoder: Encoder) -> str:

@@ -95,6 +95,7 @@ def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterato
 def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
     """The files in a folder that are of the modality, or whose suffixes say of which they are."""
     unclear: list[ItemError] = []
+    lacking: list[tuple[str, Path]] = []  # of modalities that cannot be encoded
     for file in manifest.files_below(folder):
         if kind is not None:
             if file.suffix.lower() in kind.suffixes:
@@ -105,7 +106,14 @@ def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Itera
             except ItemError as error:
                 unclear.append(error)
                 continue
-            yield Found(name, file)
+            if among and name not in among:
+                lacking.append((name, file))
+            else:
+                yield Found(name, file)
+    if lacking:
+        name, first = lacking[0]
+        what = "%d files left out, as no encoder for them is loaded, the first of %s: %s; give its --encoder"
+        log.warning(what, len(lacking), name, first)
     if unclear:
         what = "%d files left out whose suffix does not say what they are, the first: %s"
         log.warning(what, len(unclear), unclear[0])

@@ -10,6 +10,7 @@ import itertools
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -184,7 +185,17 @@ def _text_of(value: Any) -> Item:
 
 
 def plain(value: Any) -> Any:
-    """An item as somebody has it -> what encoders know: bytes of an open file or a buffer, the array of a tensor."""
+    """An item as somebody has it -> what encoders know: bytes of an open file or a buffer, the array of a tensor.
+
+    Of paths and arrays of classes of their own, the plain ones: another process does not know such classes.
+    """
+    numpy = sys.modules.get("numpy")
+    if isinstance(value, tuple):
+        return tuple(plain(part) for part in value)
+    if isinstance(value, os.PathLike) and not isinstance(value, Unusable):
+        return Path(os.fspath(value))
+    if numpy is not None and isinstance(value, numpy.ndarray):
+        return numpy.asarray(value)
     if isinstance(value, bytearray | memoryview):
         return bytes(value)
     if callable(getattr(value, "read", None)) and not isinstance(value, type):

@@ -157,7 +157,7 @@ class Registry:
         if broken:
             return f"modality {name!r}: plugin {broken[0].name} {broken[0].version} is broken: {broken[0].error}"
         if name in known:
-            return f"modality {name!r} is not installed; install it with: binder plugins install {name}"
+            return f"modality {name!r} is not installed; install it with: binder plugins install {name} --from PLACE"
         names = self.names()
         hint = nearest(name, [*names, *known]) or f"; installed: {', '.join(names)}"
         others = "; ".join(f"{p.name} {p.version} is broken: {p.error}" for p in self.plugins if p.error)

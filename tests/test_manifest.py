@@ -435,3 +435,16 @@ def test_a_line_that_is_damaged_by_itself_costs_itself(tmp_path, caplog, suffix,
         manifest.read(path, MODALITIES, strict=True)
     path.write_text("\n".join([*head, good[0], bad, bad]))  # as many bad ones: something else is wrong
     assert error(path).startswith(f":{line}: ")
+
+
+def test_paths_and_arrays_of_somebodys_own_classes_become_plain_ones():
+    class Mine(type(Path())):
+        pass
+
+    class Array(np.ndarray):
+        pass
+
+    array = np.ones((2, 3)).view(Array)
+    assert type(manifest.plain(Mine("a.npy"))) is type(Path())
+    assert type(manifest.plain(array)) is np.ndarray
+    assert type(manifest.plain((array, 50))[0]) is np.ndarray

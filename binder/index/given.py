@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -81,6 +82,8 @@ def words_of(mode: str, query: Any, items: Mapping[str, Any]) -> str | None:
 
 def one_vector(query: Embeddings | Vectors, record: Record) -> Vectors:
     """A query -> (D,) unit vector. Raises SpaceError for another space, for several, or one not of unit length."""
+    if isinstance(query, str | os.PathLike):
+        raise ConfigError("expected a vector; a text is search(text=...), a file is search(image=...) and so on")
     found = query if isinstance(query, Embeddings) else Embeddings(np.atleast_2d(query), record.space)
     _fits(found, record)
     if len(found) != 1:

@@ -5,6 +5,7 @@ Importing it, opening one and searching by vector need no torch; encoders are lo
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -295,9 +296,10 @@ class Index:
         self._space = space
         encoders = {**self.record.encoders, **space.runs}
         if encoders != self.record.encoders or self.record.anchor is None:
-            self.store.record = self.record = self.record.model_copy(
-                update={"encoders": encoders, "anchor": self.record.anchor or space.anchor.name}
-            )
+            update = {"encoders": encoders, "anchor": self.record.anchor or space.anchor.name}
+            self.record = self.record.model_copy(update=update)
+            with contextlib.suppress(StoreError):  # of an index that may only be read it is known for now
+                self.store.record = self.record
 
     def _encoded(self, found: Iterable[Found], metadata: Any, names: Sequence[str] | None, **how: Any) -> Added:
         said = given.with_metadata(list(found), metadata, self.store)

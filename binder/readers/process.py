@@ -224,6 +224,9 @@ def error_of(name: object, kind: int, value: Any) -> BinderError:
     """The error that a message other than a result stands for."""
     if kind == worker.DIED:
         return lost(name, value)
+    if kind == worker.REFUSED:
+        how = "define its class in a module that can be imported, or read with workers=0"
+        return ItemError(name, f"cannot be taken to the process that reads it ({value}): {how}")
     if isinstance(value, ItemError):
         return value if value.item else ItemError(name, value.reason)
     return value if isinstance(value, BinderError) else ItemError(name, str(value))
