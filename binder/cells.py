@@ -18,7 +18,6 @@ DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
 OTHERS = ",;\t|"  # what separates cells as well, whatever the suffix says
 MOST_COLUMNS = 10_000
-csv.field_size_limit(1_000_000)  # letters of a cell
 BATCH = 256  # rows of Parquet that become Python's at a time
 
 
