@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from binder import files
-from binder.errors import ManifestError
+from binder.errors import ManifestError, one_line
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
@@ -117,7 +117,7 @@ def _json(line: str) -> Mapping[str, Any] | str:
     except RecursionError:
         return "nested too deeply"
     except ValueError as error:
-        return f"not JSON: {_one_line(error)}"
+        return f"not JSON: {one_line(error)}"
     return found if isinstance(found, dict) else f"expected one JSON object a line, got {type(found).__name__}"
 
 
@@ -131,7 +131,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Cells]]:
                 line += 1
                 yield line, row
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise ManifestError(f"{path}: damaged after row {line}: {_one_line(error)}") from None
+        raise ManifestError(f"{path}: damaged after row {line}: {one_line(error)}") from None
 
 
 def _parquet(path: Path) -> Any:
@@ -143,7 +143,7 @@ def _parquet(path: Path) -> Any:
         found = pyarrow.parquet.ParquetFile(path)
         rows, names = found.metadata.num_rows, found.schema_arrow.names
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        raise ManifestError(f"{path}: not a readable Parquet file: {_one_line(error)}") from None
+        raise ManifestError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
     if rows > path.stat().st_size:  # rows that differ take a byte each at the very least
         raise ManifestError(f"{path}: claims {rows:,} rows in {path.stat().st_size:,} bytes; they cannot differ")
     _checked_names(path, 1, list(names))
@@ -178,7 +178,3 @@ def _regular(path: Path) -> None:
         raise ManifestError(f"{str(path)[:200]}: cannot be read: {files.why(error)}") from None
     if kind:
         raise ManifestError(f"{path}: is {kind}, not a file")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

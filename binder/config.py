@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from binder.errors import ConfigError, nearest
+from binder.errors import ConfigError, nearest, one_line
 from binder.files import DEEPEST, check_depth, read_text
 
 MOST_BYTES = 4 * 2**20  # of a TOML file
@@ -177,7 +177,7 @@ def _check_numbers(value: Any) -> None:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error)
 
 
 def _shown(value: Any) -> str:

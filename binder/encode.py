@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,11 +18,9 @@ from torch import Tensor
 from binder import guard, reading, vectors
 from binder.cache import Collection, content_key
 from binder.encoder import Encoder, Span
-from binder.errors import BinderError, ConfigError, ItemError
+from binder.errors import BinderError, ConfigError, ItemError, kind_and_words
 from binder.modality import Item
 from binder.reading import Entry, Failed
-
-log = logging.getLogger(__name__)
 
 FIXED_BATCH = 16  # windows, on CPU, of what is kept: a vector's last digits depend on the size of its batch
 PIECE_S = (1e-3, 1e7)  # s, the shortest and the longest piece that items are cut into
@@ -300,7 +297,7 @@ def _forwarded(
     except (ValueError, IndexError, RuntimeError, ArithmeticError) as error:
         if "out of memory" in str(error):
             raise
-        why = guard.one_line(error)
+        why = kind_and_words(error)
     if len(batch) == 1:
         return [why]
     return [outcome for one in batch.split(1) for outcome in _forwarded(forward, one, size, device)]

@@ -78,6 +78,16 @@ def name_of(item: object) -> str:
     return str(item) if isinstance(item, str | os.PathLike) else f"<{type(item).__name__} in memory>"
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an exception says, in one line of bounded length."""
+    return " ".join(str(error).split())[:most]
+
+
+def kind_and_words(error: BaseException, most: int = 300) -> str:
+    """The same with the kind of exception in front: for one that nobody foresaw."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:most]
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of `known`, or '' where none is close."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from binder.errors import BinderError, RunError
+from binder.errors import BinderError, RunError, one_line
 
 MOST_BYTES = 64 * 2**20  # of a file of JSON or TOML
 DEEPEST = 64  # brackets within brackets
@@ -48,7 +48,7 @@ def write_beside(path: Path, save: Callable[[Path], object], error: type[BinderE
     except OSError as failed:
         raise error(f"{path}: cannot be written: {why(failed)}; what was there before is unchanged") from None
     except (RuntimeError, SafetensorError) as failed:  # torch.save and safetensors report a full disk so
-        said = " ".join(str(failed).split())[:200]
+        said = one_line(failed)
         raise error(f"{path}: cannot be written (is the disk full?): {said}") from None
     finally:
         beside.unlink(missing_ok=True)
@@ -90,6 +90,11 @@ def kind_of(path: Path) -> str | None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
+    return kind_by(mode)
+
+
+def kind_by(mode: int) -> str | None:
+    """The same by what `stat` says of it."""
     return None if stat.S_ISREG(mode) else next((name for name, is_it in KINDS.items() if is_it(mode)), "no file")
 
 

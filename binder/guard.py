@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from binder.errors import BinderError, ItemError, PluginError
+from binder.errors import BinderError, ItemError, PluginError, kind_and_words
 from binder.modality import EncoderConfig, Item, Modality
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Enco
     except BinderError:
         raise
     except Exception as error:
-        raise PluginError(f"{where}: build failed: {one_line(error)}") from error
+        raise PluginError(f"{where}: build failed: {kind_and_words(error)}") from error
     if not isinstance(encoder, Encoder):
         raise PluginError(f"{where}: build returned {type(encoder).__name__}, expected a binder.Encoder")
     encoder.register_forward_hook(partial(_check_output, where, anchor.embed_dim))
@@ -58,7 +58,7 @@ def _adapt(modality: Modality, plugin: str, config: Any, items: Sequence[Item]) 
     except BinderError:
         raise
     except Exception as error:
-        raise PluginError(f"{where}: adapt failed: {one_line(error)}") from error
+        raise PluginError(f"{where}: adapt failed: {kind_and_words(error)}") from error
     if not isinstance(adapted, modality.config):
         kind = type(adapted).__name__
         raise PluginError(f"{where}: adapt returned {kind}, expected a {modality.config.__name__}")
@@ -114,7 +114,7 @@ def mistake(encoder: Encoder, item: Item, error: BaseException) -> ItemError:
     """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
     if isinstance(error, MemoryError):
         return ItemError(item, "needs more memory than there is to be read")
-    return ItemError(item, f"plugin {plugin_of(encoder)}: {one_line(error)}{_place_in(encoder, error)}; {REPORT}")
+    return ItemError(item, f"plugin {plugin_of(encoder)}: {kind_and_words(error)}{_place_in(encoder, error)}; {REPORT}")
 
 
 def _place_in(encoder: Encoder, error: BaseException) -> str:
@@ -133,8 +133,3 @@ def plugin_of(encoder: Encoder) -> str:
     """The package that an encoder, or what it calls to read, comes from."""
     read = getattr(encoder, "read", None) or getattr(encoder, "draw", None) or type(encoder)
     return str(getattr(read, "__module__", None) or type(encoder).__module__).partition(".")[0]
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's kind and words in one line of bounded length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

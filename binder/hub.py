@@ -20,7 +20,7 @@ import tomli_w
 from binder import checkpoint, reach
 from binder.checkpoint import CARD, CONFIG, LOG, WEIGHTS, Card
 from binder.config import read_toml
-from binder.errors import RunError
+from binder.errors import RunError, one_line
 from binder.files import check_target
 from binder.hub_card import model_card
 
@@ -162,4 +162,4 @@ def _explained(name: str) -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return one_line(error)

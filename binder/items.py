@@ -6,14 +6,13 @@ Nothing is guessed.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from binder import manifest
+from binder import files, manifest
 from binder.cells import DELIMITERS
 from binder.errors import ItemError, ManifestError
 from binder.modality import Item, Modality
@@ -86,7 +85,7 @@ def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterato
         yield from _listed(Path(source), kind)
     elif kind is not None and kind.inline:
         yield Found(kind.name, str(source))
-    elif os.path.isdir(source):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+    elif files.is_folder(Path(source)):
         yield from _below(Path(source), kind, among)
     else:
         yield Found((kind or by_suffix(Path(source), among)).name, Path(source))
@@ -123,7 +122,7 @@ def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
     """Whether it is a table with a column named after an installed modality."""
     path = Path(source)
     suffix = path.suffix.lower()
-    if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not os.path.isfile(path):  # noqa: PTH113
+    if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not files.is_file(path):
         return False
     claimed = registry().by_suffix(suffix)  # then it may as well be an item
     try:

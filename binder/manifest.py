@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from binder import files
 from binder.cells import SUFFIXES, cells, columns
 from binder.errors import ManifestError, nearest
 from binder.modality import Item, Modality, Unusable
@@ -61,7 +62,7 @@ def read(
     path = Path(source)
     if URL.match(str(source)):
         raise ManifestError(f"{source}: is a URL; download it, and give the file or folder")
-    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for names that are too long
+    if files.is_folder(path):
         return _unique(_class_folder(path, modalities, wanted))
     if not os.path.exists(path):  # noqa: PTH110
         raise ManifestError(f"{str(path)[:200]}: no such file or folder")
@@ -169,7 +170,8 @@ def _item(modality: Modality, base: Path, value: Any) -> Item:
         return value
     if URL.match(value):
         return Unusable(value, "is a URL; binder reads files: download it first")
-    value = value if os.path.lexists(base / value) else value.strip()
+    if value != value.strip() and not os.path.lexists(base / value):
+        value = value.strip()
     return base / (Path(value).expanduser() if value.startswith(("~/", "~\\")) else Path(value))
 
 
@@ -244,7 +246,6 @@ def _class_folder(folder: Path, modalities: Sequence[Modality], wanted: str | No
     unclear: list[Path] = []
     for path in files_below(folder):
         claims = [m for m in modalities if path.suffix.lower() in m.suffixes]
-        claims = [m for m in claims if m.name == wanted] or claims
         if wanted is not None:
             claims = [m for m in claims if m.name == wanted]
         if len(claims) > 1:

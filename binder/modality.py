@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from binder.config import Config
-from binder.errors import ItemError, PluginError
+from binder.errors import ItemError, PluginError, kind_and_words
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -113,5 +113,6 @@ def check(modality: Modality) -> None:
     try:
         modality.config()
     except Exception as error:
-        why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise PluginError(f"{where}: config must have a default for every field: {why}") from None
+        raise PluginError(
+            f"{where}: config must have a default for every field: {kind_and_words(error, 200)}"
+        ) from None

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from binder import hookspecs
-from binder.errors import PluginError, nearest
+from binder.errors import PluginError, kind_and_words, nearest, one_line
 from binder.guard import guarded
 from binder.modality import Modality, check
 
@@ -247,5 +247,4 @@ def _version(distribution: str) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    kind = "" if isinstance(error, PluginError) else f"{type(error).__name__}: "
-    return " ".join(f"{kind}{error}".split())[:300]
+    return one_line(error, 300) if isinstance(error, PluginError) else kind_and_words(error)

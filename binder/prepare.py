@@ -19,7 +19,7 @@ from binder.anchor import Anchor
 from binder.config import AlignConfig
 from binder.encode import Progress
 from binder.encoder import Encoder
-from binder.errors import ConfigError, ManifestError
+from binder.errors import ConfigError, ManifestError, one_line
 from binder.evaluate import Column, Side
 from binder.manifest import Row
 from binder.modality import EncoderConfig, Item, Modality
@@ -207,7 +207,7 @@ def _start_from(encoder: Encoder, task: Task) -> None:
     try:
         encoder.load_state_dict({**fresh, **taken})
     except RuntimeError as error:  # its trunk is another one
-        why = " ".join(str(error).split())[:200]
+        why = one_line(error)
         raise ConfigError(f"init: {task.settings.init}: its weights do not fit this encoder: {why}") from None
     log.info("%d of the encoder's %d tensors start as in %s", len(taken), len(fresh), task.settings.init)
 

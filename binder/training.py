@@ -28,7 +28,7 @@ from binder.config import AlignConfig
 from binder.distributed import ALONE, Group
 from binder.encode import Progress
 from binder.encoder import Encoder
-from binder.errors import TrainingError
+from binder.errors import TrainingError, kind_and_words
 from binder.schedule import progress_of, rate_at, spoken, steps_per_epoch, total_steps
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class Run:
         try:
             self._load(state)
         except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            why = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            why = kind_and_words(error, 200)
             raise TrainingError(f"the state that was kept is not of this run; begin it again ({why})") from None
 
     def _load(self, state: Mapping[str, Any]) -> None:

@@ -24,7 +24,7 @@ from torch.func import functional_call
 
 from binder import reach
 from binder.bounds import no_larger_than, weights_in
-from binder.errors import ConfigError, nearest
+from binder.errors import ConfigError, nearest, one_line
 from binder.files import read_json, why
 
 Load = Callable[[str], tuple[nn.Module, Callable[[Any], Tensor]]]
@@ -201,7 +201,7 @@ def _explained(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         raise ConfigError(f"trunk {name!r}: needs the package {error.name}: pip install {error.name}") from None
     except Exception as error:  # hubs, files, configurations: each library has its own
-        said = " ".join(str(error).split())[:200]
+        said = one_line(error)
         if re.search("connect|offline|locate the file", said, re.IGNORECASE):
             said = "it is not on this machine, and the hub does not answer"
         raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {said}") from None

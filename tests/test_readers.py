@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import torch
 from reader_tasks import count, double, misbehave
 
 import binder
-from binder import ConfigError, ItemError, encode, readers
+from binder import BinderError, ConfigError, ItemError, encode, readers
 from binder.readers import worker
 
 SHORT = {"BINDER_ITEM_S": "1", "BINDER_ITEM_MB": "200"}
@@ -99,6 +100,26 @@ def test_where_a_system_cannot_fork_another_process_takes_over(tmp_path):
     assert done.stdout.endswith("'8']\n")
 
 
+def test_a_process_that_is_gone_with_all_it_forked_costs_its_item():
+    found = outcomes([1, "all of it", 2, 3], workers=1)
+    assert [found[0], *found[2:]] == [2, 4, 6]
+    assert "crashes what reads it (SIGKILL)" in found[1]
+
+
+def test_where_no_other_process_can_be_started_the_run_says_so_and_does_not_wait(monkeypatch):
+    started = []
+
+    def take(task, **how):
+        if started:
+            raise readers.Refused("no process can be started: out of memory")
+        started.append(type(readers.process.idle).take(readers.process.idle, task, **how))
+        return started[0]
+
+    monkeypatch.setattr(readers.process.idle, "take", take)
+    with pytest.raises(BinderError, match="items cannot be read any more: no process can be started: out of memory"):
+        outcomes([1, "all of it", 2, 3], workers=1)
+
+
 def test_no_less_than_no_process():
     with pytest.raises(ConfigError, match="workers: -1, expected 0"):
         binder.Binder("mini", workers=-1)
@@ -135,6 +156,33 @@ def test_whoever_stops_listening_leaves_nothing_behind():
         break
     assert readers.process.idle.busy == []
     assert outcomes([3]) == [6]
+
+
+def test_a_pipe_stays_open_while_a_thread_may_read_from_it(monkeypatch):
+    """Closed by another thread, its number may be the next process's pipe, and that one's answers are taken away."""
+    read, gate, answers = readers.worker.read, threading.Event(), []
+
+    def waiting(file):
+        if answers and threading.current_thread() is not threading.main_thread():
+            gate.wait(10)  # it is on its way to the second answer
+        answers.append(read(file))
+        return answers[-1]
+
+    outcomes([1])  # no other process is taken than one that waits
+    monkeypatch.setattr(readers.worker, "read", waiting)
+    run = readers.run(misbehave, [1, *["sleep"] * 10], 1, str)
+    answers.clear()  # that the task was taken in
+    assert next(run) == 2
+    (reader,) = readers.process.idle.busy
+    run.close()
+    assert reader.process.wait(10) and reader not in readers.process.idle.busy
+    assert not reader.process.stdout.closed
+    gate.set()
+    for _ in range(100):
+        if reader.process.stdout.closed:
+            break
+        time.sleep(0.05)
+    assert reader.process.stdout.closed
 
 
 def test_large_items_and_answers_pass_each_other():

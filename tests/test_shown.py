@@ -122,6 +122,14 @@ def test_a_log_says_pace_and_time_left_soon_and_then_now_and_again(monkeypatch, 
     ]
 
 
+def test_the_same_work_on_something_else_is_timed_anew(monkeypatch, capsys):
+    seconds(monkeypatch, 0, 1, 200, 201, 204, 205)
+    bar = progress.ProgressBar()
+    for done in (4, 7, 1, 2, 5, 7):
+        bar("encoding", done, 7)
+    assert capsys.readouterr().err.splitlines() == ["encoding: 5/7 (4 s, 1.25 a second, about 2 s left)"]
+
+
 def test_a_log_has_at_most_ten_lines_a_minute_however_many_stages_there_are(monkeypatch, capsys):
     seconds(monkeypatch, *range(600))
     bar = progress.ProgressBar()

@@ -10,12 +10,12 @@ import errno
 import io
 import os
 import re
-import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from binder.errors import ItemError, name_of
+from binder.files import kind_by
 from binder.modality import Item
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ MOST_TEXT = 1 << 26  # bytes of numbers as text, which need several times the ro
 NUMPY = b"\x93NUMPY"  # how an npy file begins
 MARKS = ((b"\xff\xfe\0\0", "utf-32"), (b"\0\0\xfe\xff", "utf-32"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 ODD = re.compile("[\0-\x08\x0e-\x19\x1b-\x1f]")  # what no text holds; \x1a ends one on old systems
-KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))  # else a device
 
 
 def existing_file(item: str | os.PathLike[str]) -> Path:
@@ -44,9 +43,9 @@ def _opened(item: str | os.PathLike[str]) -> BinaryIO:
     try:
         path = Path(os.fsdecode(item))
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
-            what = next((name for check, name in KINDS if check(found.st_mode)), "a device")
-            raise ItemError(item, f"not a file, but {what}")
+        kind = kind_by(found.st_mode)
+        if kind:
+            raise ItemError(item, f"not a file, but {kind}")
         if not found.st_size:
             raise ItemError(item, "empty file")
         return path.open("rb")
@@ -88,11 +87,10 @@ def read_bytes(item: Item, others: str = "", advice: str = "make it smaller") ->
 
 
 def _from_path(item: str | os.PathLike[str], advice: str) -> bytes:
-    path = existing_file(item)
     try:
-        with path.open("rb") as file:
+        with _opened(item) as file:
             # one byte more than there were tells of one that is too large; room for all that may be read takes its time
-            data = file.read(min(path.stat().st_size, MOST_BYTES) + 1)
+            data = file.read(min(os.fstat(file.fileno()).st_size, MOST_BYTES) + 1)
     except OSError as error:
         raise ItemError(item, _unreachable(item, error)) from None
     if len(data) > MOST_BYTES:

@@ -21,6 +21,7 @@ class ProgressBar:
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
+        self._done: dict[str, int] = {}
         self._said: dict[str, float] = {}
         self._last = float("-inf")
         self._bar: Any = None
@@ -28,6 +29,10 @@ class ProgressBar:
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
+        if done <= self._done.get(stage, done - 1):  # the same work on something else: its time begins anew
+            self._began.pop(stage)
+            self._said.pop(stage, None)
+        self._done[stage] = done
         began = self._began.setdefault(stage, now)
         if sys.stderr.isatty() or self._bar is not None:  # a bar that is drawn stands before stderr
             if stage in self._tasks or now - began > DELAY:

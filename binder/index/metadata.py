@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder.errors import ConfigError
+from binder.errors import ConfigError, one_line
 from binder.files import utf8
 from binder.index.rows import OWN, VECTOR
 
@@ -59,9 +59,9 @@ def columns_of(metadata: Any, n: int) -> pa.Table | None:
     except (OverflowError, pa.ArrowInvalid) as error:
         large = isinstance(error, OverflowError) or "too large" in str(error)
         wrong = "numbers beyond 2^53; give them as text" if large else "values of several kinds"
-        raise ConfigError(f"metadata: a column holds {wrong}: {' '.join(str(error).split())[:200]}") from None
+        raise ConfigError(f"metadata: a column holds {wrong}: {one_line(error)}") from None
     except (pa.ArrowException, TypeError, AttributeError, ValueError) as error:
-        said = " ".join(str(error).split())[:200]
+        said = one_line(error)
         raise ConfigError(f"metadata: a column holds values of several kinds, or no table: {said}") from None
     if found is None:
         return None

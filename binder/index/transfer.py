@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from binder import files, vectors_file
 from binder.embeddings import Embeddings
-from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError
+from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError, one_line
 from binder.index import metadata, rows
 from binder.index.guard import guarded
 from binder.index.record import Record
@@ -72,7 +72,7 @@ def read(path: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
     except BinderError:
         raise
     except (OSError, pa.ArrowException, KeyError, ValueError, csv.Error, zipfile.BadZipFile, StopIteration) as error:
-        said = " ".join(str(error).split())[:200]
+        said = one_line(error)
         raise ManifestError(f"{path}: not a readable file of vectors: {said}") from None
 
 

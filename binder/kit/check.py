@@ -99,6 +99,7 @@ def project_of(folder: Path) -> dict[str, Any]:
 _IMPORT = """
 import importlib, json, sys, time
 import binder
+from binder.errors import kind_and_words
 before = set(sys.modules)
 found = {}
 try:
@@ -110,7 +111,7 @@ try:
     found["torch"] = "torch" in sys.modules
     found["modalities"] = [m.name for m in module.binder_register_modalities()]
 except BaseException as error:
-    found["error"] = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    found["error"] = kind_and_words(error)
 print("\\n" + json.dumps(found))
 """
 

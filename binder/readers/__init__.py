@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from binder.errors import kind_and_words
 from binder.readers import worker
 from binder.readers.process import GRACE_S, Lost, Refused, error_of, idle, lost
 from binder.readers.run import Run
@@ -146,4 +147,4 @@ def _dumped(task: Any) -> bytes:
     try:
         return worker.dumps(task)
     except Exception as error:  # a function within a function, a lock, an open file
-        raise Refused(worker.one_line(error)) from None
+        raise Refused(kind_and_words(error)) from None

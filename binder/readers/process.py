@@ -105,16 +105,27 @@ class Reader:
             return None if self.late else self.process.wait(GRACE_S)
         return None
 
-    def kill(self) -> None:
+    def end(self) -> None:
+        """End it and what it has forked, at once."""
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
                 self.process.kill()
             else:
                 os.killpg(self.process.pid, signal.SIGKILL)
+
+    def kill(self) -> None:
+        """The same, and let go of it: for the thread that uses it alone.
+
+        Another thread may be about to read from a pipe that is closed here, and the number of that pipe may by then be
+        the one of another process.
+        """
+        assert self.process.stdin and self.process.stdout
+        if self.process.stdin.closed:
+            return
+        self.end()
         self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            if pipe:
-                pipe.close()
+        self.process.stdin.close()
+        self.process.stdout.close()
 
 
 def _started() -> Reader:
@@ -188,6 +199,12 @@ class Idle:
         with self.lock, contextlib.suppress(ValueError):
             self.busy.remove(reader)
 
+    def dismiss(self, reader: Reader) -> None:
+        """End one that another thread is using: that sees it gone, and lets go of it."""
+        reader.end()
+        with self.lock, contextlib.suppress(ValueError):
+            self.busy.remove(reader)
+
     def _watch(self) -> None:
         """End what does not answer in time: whoever waits for it sees it gone."""
         before = time.monotonic()
@@ -200,8 +217,7 @@ class Idle:
                 late = [r for r in self.busy if r.deadline is not None and r.deadline < self.clock_s]
             for reader in late:
                 reader.late = True
-                with contextlib.suppress(OSError):
-                    reader.process.kill() if sys.platform == "win32" else os.killpg(reader.process.pid, signal.SIGKILL)
+                reader.end()
 
     def rest(self) -> None:
         """End those that wait: each holds some hundred MB."""

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from typing import Any
 
-from binder.errors import ItemError
+from binder.errors import BinderError, ItemError, kind_and_words
 from binder.readers import worker
 from binder.readers.process import GRACE_S, Lost, Reader, Refused, error_of, idle, lost
 
@@ -43,11 +43,15 @@ class Run:
         finally:
             with self.changed:
                 self.stopped = True
+                unused, self.first = self.first, None
+                self.readers.discard(unused)
                 unwanted = set() if self._done() else set(self.readers)  # nobody wants what they are at
                 self.readers -= unwanted
                 self.changed.notify_all()
             for reader in unwanted:
-                idle.gone(reader)
+                idle.dismiss(reader)
+            if unused is not None:
+                idle.back(unused)
 
     def _done(self) -> bool:
         return self.ended and self.given == self.taken
@@ -73,9 +77,15 @@ class Run:
                 with self.changed:
                     if self.changed.wait_for(lambda: self.stopped or self.ended, timeout=number * APART_S):
                         return
-            reader = self._work(self._reader())
-        except (_Stopped, Refused):  # another thread has told why, or does the work
+            reader = self._reader()
+            reader = self._work(reader)
+        except _Stopped:
             pass
+        except Refused as error:
+            if reader is not None:  # it had items; else the other threads do the work
+                with self.changed:
+                    self.bug = BinderError(f"items cannot be read any more: {error}")
+                    self.changed.notify_all()
         except BaseException as error:  # the other side must not wait for ever
             with self.changed:
                 self.bug = error
@@ -83,8 +93,8 @@ class Run:
         with self.changed:
             mine = reader is not None and reader in self.readers
             self.readers.discard(reader)
-        if mine and reader is not None:
-            idle.back(reader)
+        if reader is not None:
+            (idle.back if mine else idle.gone)(reader)
 
     def _work(self, reader: Reader) -> Reader:
         """Items one after another until there are no more; returns the process that did the last."""
@@ -134,11 +144,12 @@ class Run:
     def _forget(self, reader: Reader) -> int | None:
         """Give a process up; returns the exit status that it had by itself."""
         with self.changed:
-            if self.stopped:
-                raise _Stopped
             self.readers.discard(reader)
-        code = reader.ended()
+            stopped = self.stopped
+        code = None if stopped else reader.ended()
         idle.gone(reader)
+        if stopped:
+            raise _Stopped
         return code
 
     def _take(self, wait: bool) -> _Entry | None:
@@ -173,7 +184,7 @@ def _dumped_item(item: Any, name: object) -> bytes:
     try:
         return worker.dumps(item)
     except Exception as error:
-        why = f"cannot be sent to the process that reads it ({worker.one_line(error)}); give a path or bytes"
+        why = f"cannot be sent to the process that reads it ({kind_and_words(error)}); give a path or bytes"
         return worker.dumps(_Unsendable(name, why))
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from binder.errors import BinderError, ItemError
+from binder.errors import BinderError, ItemError, kind_and_words
 
 RESULT, PIECE, END, RAISED, DIED, READY, REFUSED, LOG = range(8)  # kinds of message: (kind, value)
 DONE, CLOSED, FULL = 0, 3, 4  # exit statuses of a forked process: end of the task; of all; it has grown and starts anew
@@ -116,12 +116,12 @@ def write(file: int, data: bytes) -> None:
                 view = view[os.write(file, view) :]
 
 
-def read(file: int) -> bytes:
+def read(file: int) -> bytearray:
     """The next message. Raises EOFError where the other side has gone."""
     return _exactly(file, struct.unpack("<Q", _exactly(file, 8))[0])
 
 
-def _exactly(file: int, count: int) -> bytes:
+def _exactly(file: int, count: int) -> bytearray:
     data = bytearray(count)
     view, at = memoryview(data), 0
     while at < count:
@@ -129,7 +129,7 @@ def _exactly(file: int, count: int) -> bytes:
         if not got:
             raise EOFError
         at += got
-    return bytes(data) if count < 1 << 16 else data  # type: ignore[return-value]
+    return data
 
 
 def _copied(view: memoryview, at: int, part: bytes) -> int:
@@ -158,7 +158,7 @@ def main() -> None:
                 return
 
 
-def _task(data: bytes, sink: int) -> Callable[[Any], Any] | None:
+def _task(data: bytearray, sink: int) -> Callable[[Any], Any] | None:
     try:
         sent: Task = pickle.loads(data)
         sys.path[:] = sent.path
@@ -168,7 +168,7 @@ def _task(data: bytes, sink: int) -> Callable[[Any], Any] | None:
         os.environ.update(sent.settings)
         task: Callable[[Any], Any] = pickle.loads(sent.pickled)
     except BaseException as error:  # whatever its modules do when they are imported
-        write(sink, dumps((REFUSED, one_line(error))))
+        write(sink, dumps((REFUSED, kind_and_words(error))))
         return None
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
@@ -211,14 +211,14 @@ def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
     return DONE
 
 
-def _answer(task: Callable[[Any], Any], data: bytes, sink: int) -> bytes:
+def _answer(task: Callable[[Any], Any], data: bytearray, sink: int) -> bytes:
     """The last message of an item; the pieces of one that has several are sent on the way."""
     try:
         item = pickle.loads(data)
     except ItemError as error:  # it stands for one that could not be sent
         return dumps((RAISED, error))
     except Exception as error:
-        return dumps((REFUSED, one_line(error)))
+        return dumps((REFUSED, kind_and_words(error)))
     try:
         scale, held = getattr(item, "scale", 1.0), _held()
         with limits(held, scale):
@@ -233,7 +233,7 @@ def _answer(task: Callable[[Any], Any], data: bytes, sink: int) -> bytes:
     except BinderError as error:
         return dumps((RAISED, error))
     except BaseException as error:  # also what a library written in another language calls a panic
-        return dumps((RAISED, RuntimeError(one_line(error))))
+        return dumps((RAISED, RuntimeError(kind_and_words(error))))
 
 
 def _pieces(made: Iterator[Any], held: int) -> Iterator[Any]:
@@ -279,11 +279,6 @@ def _held() -> int:
 
 def too_large() -> ItemError:
     return ItemError("", f"needs more than {limit_mb():g} MiB of memory to be read (BINDER_ITEM_MB allows more)")
-
-
-def one_line(error: BaseException) -> str:
-    """An exception's kind and words in one line of bounded length."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
 
 
 def _log_to(sink: int) -> None:

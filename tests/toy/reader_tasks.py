@@ -21,6 +21,8 @@ def misbehave(what):
             return 2 * what
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
+        case "all of it":
+            os.killpg(os.getpgid(0), signal.SIGKILL)
         case "abort":
             os.abort()
         case "exit":
