@@ -26,7 +26,7 @@ lint: install
 	$(BIN)/mypy
 
 docs: install
-	$(BIN)/python -m binder.kit.reference docs
+	$(BIN)/python -m binder.devkit.reference docs
 
 # with PLACE=https://... the release says itself where its files will lie
 dist: install

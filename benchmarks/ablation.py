@@ -30,7 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import binder
-from binder import losses, training
+from binder.train import loop, losses
 
 DEFAULT_BATCH = 48
 
@@ -57,9 +57,9 @@ def sigmoid() -> Iterator[None]:
         logits = scale * z_BD @ t_BD.T + bias
         return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(z_BD)
 
-    begin = training.start
+    begin = loop.start
 
-    def start(*given: Any) -> training.Run:
+    def start(*given: Any) -> loop.Run:
         run = begin(*given)
         run.optimizer.add_param_group({"params": [bias], "weight_decay": 0.0, "lr_scale": 10.0})
         return run
@@ -67,7 +67,7 @@ def sigmoid() -> Iterator[None]:
     with (
         patch.object(losses, "contrastive", loss),
         patch.object(losses, "entropy", lambda targets_BB: torch.zeros(())),
-        patch.object(training, "start", start),
+        patch.object(loop, "start", start),
     ):
         yield
 
@@ -76,12 +76,12 @@ def sigmoid() -> Iterator[None]:
 def mixup() -> Iterator[None]:
     """Features and targets of two rows mixed in one proportion per step: Vouitsis et al., CVPR 2024 (FuseMix)."""
     mixed: dict[str, Tensor] = {}
-    begin = training.start
+    begin = loop.start
 
     def mix(x: Tensor) -> Tensor:
         return mixed["share"] * x + (1 - mixed["share"]) * x[mixed["order"]]
 
-    def start(encoder: Any, config: Any) -> training.Run:
+    def start(encoder: Any, config: Any) -> loop.Run:
         run = begin(encoder, config)
         plain = encoder.head
 
@@ -92,22 +92,22 @@ def mixup() -> Iterator[None]:
         run.encoder.head = head
         return run
 
-    def loss(z_BD: Tensor, rows: Tensor, _: Tensor, data: training.Data, scale: Tensor, config: Any) -> Tensor:
+    def loss(z_BD: Tensor, rows: Tensor, _: Tensor, data: loop.Data, scale: Tensor, config: Any) -> Tensor:
         (targets,) = data.targets.values()
         t_BD = F.normalize(mix(targets.vectors[targets.of_row[rows]]), dim=-1)
         soft_BB = losses.soft_targets(t_BD, config.loss.soft)
         return losses.contrastive(z_BD, t_BD, soft_BB, scale) - losses.entropy(soft_BB)
 
-    with patch.object(training, "start", start), patch.object(training, "_loss", loss):
+    with patch.object(loop, "start", start), patch.object(loop, "_loss", loss):
         yield
 
 
 @contextmanager
 def early_stopping() -> Iterator[None]:
     """The weights that had the best R@10 (then R@1) on the held-out rows, in place of the last ones."""
-    train = training.train
+    train = loop.train
 
-    def watched(run: training.Run, *given: Any, validate: Any, **more: Any) -> None:
+    def watched(run: loop.Run, *given: Any, validate: Any, **more: Any) -> None:
         best: dict[str, Any] = {"score": (-1.0, -1.0)}
 
         def noted(encoder: Any) -> Any:
@@ -120,7 +120,7 @@ def early_stopping() -> Iterator[None]:
         train(run, *given, validate=noted, **more)
         run.averaged.load_state_dict(best["state"])
 
-    with patch.object(training, "train", watched):
+    with patch.object(loop, "train", watched):
         yield
 
 

@@ -25,8 +25,8 @@ from torch.nn import functional as F
 from turns import Turns
 
 import binder
-from binder import losses, training
 from binder.playground import clips, speech, tables, world
+from binder.train import loop, losses
 
 ITEMS = 480
 
@@ -52,20 +52,20 @@ def _measure(modality: str, folder: Path, steps: int, batch: int, precision: str
     rows = _rows(modality, folder)
     train = {"batch_size": batch, "val_fraction": 0.0, "precision": precision}
     settings = {"train": train, "encoder": {"trunk": "none"} if modality == "audio" else {}}
-    turns, begin = Turns(block=20, skip=ITEMS // batch), training.train
+    turns, begin = Turns(block=20, skip=ITEMS // batch), loop.train
 
-    def train_in_turns(run: training.Run, data: training.Data, *rest: Any, **more: Any) -> None:
+    def train_in_turns(run: loop.Run, data: loop.Data, *rest: Any, **more: Any) -> None:
         bare = _bare_head if data.features else _bare_encoder
         turns.other = bare(copy.deepcopy(run.encoder).train(), data, batch, precision == "bf16")
         begin(run, data, *rest, **more)
 
-    with patch.object(training, "train", train_in_turns):
+    with patch.object(loop, "train", train_in_turns):
         epochs = -(-steps * batch // len(rows))
         binder.align(modality, rows, to="text", epochs=epochs, config=settings, out=folder / "run", progress=turns)
     return turns.medians()
 
 
-def _bare_encoder(encoder: binder.Encoder, data: training.Data, batch: int, bf16: bool) -> Iterator[None]:
+def _bare_encoder(encoder: binder.Encoder, data: loop.Data, batch: int, bf16: bool) -> Iterator[None]:
     x = data.batch(np.arange(batch), np.random.default_rng(0))
     while True:
         encoder.zero_grad(set_to_none=True)
@@ -75,7 +75,7 @@ def _bare_encoder(encoder: binder.Encoder, data: training.Data, batch: int, bf16
         yield
 
 
-def _bare_head(encoder: binder.Encoder, data: training.Data, batch: int, bf16: bool) -> Iterator[None]:
+def _bare_head(encoder: binder.Encoder, data: loop.Data, batch: int, bf16: bool) -> Iterator[None]:
     (targets,) = data.targets.values()
     x, t_BD = data.batch(np.arange(batch), np.random.default_rng(0)), targets.vectors[targets.of_row[:batch]]
     optimizer = torch.optim.AdamW([p for p in encoder.parameters() if p.requires_grad])

@@ -32,12 +32,12 @@ from pathlib import Path
 import numpy as np
 from finished_demo import Finished, opened
 
-from binder import vectors
 from binder.playground import arithmetic, world
 from binder.playground.demo import first_of_each, gallery
 from binder.playground.demo_cells import FACETS, label
 from binder.playground.demo_data import Gallery
-from binder.vectors import Vectors
+from binder.space import vectors
+from binder.space.vectors import Vectors
 
 WEIGHTS = (0.12, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 NEAREST = 100  # pictures that stand for a word

@@ -28,9 +28,9 @@ from solid_shapes import bind, command
 
 from binder import PictureEncoder
 from binder import config as configs
-from binder.closed_form import Moments, ridge
 from binder.playground.solids import mesh
 from binder.playground.world import SOLIDS
+from binder.train.ridge import Moments, ridge
 
 TEST_PER_CLASS = 20
 WIDTH, HEIGHT, FOCAL_PX = 160, 120, 140.0  # of the depth camera

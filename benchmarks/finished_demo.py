@@ -9,7 +9,7 @@ from pathlib import Path
 from binder import Binder
 from binder.playground import demo, demo_data
 from binder.playground.demo_data import Gallery
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def bare_steps(x_ND: Any, t_ND: Any, bf16: bool) -> Iterator[None]:
     import torch
     from torch.nn import functional as F
 
-    from binder import losses
+    from binder.train import losses
 
     head = torch.nn.Linear(DIM, DIM)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.05)
@@ -122,7 +122,7 @@ def bare_steps(x_ND: Any, t_ND: Any, bf16: bool) -> Iterator[None]:
 def align(n: int, epochs: int, precision: str, turns: Turns, **train: Any) -> float:
     """CPU seconds of a whole `align` on n pairs, without those that the other loop took."""
     import binder
-    from binder.plugins import registry
+    from binder.registry import registry
 
     registry()._add("given", "1.0", Plugin)
     rows, anchor = pairs(n), small_anchor()

@@ -34,7 +34,7 @@ import numpy as np
 PHASES = ("elsewhere", "filling the cache", "in a step", "writing the state", "evaluating", "finishing")
 CACHE, STEP, STATE, EVALUATING, FINISHING = range(1, 6)
 LONGEST_DELAY_S = 0.02
-PRELOADED = ["binder.alignment", "open_clip", "librosa", "binder_audio.encoder"]  # imported once, for all lives
+PRELOADED = ["binder.train.align", "open_clip", "librosa", "binder_audio.encoder"]  # imported once, for all lives
 SETS = {
     "train.batch_size": 16,
     "train.checkpoint_seconds": 0,
@@ -69,9 +69,10 @@ def command(arguments: Sequence[str], cache: Path, marker: Path, said: Path) -> 
     os.environ["BINDER_CACHE"] = str(cache)
     import torch
 
-    from binder import alignment, checkpoint, held_out, training
-    from binder import cache as caches
+    from binder.artifact import run_folder
     from binder.cli.main import main
+    from binder.data import cache as caches
+    from binder.train import align, loop, validation
 
     torch.set_num_threads(1)
     caches.SHARD_BYTES = 1  # every item is written by itself, and may be the one that is lost
@@ -91,11 +92,11 @@ def command(arguments: Sequence[str], cache: Path, marker: Path, said: Path) -> 
         setattr(owner, name, marked)
 
     mark(caches.Collection, "add", CACHE)
-    mark(training, "_step", STEP)
-    mark(checkpoint, "write_state", STATE)
-    mark(held_out, "_retrieval", EVALUATING)
-    mark(checkpoint, "write_aligned", FINISHING)
-    mark(alignment, "_report", FINISHING)
+    mark(loop, "_step", STEP)
+    mark(run_folder, "write_state", STATE)
+    mark(validation, "_retrieval", EVALUATING)
+    mark(run_folder, "write_aligned", FINISHING)
+    mark(align, "_report", FINISHING)
     sys.argv = ["binder", *arguments]
     with said.open("a", encoding="utf-8") as sys.stderr, said.with_suffix(".out").open("w") as sys.stdout:
         main()

@@ -33,7 +33,7 @@ from turns import Turns
 
 import binder
 from binder import Anchor, Encoder
-from binder.plugins import registry
+from binder.registry import registry
 
 LEAST = 0.85  # of the ideal
 RATE, SECONDS, PIXELS = 16_000, 2.0, 64

@@ -25,11 +25,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 import binder
-from binder import training
-from binder.cache import Collection
 from binder.config import AlignConfig
+from binder.data.cache import Collection
 from binder.encoder import Encoder
-from binder.plugins import registry
+from binder.registry import registry
+from binder.train import loop
 
 DIM, SAMPLED, ALL = 512, 16_384, 10**9
 MOST = 2.0  # a step with a sampled bank over one without
@@ -56,7 +56,7 @@ def audio_encoder() -> Encoder:
     return kind.build(kind.adapt(kind.config(), []), type("Width", (), {"embed_dim": DIM})())
 
 
-def some_data(encoder: Encoder, vectors: Tensor) -> training.Data:
+def some_data(encoder: Encoder, vectors: Tensor) -> loop.Data:
     """A row for each target, with items of noise from the cache."""
     rng, items = np.random.default_rng(0), Collection(f"items-{encoder.frozen_trunk}")
     keys = [i.to_bytes(16, "big") for i in range(ITEMS)]
@@ -68,8 +68,8 @@ def some_data(encoder: Encoder, vectors: Tensor) -> training.Data:
     items.flush()
     n = len(vectors)
     first = items.first(keys)[np.arange(n) % ITEMS]
-    targets = training.Targets(vectors, torch.arange(n))
-    return training.Data(items, encoder.frozen_trunk, first, np.ones(n, int), {"text": targets})
+    targets = loop.Targets(vectors, torch.arange(n))
+    return loop.Data(items, encoder.frozen_trunk, first, np.ones(n, int), {"text": targets})
 
 
 def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, full_steps: int) -> dict[str, Any]:
@@ -79,15 +79,15 @@ def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, f
         kind: AlignConfig.model_validate({"train": train, "loss": {"bank": size}})
         for kind, size in {"batch": 0, "sampled": SAMPLED, "all": ALL}.items()
     }
-    run = training.start(encoder, configs["batch"])
+    run = loop.start(encoder, configs["batch"])
     seconds: dict[str, list[float]] = {kind: [] for kind in configs}
     for step in range(steps):
-        rows = training._rows_of_step(step, len(data), configs["batch"])
+        rows = loop._rows_of_step(step, len(data), configs["batch"])
         for kind, config in configs.items():
             if kind == "all" and step >= full_steps:
                 continue
             began = time.process_time()
-            training._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
+            loop._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
             seconds[kind].append(time.process_time() - began)
     found = {kind: statistics.median(values[1:]) for kind, values in seconds.items()}
     return {"encoder": name, "batch": batch, "targets": len(vectors), **found}

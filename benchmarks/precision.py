@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import torch
 
-from binder.plugins import registry
+from binder.registry import registry
 from binder.testing import tiny_anchor
 
 BATCH = {"small": 48, "vit-b": 8}

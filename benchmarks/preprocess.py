@@ -17,8 +17,8 @@ import numpy as np
 import soundfile
 import torch
 
-from binder import anchor
-from binder.plugins import registry
+from binder.anchors import openclip
+from binder.registry import registry
 
 CASES = [
     ("wav", 8_000, 0.5),
@@ -42,7 +42,7 @@ def main() -> None:
             paths = [Path(folder) / f"{rate}-{i}.{suffix}" for i in range(given.clips)]
             for path in paths:
                 soundfile.write(path, 0.1 * rng.standard_normal(int(rate * seconds)), rate)
-            encoder = kind.build(kind.adapt(kind.config(), paths[:20]), anchor.load("mini"))  # type: ignore[misc]
+            encoder = kind.build(kind.adapt(kind.config(), paths[:20]), openclip.load("mini"))  # type: ignore[misc]
             whole = _per_second(encoder.preprocess, paths)
             decode = _per_second(lambda p: soundfile.read(p, dtype="float32"), paths)
             print(f"{suffix:8}{rate:9}{seconds:9.1f}{whole:10.0f}{decode:13.0f}{whole / decode:8.2f}")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from binder import readers
 from binder.api import Binder
-from binder.reading import Read
+from binder.readers.windows import Read
 
 
 class Files(torch.utils.data.Dataset[Any]):

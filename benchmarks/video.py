@@ -20,8 +20,9 @@ import av
 import numpy as np
 import torch
 
-from binder import Encoder, anchor
-from binder.plugins import registry
+from binder import Encoder
+from binder.anchors import openclip
+from binder.registry import registry
 
 # name, codec, width, height, seconds, frames per second, options
 CASES = [
@@ -43,7 +44,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     kind = registry().get("video")
-    encoder = kind.build(kind.config(window_s=3600.0), anchor.load("mini"))
+    encoder = kind.build(kind.config(window_s=3600.0), openclip.load("mini"))
     print(f"{'clip':22}{'clips/s':>9}{'all decoded':>13}{'ratio':>7}{'all pictures':>14}{'ratio':>7}")
     with tempfile.TemporaryDirectory() as folder:
         for name, codec, *how, options in CASES:

@@ -26,74 +26,76 @@ from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
-    from binder.alignment import Result, align
-    from binder.anchor import Anchor
+    from binder.anchors.openclip import Anchor
+    from binder.anchors.trunk import Trunk, image_trunk, load_transformers, load_trunk
     from binder.api import Binder
-    from binder.bases.content import decode_text, existing_file, read_array, read_bytes
-    from binder.bases.kinds import picture_modality, point_modality, raster_modality, series_modality
-    from binder.bases.point_encoder import PointEncoder
-    from binder.bases.points import PointConfig, Points
-    from binder.bases.raster import Raster, read_raster
-    from binder.bases.series_config import Series, SeriesConfig, TableConfig
-    from binder.bases.series_encoder import SeriesEncoder
-    from binder.bases.shades import stretched
-    from binder.bases.table import Table, read_table
-    from binder.bases.transformer import Transformer
-    from binder.builtin import read_image
-    from binder.embeddings import Embeddings
+    from binder.artifact.hub import pull, push
     from binder.encoder import Encoder, Span
-    from binder.hub import pull, push
+    from binder.encoders.kinds import picture_modality, point_modality, raster_modality, series_modality
+    from binder.encoders.picture import PictureEncoder, Tower, into_space, picture_tower
+    from binder.encoders.points.config import PointConfig, Points
+    from binder.encoders.points.encoder import PointEncoder
+    from binder.encoders.raster.shades import stretched
+    from binder.encoders.series.config import SeriesConfig, TableConfig
+    from binder.encoders.series.encoder import SeriesEncoder
+    from binder.encoders.transformer import Transformer
+    from binder.formats.arrays import read_array
+    from binder.formats.content import decode_text, existing_file, read_bytes
+    from binder.formats.picture import read_image
+    from binder.formats.raster import Raster, read_raster
+    from binder.formats.series import Series
+    from binder.formats.table import Table, read_table
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
     from binder.readers import isolated
-    from binder.tower import PictureEncoder, Tower, into_space, picture_tower
-    from binder.trunk import Trunk, image_trunk, load_transformers, load_trunk
+    from binder.space.embeddings import Embeddings
+    from binder.train.align import Result, align
 
 _LAZY = {
-    "Anchor": "binder.anchor",
+    "Anchor": "binder.anchors.openclip",
     "Binder": "binder.api",
-    "Embeddings": "binder.embeddings",
+    "Embeddings": "binder.space.embeddings",
     "Encoder": "binder.encoder",
     "Hit": "binder.index",
     "Index": "binder.index",
     "PairsReport": "binder.pairs",
-    "PictureEncoder": "binder.tower",
-    "PointConfig": "binder.bases.points",
-    "PointEncoder": "binder.bases.point_encoder",
-    "Points": "binder.bases.points",
-    "Raster": "binder.bases.raster",
-    "Result": "binder.alignment",
-    "Series": "binder.bases.series_config",
-    "SeriesConfig": "binder.bases.series_config",
-    "SeriesEncoder": "binder.bases.series_encoder",
+    "PictureEncoder": "binder.encoders.picture",
+    "PointConfig": "binder.encoders.points.config",
+    "PointEncoder": "binder.encoders.points.encoder",
+    "Points": "binder.encoders.points.config",
+    "Raster": "binder.formats.raster",
+    "Result": "binder.train.align",
+    "Series": "binder.formats.series",
+    "SeriesConfig": "binder.encoders.series.config",
+    "SeriesEncoder": "binder.encoders.series.encoder",
     "Span": "binder.encoder",
-    "Table": "binder.bases.table",
-    "TableConfig": "binder.bases.series_config",
-    "Tower": "binder.tower",
-    "Transformer": "binder.bases.transformer",
-    "Trunk": "binder.trunk",
-    "align": "binder.alignment",
+    "Table": "binder.formats.table",
+    "TableConfig": "binder.encoders.series.config",
+    "Tower": "binder.encoders.picture",
+    "Transformer": "binder.encoders.transformer",
+    "Trunk": "binder.anchors.trunk",
+    "align": "binder.train.align",
     "check_pairs": "binder.pairs",
-    "decode_text": "binder.bases.content",
-    "existing_file": "binder.bases.content",
-    "image_trunk": "binder.trunk",
-    "into_space": "binder.tower",
+    "decode_text": "binder.formats.content",
+    "existing_file": "binder.formats.content",
+    "image_trunk": "binder.anchors.trunk",
+    "into_space": "binder.encoders.picture",
     "isolated": "binder.readers",
-    "load_transformers": "binder.trunk",
-    "load_trunk": "binder.trunk",
-    "picture_modality": "binder.bases.kinds",
-    "picture_tower": "binder.tower",
-    "point_modality": "binder.bases.kinds",
-    "pull": "binder.hub",
-    "push": "binder.hub",
-    "raster_modality": "binder.bases.kinds",
-    "read_array": "binder.bases.content",
-    "read_bytes": "binder.bases.content",
-    "read_image": "binder.builtin",
-    "read_raster": "binder.bases.raster",
-    "read_table": "binder.bases.table",
-    "series_modality": "binder.bases.kinds",
-    "stretched": "binder.bases.shades",
+    "load_transformers": "binder.anchors.trunk",
+    "load_trunk": "binder.anchors.trunk",
+    "picture_modality": "binder.encoders.kinds",
+    "picture_tower": "binder.encoders.picture",
+    "point_modality": "binder.encoders.kinds",
+    "pull": "binder.artifact.hub",
+    "push": "binder.artifact.hub",
+    "raster_modality": "binder.encoders.kinds",
+    "read_array": "binder.formats.arrays",
+    "read_bytes": "binder.formats.content",
+    "read_image": "binder.formats.picture",
+    "read_raster": "binder.formats.raster",
+    "read_table": "binder.formats.table",
+    "series_modality": "binder.encoders.kinds",
+    "stretched": "binder.encoders.raster.shades",
 }
 
 __all__ = [

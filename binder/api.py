@@ -13,17 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from binder import anchor as anchors
-from binder import checkpoint, encode, evaluate, hub, manifest, readers, vectors
-from binder.alignment import check_workers, pick_device
-from binder.embeddings import Embeddings
-from binder.encode import Progress, silent
+from binder import readers
+from binder.anchors import openclip as anchors
+from binder.artifact import hub, run_folder
+from binder.data import encode, manifest
+from binder.data.columns import column_of, encoded_side
+from binder.data.encode import Progress, silent
+from binder.data.manifest import Row
+from binder.data.sources import listed
+from binder.devices import pick_device
 from binder.encoder import Encoder, Span
 from binder.errors import ConfigError, ItemError, ManifestError, PluginError
-from binder.items import listed
-from binder.manifest import Row
+from binder.evaluation import zero_shot
+from binder.evaluation.retrieval import retrieval_rows
 from binder.modality import Item
-from binder.plugins import registry
+from binder.registry import registry
+from binder.space import vectors
+from binder.space.embeddings import Embeddings
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +62,14 @@ class Binder:
         workers: int = 0,
         batch_size: int = 64,
     ) -> None:
-        check_workers(workers)
+        readers.check_workers(workers)
         if workers:
-            readers.warm(["binder.anchor", "open_clip"])  # while this process loads them, too
+            readers.warm(["binder.anchors.openclip", "open_clip"])  # while this process loads them, too
         where = pick_device(device)
         self.anchor = anchors.load(anchor, where) if isinstance(anchor, str) else anchor.to(where)
         self.workers, self.batch_size = workers, batch_size
         self.encoders: dict[str, Encoder] = {}
-        self.cards: dict[str, checkpoint.Card] = {}
+        self.cards: dict[str, run_folder.Card] = {}
         self.trunk: str | None = None
         self.runs: dict[str, str] = {}  # modality -> where its encoder was loaded from
         for modality in registry().modalities():
@@ -86,7 +92,7 @@ class Binder:
         """
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
         if anchor is None:
-            anchor = checkpoint.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
+            anchor = run_folder.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
         return cls(anchor, device=device, workers=workers).load(encoders, trunk=trunk)
 
     def __reduce__(self) -> Any:
@@ -110,7 +116,7 @@ class Binder:
         Raises SpaceError for one aligned to another anchor, ConfigError for a second one of the same modality.
         """
         for folder in [run] if isinstance(run, str | Path) else run:
-            aligned = checkpoint.load(hub.local(folder), self.anchor, trunk=trunk)
+            aligned = run_folder.load(hub.local(folder), self.anchor, trunk=trunk)
             name = aligned.card.modality
             if name in self.cards:
                 raise ConfigError(f"{folder}: an encoder for {name!r} is loaded already")
@@ -197,13 +203,13 @@ class Binder:
     ) -> list[Classification]:
         """The same for vectors that are there already."""
         templates = [template] if isinstance(template, str) else list(template)
-        classes_CD = evaluate.class_vectors(
+        classes_CD = zero_shot.class_vectors(
             labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors
         )
         self._say_same(labels, classes_CD)
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
-        probabilities = evaluate.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
+        probabilities = zero_shot.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
         return [
             Classification(name, labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True)))
             for name, p in zip(names, probabilities, strict=True)
@@ -237,9 +243,9 @@ class Binder:
             def embed(items: Sequence[Item], keys: Sequence[bytes], own: str = own) -> encode.Encoded:
                 return self.encode(own, items, keys=keys, strict=strict, progress=progress)
 
-            sides[own], bad = evaluate.side(evaluate.column(rows, own, strict), embed)
+            sides[own], bad = encoded_side(column_of(rows, own, strict), embed)
             problems += [(where, str(error)) for where, error in bad]
-        found = evaluate.retrieval_rows(sides, self.trained_together)
+        found = retrieval_rows(sides, self.trained_together)
         if not found:
             why = f"; the first problem: {': '.join(problems[0])}" if problems else ": no row has two of them"
             raise ManifestError(f"{name}: nothing to compare among {len(rows)} rows of {', '.join(usable)}{why}")

@@ -45,7 +45,7 @@ class TrainConfig(Config):
 
 
 class LossConfig(Config):
-    """The contrastive loss against the frozen targets (see `binder.losses`)."""
+    """The contrastive loss against the frozen targets (see `binder.train.losses`)."""
 
     temperature: float = Field(0.05, gt=0, le=1)  # of the logits
     soft: float = Field(0.02, ge=0)  # temperature of the anchor's own similarities as soft targets; 0: hard

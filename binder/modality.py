@@ -16,7 +16,7 @@ from binder.errors import ItemError, PluginError, kind_and_words
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from binder.anchor import Anchor
+    from binder.anchors.openclip import Anchor
     from binder.encoder import Encoder
 
 # what the Python API, manifests and indexes call something else; a test finds what is missing here

@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 import torch
 
-from binder.anchor import Anchor
+from binder.anchors.openclip import Anchor
 from binder.config import validate
 from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError

@@ -57,7 +57,7 @@ def anchor_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def anchor(anchor_folder):
-    from binder import anchor as anchors
+    from binder.anchors import openclip as anchors
 
     return anchors.load(str(anchor_folder))
 
@@ -85,7 +85,7 @@ def run(tmp_path_factory, toy_site, toys, anchor_folder) -> Path:
 def fast_processes():
     """Processes that start fast: their server has imported what is slow, and nothing else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["binder.alignment", "open_clip"])
+    context.set_forkserver_preload(["binder.train.align", "open_clip"])
     return context
 
 

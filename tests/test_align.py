@@ -23,14 +23,14 @@ from binder import (
     RunError,
     SpaceError,
     TrainingError,
-    cache,
-    checkpoint,
     config,
-    plugins,
-    training,
+    registry,
 )
-from binder import anchor as anchors
+from binder.anchors import openclip as anchors
+from binder.artifact import run_folder
+from binder.data import cache
 from binder.testing import write_tiny_checkpoint
+from binder.train import loop
 
 pytestmark = pytest.mark.usefixtures("toy")
 
@@ -162,7 +162,7 @@ def test_an_edited_plugin_reads_its_items_anew(align, tmp_path, monkeypatch):
     before = read()
     align(out=tmp_path / "b")
     assert len(before) == 1 and read() == before
-    monkeypatch.setattr(plugins.Plugin, "source", lambda self: "edited")
+    monkeypatch.setattr(registry.Plugin, "source", lambda self: "edited")
     align(out=tmp_path / "c")
     assert len(read()) == 2
 
@@ -327,7 +327,7 @@ def stopped(align, tmp_path):
 
     with pytest.raises(Stop):
         align(**options, progress=stop)
-    assert checkpoint.read_state(tmp_path / "run")["step"] == 3
+    assert run_folder.read_state(tmp_path / "run")["step"] == 3
     return options
 
 
@@ -335,7 +335,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(align, tmp_path, stopped
     with pytest.raises(RunError, match="go on with it by --resume"):
         align(**stopped)
     with pytest.raises(RunError, match=r"not finished; go on with: binder align \.\.\. --resume"):
-        checkpoint.read_card(tmp_path / "run")
+        run_folder.read_card(tmp_path / "run")
     (tmp_path / "run" / ".state.pt.123").write_bytes(b"half-written by a killed process")
     align(**stopped, resume=True)
     align(**stopped, out=tmp_path / "whole")
@@ -377,7 +377,7 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_and_keeps_the_last_good_sta
 
     with pytest.raises(TrainingError, match=f"{says}.*last checkpoint is kept.*train.lr"):
         align(sets=["train.batch_size=64", "train.checkpoint_seconds=0", f"encoder.{key}"], epochs=5)
-    state = checkpoint.read_state(tmp_path / "run")
+    state = run_folder.read_state(tmp_path / "run")
     assert state["step"] == (3 if key.startswith("nan") else 0)
     assert all(torch.isfinite(t).all() for t in state["encoder"].values())
     assert not (tmp_path / "run" / "card.json").exists()
@@ -385,25 +385,25 @@ def test_a_loss_or_gradient_that_is_not_finite_stops_and_keeps_the_last_good_sta
 
 def test_an_encoder_with_tied_weights_is_saved_and_loaded(align, tmp_path, anchor):
     align(sets=["encoder.tied=true"])
-    loaded = checkpoint.load(tmp_path / "run", anchor).encoder
+    loaded = run_folder.load(tmp_path / "run", anchor).encoder
     assert loaded.alias is loaded.out
 
 
 def test_every_epoch_is_a_new_order_of_all_rows_and_no_step_has_a_lone_row():
     settings = config.AlignConfig(train=config.TrainConfig(batch_size=4))
-    steps = [training._rows_of_step(step, 9, settings).tolist() for step in range(6)]  # 4 + 4 + 1 rows, twice
+    steps = [loop._rows_of_step(step, 9, settings).tolist() for step in range(6)]  # 4 + 4 + 1 rows, twice
     for epoch in (steps[:3], steps[3:]):
         assert {row for rows in epoch for row in rows} == set(range(9))
         assert [len(rows) for rows in epoch] == [4, 4, 2]
     assert steps[:3] != steps[3:]
-    assert training._rows_of_step(4, 9, settings).tolist() == steps[4]
+    assert loop._rows_of_step(4, 9, settings).tolist() == steps[4]
 
 
 def test_minutes_end_a_run_early_with_a_finished_encoder(align, tmp_path):
     result = align(epochs=100_000, minutes=0.01)
     assert result.seconds < 30
     assert log_lines(tmp_path / "run")[0]["event"] == "data"
-    assert checkpoint.read_card(tmp_path / "run").n_train == 108
+    assert run_folder.read_card(tmp_path / "run").n_train == 108
 
 
 def test_a_column_splits_and_a_group_stays_together(align, tmp_path):
@@ -454,8 +454,8 @@ def test_items_of_several_windows_train_and_are_averaged(align, tmp_path, anchor
         np.save(tmp_path / "t" / row["toy"], np.stack([x + 0.05 * k for k in range(1 + i % 3)]))
     result = align(write_csv(tmp_path / "t" / "pairs.csv", rows), **FAST)
     assert score(result)["r1"] > 0.8
-    encoder = checkpoint.load(tmp_path / "run", anchor).encoder
-    from binder.encode import encode
+    encoder = run_folder.load(tmp_path / "run", anchor).encoder
+    from binder.data.encode import encode
 
     assert len(encode(encoder, [tmp_path / "t" / "2.npy"]).vectors) == 1
 
@@ -479,7 +479,7 @@ def test_words_that_the_anchor_never_learned_are_warned_of(align, tmp_path, capl
 def test_an_encoder_of_another_space_is_refused(run, tmp_path):
     other = write_tiny_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(SpaceError, match="vectors of two spaces cannot be compared"):
-        checkpoint.load(run, anchors.load(str(other)))
+        run_folder.load(run, anchors.load(str(other)))
 
 
 def copied(run, tmp_path):
@@ -504,7 +504,7 @@ def test_a_damaged_card_is_a_run_error_of_one_line(run, tmp_path, anchor, text):
     folder = copied(run, tmp_path)
     (folder / "card.json").write_text(text)
     with pytest.raises(RunError, match=r"card\.json: damaged") as caught:
-        checkpoint.load(folder, anchor)
+        run_folder.load(folder, anchor)
     assert "\n" not in str(caught.value)
 
 
@@ -513,7 +513,7 @@ def test_a_card_of_a_newer_binder_says_so(run, tmp_path, anchor):
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "format": 99, "new": "field"}))
     with pytest.raises(RunError, match=r"newer binder \(format 99\); upgrade binder"):
-        checkpoint.load(folder, anchor)
+        run_folder.load(folder, anchor)
 
 
 def damaged(path, how):
@@ -537,7 +537,7 @@ def test_damaged_weights_are_a_run_error_of_one_line(run, tmp_path, anchor, how)
     folder = copied(run, tmp_path)
     damaged(folder / "encoder.safetensors", how)
     with pytest.raises(RunError, match=r"encoder\.safetensors: damaged or incomplete") as caught:
-        checkpoint.load(folder, anchor)
+        run_folder.load(folder, anchor)
     assert "\n" not in str(caught.value)
 
 
@@ -547,17 +547,17 @@ def test_weights_of_another_version_of_the_plugin_are_named_as_such(run, tmp_pat
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "plugin_version": "0.0.9"}))
     with pytest.raises(RunError, match=r"made with toy 0\.0\.9, here is [\d.]+; install that, or align again"):
-        checkpoint.load(folder, anchor)
+        run_folder.load(folder, anchor)
 
 
 def test_a_folder_without_a_run_says_so(tmp_path, anchor):
     with pytest.raises(RunError, match="no aligned encoder there"):
-        checkpoint.load(tmp_path, anchor)
+        run_folder.load(tmp_path, anchor)
 
 
 def test_an_encoder_whose_plugin_is_gone_says_which(run, anchor):
     with installed(only=""), pytest.raises(PluginError, match="unknown modality 'toy'"):
-        checkpoint.load(run, anchor)
+        run_folder.load(run, anchor)
 
 
 @pytest.mark.parametrize("what", ["text", "state", "weights"])
@@ -587,7 +587,7 @@ def test_of_a_frozen_trunk_only_the_head_is_trained_and_the_result_stands_beside
 def test_a_frozen_trunk_and_views_do_not_change_how_a_run_is_resumed(align, tmp_path, monkeypatch):
     options = {"sets": ["encoder.frozen=true", "train.checkpoint_seconds=0.0"], "epochs": 4}
     align(out=tmp_path / "whole", **options)
-    real = training._step
+    real = loop._step
 
     def stop_at_five(run, *args):
         if run.step == 5:
@@ -595,11 +595,11 @@ def test_a_frozen_trunk_and_views_do_not_change_how_a_run_is_resumed(align, tmp_
         return real(run, *args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(training, "_step", stop_at_five)
+        patch.setattr(loop, "_step", stop_at_five)
         align(out=tmp_path / "cut", **options)
     result = align(out=tmp_path / "cut", resume=True, **options)
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
-    assert result.card.metrics == checkpoint.read_card(tmp_path / "whole").metrics
+    assert result.card.metrics == run_folder.read_card(tmp_path / "whole").metrics
 
 
 def test_it_aligns_to_the_frozen_vectors_of_another_modality(run, toys, toy_site, anchor, tmp_path):
@@ -620,7 +620,7 @@ def test_it_aligns_to_the_frozen_vectors_of_another_modality(run, toys, toy_site
 
 
 def test_a_run_may_start_from_the_weights_and_settings_of_another(align, run, tmp_path):
-    before = checkpoint.read_card(run)
+    before = run_folder.read_card(run)
     result = align(init=run, epochs=1, sets=["train.lr=1e-9", "train.ema=0"])
     first, _ = result.card.metrics["baselines"]
     assert (first["name"], first["what"]) == ("start", "the encoder that it starts from")
@@ -631,7 +631,7 @@ def test_a_run_may_start_from_the_weights_and_settings_of_another(align, run, tm
 
 
 def test_what_fits_of_another_run_is_taken_and_the_rest_begins_anew(align, run, tmp_path, caplog):
-    width = checkpoint.read_card(run).config["width"]
+    width = run_folder.read_card(run).config["width"]
     with caplog.at_level(logging.INFO, "binder"):
         align(init=run, sets=[f"encoder.width={2 * width}", "train.lr=1e-9"])
     assert f"1 of the encoder's 4 tensors start as in {run}" in caplog.text  # the bias of the last layer

@@ -14,7 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from binder import Anchor, AnchorError, ItemError
-from binder import anchor as anchors
+from binder.anchors import openclip as anchors
 from binder.testing import tiny_anchor, write_tiny_checkpoint
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -239,7 +239,7 @@ def test_a_tokenizer_that_pads_with_another_number_gives_no_false_warning(caplog
 
 
 def test_pictures_of_every_kind_become_upright_rgb(tmp_path, picture):
-    from binder.builtin import read_image
+    from binder import read_image
 
     path = tmp_path / "x.png"
     picture.save(path)
@@ -256,7 +256,7 @@ def test_pictures_of_every_kind_become_upright_rgb(tmp_path, picture):
 
 @pytest.mark.parametrize("content", [None, b"", b"not a picture", bytes(range(256)) * 8])
 def test_what_is_no_picture_is_an_item_error_of_one_line(tmp_path, content):
-    from binder.builtin import read_image
+    from binder import read_image
 
     path = tmp_path / "x.png"
     if content is not None:
@@ -267,7 +267,7 @@ def test_what_is_no_picture_is_an_item_error_of_one_line(tmp_path, content):
 
 
 def test_a_truncated_picture_is_an_item_error(tmp_path, picture):
-    from binder.builtin import read_image
+    from binder import read_image
 
     path = tmp_path / "x.png"
     picture.save(path)

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from binder import ItemError, PictureConfig, raster_modality, read_array, read_bytes, read_raster
-from binder.bases.raster import MOST_PIXELS
+from binder.formats.raster import MOST_PIXELS
 from binder.testing import huge_png, tiny_anchor
 
 

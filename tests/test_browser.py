@@ -12,10 +12,10 @@ from support import FAST, write_csv, write_toys
 
 import binder
 from binder import Binder, Index, Modality
-from binder.cli import page
 from binder.pairs import check_pairs
-from binder.pairs.page import write_page
-from binder.plugins import Registry
+from binder.registry import Registry
+from binder.report import hits as page
+from binder.report.pairs import write_page
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("toy")]
 WIDTHS = (390, 820, 1280)

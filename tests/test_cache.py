@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binder import ConfigError, ItemError, RunError, cache
-from binder.cache import Collection, content_key
+from binder import ConfigError, ItemError, RunError
+from binder.data import cache
+from binder.data.cache import Collection, content_key
 
 
 def key(i: int) -> bytes:
@@ -70,7 +71,7 @@ def test_two_writers_of_one_collection_lose_nothing():
 
 def test_processes_that_write_at_once_lose_nothing(cache_folder):
     code = (
-        "import sys, numpy as np; from binder.cache import Collection, content_key\n"
+        "import sys, numpy as np; from binder.data.cache import Collection, content_key\n"
         "c = Collection('c'); s = int(sys.argv[1])\n"
         "for i in range(s, s + 20):\n"
         "    c.add(content_key(f'item {i}'), np.full((1 + i % 3, 3), i, np.float32)); c.flush()\n"
@@ -332,7 +333,7 @@ def test_a_collection_that_vanishes_in_the_moment_a_shard_is_moved_to_it(monkeyp
 
 WRITER = """
 import sys, numpy as np
-from binder.cache import Collection, content_key
+from binder.data.cache import Collection, content_key
 for i in range(150):
     collection = Collection("c")
     key, rows = content_key(f"item {i}"), np.full((1 + i % 3, 3), i, np.float32)

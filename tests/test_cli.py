@@ -12,8 +12,8 @@ import pytest
 from support import write_csv
 
 from binder.cli import main as cli_main
-from binder.cli import plugins as cli_plugins
 from binder.cli.options import Seconds
+from binder.cli.verbs import plugins as cli_plugins
 
 
 def one_line_error(result) -> str:
@@ -136,7 +136,7 @@ def test_a_suffix_nobody_claims_or_several_is_never_guessed(binder, toy, run, tm
         binder("embed", "--encoder", run, "--out", tmp_path / "v.parquet", tmp_path / "x.xyz")
     )
 
-    from binder.plugins import Registry
+    from binder.registry import Registry
 
     two = [Registry.get(cli_plugins.registry(), name) for name in ("toy", "image")]
     monkeypatch.setattr(Registry, "by_suffix", lambda self, suffix: two)
@@ -150,7 +150,7 @@ def test_a_shared_suffix_is_that_of_the_only_modality_that_can_be_encoded(
 ):
     from dataclasses import replace
 
-    from binder.plugins import Registry
+    from binder.registry import Registry
 
     known = cli_plugins.registry().get("toy")
     two = [replace(known, name="gnat"), known]
@@ -222,7 +222,7 @@ def test_doctor_and_anchors_answer_in_json(binder, toy):
 
 def test_plugins_are_not_installed_outside_a_virtual_environment(binder, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("binder.kit.installing.run", lambda command, say: calls.append(command))
+    monkeypatch.setattr("binder.devkit.installing.run", lambda command, say: calls.append(command))
     monkeypatch.setattr(cli_plugins.sys, "base_prefix", cli_plugins.sys.prefix)
     assert "virtual environment" in one_line_error(binder("plugins", "install", tmp_path))
     assert not calls
@@ -235,7 +235,7 @@ def test_a_short_name_is_installed_from_the_projects_own_folder(binder, monkeypa
         calls.append(command)
         return []
 
-    monkeypatch.setattr("binder.kit.installing.run", record)
+    monkeypatch.setattr("binder.devkit.installing.run", record)
     monkeypatch.setattr(cli_plugins.sys, "base_prefix", "/elsewhere")
     assert binder("plugins", "install", "audio")[0] == 0
     assert calls[0][-1].replace("\\", "/").endswith("plugins/audio")

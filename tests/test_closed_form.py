@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from binder import closed_form
-from binder.closed_form import PENALTIES, Moments, pooled, ridge
+from binder.train import ridge as closed_form
+from binder.train.ridge import PENALTIES, Moments, pooled, ridge
 
 
 def sample(n=60, features=12, targets=3, noise=0.5, seed=0):

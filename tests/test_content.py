@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from binder import ItemError, decode_text, existing_file, read_array, read_bytes
-from binder.bases import numpy_zip
-from binder.bases.content import array_of, from_numpy
+from binder.formats import arrays
+from binder.formats.content import array_of, from_numpy
 
 
 def npy(header: str, body: bytes = b"", version: bytes = b"\x01\x00") -> bytes:
@@ -114,7 +114,7 @@ def test_a_closed_file_and_one_without_end_are_refused(monkeypatch):
     closed = io.BytesIO(b"1")
     closed.close()
     assert "cannot be read" in reason(read_bytes, closed)
-    monkeypatch.setattr("binder.bases.content.MOST_BYTES", 1000)
+    monkeypatch.setattr("binder.formats.content.MOST_BYTES", 1000)
 
     class Endless(io.RawIOBase):
         def read(self, size=-1):
@@ -204,7 +204,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is(monkeypatch
     data = zipped(compress=True, a=np.zeros(1_000_000))
     assert len(data) < 10_000
     assert read_array(data).shape == (1_000_000,)
-    monkeypatch.setattr(numpy_zip, "MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(arrays, "MOST_UNPACKED", 1 << 20)
     assert "unpacks to 7 MiB" in reason(read_array, data)
     held = io.BytesIO()  # one that says less than it unpacks to
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from binder.errors import PluginError
-from binder.plugins import registry
+from binder.registry import registry
 
 pytest.importorskip("binder_audio", reason="the demo binds what the plugin audio reads")
 pytest.importorskip("binder_video", reason="the demo binds what the plugin video reads")

@@ -21,8 +21,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import binder
-from binder.kit.new import _bounds
-from binder.plugins import CORE, known_plugins
+from binder.devkit.new import _bounds
+from binder.registry import CORE, known_plugins
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]
@@ -271,7 +271,7 @@ def test_a_plugins_wheel_works_beside_the_core_alone(dist, folder, tmp_path):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tmp_path / "site")
     code = (
-        "import sys; from pathlib import Path; import binder; from binder.plugins import registry\n"
+        "import sys; from pathlib import Path; import binder; from binder.registry import registry\n"
         "assert Path(binder.__file__).is_relative_to(sys.argv[1])\n"
         "assert not [name for name in registry().plugins if name.error], registry().plugins\n"
         "space = binder.Binder('mini')\n"

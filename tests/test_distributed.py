@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from binder.distributed import ALONE, Group
+from binder.train.distributed import ALONE, Group
 
 
 def test_shares_are_all_of_the_rows_once():
@@ -34,7 +34,7 @@ def test_alone_nothing_is_exchanged():
 
 TWO = """
 import sys, torch
-from binder.distributed import joined
+from binder.train.distributed import joined
 with joined() as group:
     torch.manual_seed(0)
     layer = torch.nn.Linear(4, 3)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from plugin_env import Environment
 
-from binder.kit import reference
-from binder.plugins import known_plugins
+from binder.devkit import reference
+from binder.registry import known_plugins
 
 DOCS = Path(__file__).parent.parent / "docs"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -22,7 +22,7 @@ FILE = re.compile(r"# file: (\S+)\n")
 )
 def test_pages_made_from_the_code_are_up_to_date(page, made):
     written = (DOCS / page).read_text(encoding="utf-8")
-    assert written == made(), "make it again: python -m binder.kit.reference docs"
+    assert written == made(), "make it again: python -m binder.devkit.reference docs"
 
 
 def test_the_reference_has_every_field_method_and_hook():

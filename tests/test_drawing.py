@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import ImageDraw
 
-from binder.bases.drawing import LEFT, PAPER, SIZE, cloud, lines
+from binder.encoders.drawing import LEFT, PAPER, SIZE, cloud, lines
 
 
 @pytest.fixture

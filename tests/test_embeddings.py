@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binder import Embeddings, SpaceError, vectors
+from binder import Embeddings, SpaceError
+from binder.space import vectors
 
 
 def some(n=1, seed=0, space="s", **more):

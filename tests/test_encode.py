@@ -12,9 +12,12 @@ import torch
 from binder_toy import ToyConfig
 from binder_toy_encoder import ToyEncoder
 
-from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError, encode, guard, reading
-from binder.cache import Collection, content_key
+from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError
+from binder.data import encode
+from binder.data.cache import Collection, content_key
 from binder.encoder import Encoder
+from binder.readers import guard
+from binder.readers import windows as reading
 
 
 @pytest.fixture
@@ -297,7 +300,7 @@ def test_an_item_that_the_encoder_cannot_encode_costs_no_other_of_its_batch(bad,
 
 
 def test_an_item_without_a_window_that_an_older_version_kept_is_computed_again():
-    from binder import shards
+    from binder.data import shards
 
     key = content_key(np.ones(3))
     folder = Collection("kept").folder

@@ -33,20 +33,18 @@ from binder import (
     RunError,
     SpaceError,
     StoreError,
-    checkpoint,
     config,
     files,
-    hub,
-    lock,
-    trunk,
-    vectors,
-    vectors_file,
 )
-from binder import anchor as anchors
-from binder.bounds import no_larger_than
+from binder.anchors import openclip as anchors
+from binder.anchors import trunk
+from binder.anchors.bounds import no_larger_than
+from binder.artifact import hub, run_folder, vectors_file
 from binder.encoder import Span
 from binder.index import condition, guard, metadata, transfer
+from binder.space import vectors
 from binder.testing import tiny_anchor, write_tiny_checkpoint
+from binder.train import lock
 
 SEED = 7
 UTC = datetime.UTC
@@ -274,7 +272,7 @@ def test_what_can_be_no_folder_is_one_line_as_an_index_and_as_a_run(tmp_path, mo
         (RunError, lambda: lock.held(Path(name)).__enter__()),
         (RunError, lambda: hub.pull("hf:me/x", name)),
         (RunError, lambda: hub.push(name, "hf:me/x")),
-        (RunError, lambda: checkpoint.read_card(Path(name))),
+        (RunError, lambda: run_folder.read_card(Path(name))),
     ]:
         with pytest.raises(kind) as caught:
             use()
@@ -463,7 +461,7 @@ def test_a_hostile_card_is_one_line(tmp_path, name):
     text = CARDS[name]
     (tmp_path / "card.json").write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.raises(RunError) as caught:
-        checkpoint.read_card(tmp_path)
+        run_folder.read_card(tmp_path)
     assert "card.json" in one_line(caught)
 
 
@@ -472,7 +470,7 @@ def test_a_card_of_gigabytes_is_not_read(tmp_path):
         file.truncate(2**33)  # of holes
     began = time.monotonic()
     with pytest.raises(RunError, match="larger than 64 MiB"):
-        checkpoint.read_card(tmp_path)
+        run_folder.read_card(tmp_path)
     assert time.monotonic() - began < 5
 
 
@@ -501,28 +499,28 @@ def test_an_encoder_that_is_not_what_its_card_says_is_one_line(copy, anchor):
     for says, tensors in bad.items():
         save_file(tensors, copy / "encoder.safetensors")
         with pytest.raises(RunError) as caught:
-            checkpoint.load(copy, anchor)
+            run_folder.load(copy, anchor)
         assert says in one_line(caught)
     save_file(weights, copy / "encoder.safetensors")
     data = (copy / "encoder.safetensors").read_bytes()
     for lie in (data[:-4], (2**60).to_bytes(8, "little") + data[8:], data[:8] + b"[" * 100 + data[108:], b""):
         (copy / "encoder.safetensors").write_bytes(lie)
         with pytest.raises(RunError) as caught:
-            checkpoint.load(copy, anchor)
+            run_folder.load(copy, anchor)
         one_line(caught)
     (copy / "encoder.safetensors").write_bytes(data)
     changed(copy, embed_dim=10**9)
     with pytest.raises(RunError, match="embed_dim is 1000000000, the anchor has 32"):
-        checkpoint.load(copy, anchor)
+        run_folder.load(copy, anchor)
     changed(copy, embed_dim=32)
-    assert checkpoint.load(copy, anchor).card.embed_dim == 32
+    assert run_folder.load(copy, anchor).card.embed_dim == 32
 
 
 @pytest.mark.parametrize("state", [7, [], {}, {"encoder": {}}, {"step": "one"}, {"model": torch.zeros(2)}])
 def test_a_state_of_another_kind_is_one_line(tmp_path, state):
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(RunError) as caught:
-        checkpoint.read_state(tmp_path)
+        run_folder.read_state(tmp_path)
     assert "of another kind" in one_line(caught)
 
 
@@ -677,7 +675,7 @@ def poor_hub(request, monkeypatch, tmp_path):
     """The hub's library, sent to where nobody listens, where nothing is found, or where nothing is said."""
     from huggingface_hub import constants, hf_api
 
-    from binder import reach
+    from binder.anchors import reach
 
     silent = socket.create_server(("127.0.0.1", 0))
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Absent)
@@ -752,9 +750,9 @@ def test_a_tokenizer_that_is_missing_is_called_so(folder):
 @pytest.fixture
 def sketch(monkeypatch):
     """A modality that sees through a picture tower, known to the registry."""
+    from binder.encoders.picture import PictureEncoder
     from binder.modality import Modality, PictureConfig
-    from binder.plugins import registry
-    from binder.tower import PictureEncoder
+    from binder.registry import registry
 
     made = Modality("sketch", frozenset({".sketch"}), PictureConfig, PictureEncoder)
     found = registry()
@@ -769,7 +767,7 @@ def test_an_encoder_whose_trunk_has_moved_is_loaded_where_its_new_place_is_named
 
     name = write_tiny_tower(tmp_path / "tower")
     encoder = sketch.build(sketch.config(trunk=name), anchor)
-    card = checkpoint.Card(
+    card = run_folder.Card(
         modality="sketch",
         plugin="builtin",
         plugin_version="0",
@@ -786,10 +784,10 @@ def test_an_encoder_whose_trunk_has_moved_is_loaded_where_its_new_place_is_named
         created="",
         config={"trunk": name},
     )
-    checkpoint.write_aligned(tmp_path / "run", card, encoder.state_dict())
+    run_folder.write_aligned(tmp_path / "run", card, encoder.state_dict())
     (tmp_path / "tower").rename(tmp_path / "moved")
     with pytest.raises(ConfigError) as caught:
-        checkpoint.load(tmp_path / "run", anchor)
+        run_folder.load(tmp_path / "run", anchor)
     assert "if it has moved, name the new place" in one_line(caught)
-    found = checkpoint.load(tmp_path / "run", anchor, trunk=f"timm:{tmp_path / 'moved'}")
+    found = run_folder.load(tmp_path / "run", anchor, trunk=f"timm:{tmp_path / 'moved'}")
     assert found.encoder.state_dict().keys() == encoder.state_dict().keys()

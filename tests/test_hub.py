@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import binder
-from binder import AnchorError, RunError, checkpoint, hub
-from binder.hub_card import model_card
+from binder import AnchorError, RunError
+from binder.artifact import hub, run_folder
+from binder.artifact.model_card import model_card
 
 pytestmark = pytest.mark.usefixtures("toy")
 TOKEN = "hf_test"
@@ -197,7 +198,7 @@ def test_neither_data_nor_paths_of_this_machine_are_pushed(server, run, toys, an
 
 
 def test_the_model_card_shows_no_rate_that_no_search_can_miss(run):
-    card = checkpoint.read_card(run)
+    card = run_folder.read_card(run)
     for n_targets, few in ((10, True), (11, False)):
         rows = [{**row, "n_targets": n_targets} for row in card.metrics["retrieval"]]
         text = model_card(card.model_copy(update={"metrics": {**card.metrics, "retrieval": rows}}), "someone/toy")

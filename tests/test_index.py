@@ -9,10 +9,11 @@ from datetime import datetime
 import numpy as np
 import pytest
 
-from binder import ConfigError, Embeddings, Index, SpaceError, vectors
+from binder import ConfigError, Embeddings, Index, SpaceError
 from binder.index import nearest, upkeep
 from binder.index import table as tables
 from binder.index.durability import version_of
+from binder.space import vectors
 
 DIM = 16
 

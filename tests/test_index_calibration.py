@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from binder import ConfigError, Embeddings, Index, StoreError, vectors
+from binder import ConfigError, Embeddings, Index, StoreError
 from binder.index import calibration as calibrating
+from binder.space import vectors
 
 DIM, CONCEPTS, EACH = 32, 60, 4
 GAPS = {"image": 1.4, "text": 0.7, "audio": 0.0}  # how far each modality lies from the origin
@@ -235,15 +236,15 @@ def test_rank_by_that_does_not_exist_or_fit_is_said(calibrated):
 
 
 def test_the_command_line_knows_rank_by():
-    from binder.cli.search import search_command
+    from binder.cli.verbs.search import search_command
 
     found = CliRunner().invoke(search_command, ["nowhere", "text", "--rank-by", "cosine"])
     assert found.exit_code == 2 and "'score', 'probability'" in found.output
 
 
 def test_similar_takes_rank_by_and_info_says_how_many_rows_were_looked_at(calibrated):
-    from binder.cli.index import info
-    from binder.cli.similar import similar_command
+    from binder.cli.verbs.index import info
+    from binder.cli.verbs.similar import similar_command
 
     def items(*how):
         done = CliRunner().invoke(similar_command, [calibrated.location, "in-3-1", "--json", *how])

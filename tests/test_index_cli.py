@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from support import write_csv
 
-from binder import Binder, Embeddings, Index, vectors
-from binder.cli.search import parse
+from binder import Binder, Embeddings, Index
+from binder.cli.verbs.search import parse
+from binder.space import vectors
 
 pytestmark = pytest.mark.usefixtures("toy")
 

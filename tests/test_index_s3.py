@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from binder import Embeddings, Index, StoreError, vectors
+from binder import Embeddings, Index, StoreError
+from binder.space import vectors
 
 server = pytest.importorskip("moto.server", reason="moto is not installed: pip install 'moto[server]'")
 

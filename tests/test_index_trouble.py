@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binder import Embeddings, Index, SpaceError, StoreError, vectors
+from binder import Embeddings, Index, SpaceError, StoreError
+from binder.space import vectors
 
 DIM = 16
 KILLS = int(os.environ.get("BINDER_KILLS", "3"))  # of each kind; more for a thorough run
@@ -247,7 +248,7 @@ def test_the_same_new_items_that_several_add_at_the_same_moment_are_there_once(i
 WORK = f"""
 import sys, os, numpy as np
 from binder import Index, Embeddings
-from binder.vectors import normalize
+from binder.space.vectors import normalize
 kind, location = sys.argv[1:]
 index = Index.open(location)
 z = Embeddings(normalize(np.random.default_rng(5).normal(size=(400, {DIM}))), "s", [f"k{{i}}" for i in range(400)])

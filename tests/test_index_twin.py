@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from binder import Embeddings, Index, vectors
+from binder import Embeddings, Index
+from binder.space import vectors
 
 DIM = 8
 NAMES = ["a", "b", "it's", 'x"y', "line\nbreak", "ü ✓", "a;--", "%", "\\", " "]

@@ -11,8 +11,9 @@ from click.testing import CliRunner
 from support import distribution, installed, write_toys
 
 import binder
-from binder import Encoder, ItemError, PluginError, guard, plugins
-from binder.cli.plugins import plugins_command
+from binder import Encoder, ItemError, PluginError, registry
+from binder.cli.verbs.plugins import plugins_command
+from binder.readers import guard
 
 GOOD = """
     from binder import EncoderConfig, Modality, hookimpl
@@ -42,7 +43,7 @@ def install(tmp_path):
 @pytest.mark.parametrize("requirement", ["modality-binder>=99", "modality_binder <0.0.1", "modality-binder==99.*"])
 def test_a_plugin_for_another_version_of_the_core_is_not_even_imported(install, requirement):
     with install(requires=requirement, acme="raise SystemExit('imported')"):
-        (own,) = [plugin for plugin in plugins.registry().plugins if plugin.name == "acme"]
+        (own,) = [plugin for plugin in registry.registry().plugins if plugin.name == "acme"]
     assert own.error.startswith("needs modality-binder ")
     assert own.error.endswith("update one of the two")
 
@@ -52,18 +53,18 @@ def test_a_plugin_for_another_version_of_the_core_is_not_even_imported(install, 
 )
 def test_a_plugin_for_this_version_is_loaded(install, requirement):
     with install(requires=requirement, acme=GOOD):
-        assert "sonar" in plugins.registry().names()
+        assert "sonar" in registry.registry().names()
 
 
 def test_a_name_that_the_core_does_not_have_yet_says_so(install):
     with install(acme="from binder import BaseOfTheFuture"):
-        (own,) = [plugin for plugin in plugins.registry().plugins if plugin.name == "acme"]
+        (own,) = [plugin for plugin in registry.registry().plugins if plugin.name == "acme"]
     assert "cannot import name 'BaseOfTheFuture' from 'binder'" in own.error
 
 
 def test_a_broken_plugin_of_another_name_is_mentioned_where_its_modality_is_asked_for(install):
     with install(acme="import no_such_module_at_all"), pytest.raises(PluginError) as caught:
-        plugins.registry().get("sonar")
+        registry.registry().get("sonar")
     said = str(caught.value)
     assert said.startswith(
         "unknown modality 'sonar'; installed: image, text; a plugin that may provide it: acme 1.0 is"
@@ -73,7 +74,7 @@ def test_a_broken_plugin_of_another_name_is_mentioned_where_its_modality_is_aske
 
 
 def test_the_list_shows_what_is_slow_broken_or_taken(install, monkeypatch):
-    monkeypatch.setattr("binder.cli.plugins.SLOW_IMPORT_S", 0.1)
+    monkeypatch.setattr("binder.cli.verbs.plugins.SLOW_IMPORT_S", 0.1)
     slow = "import time; time.sleep(0.2)\n" + textwrap.dedent(GOOD).replace("sonar", "lidar")
     with install(one=GOOD, two=GOOD, three=slow, four="def broken(:"):
         said = CliRunner().invoke(plugins_command, ["list"], catch_exceptions=False).output
@@ -220,7 +221,7 @@ def test_the_source_of_a_plugin_changes_with_its_code_only(tmp_path):
 
     def source():
         with installed(tmp_path, only="acme"):
-            return plugins.registry().owner("sonar").source()
+            return registry.registry().owner("sonar").source()
 
     before = source()
     (package / "data.bin").write_bytes(b"no code")

@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from binder import PluginError
-from binder.cli.plugins import plugins_command
-from binder.kit import check as checking
-from binder.kit.new import Plan, write_plugin
+from binder.cli.verbs.plugins import plugins_command
+from binder.devkit import check as checking
+from binder.devkit.new import Plan, write_plugin
 
 
 @pytest.fixture

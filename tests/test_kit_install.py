@@ -14,10 +14,10 @@ from plugin_env import Environment
 
 import binder
 from binder import PluginError
-from binder.cli import plugins as cli_plugins
-from binder.kit import installing
-from binder.kit.new import Plan, write_plugin
-from binder.plugins import KnownPlugin
+from binder.cli.verbs import plugins as cli_plugins
+from binder.devkit import installing
+from binder.devkit.new import Plan, write_plugin
+from binder.registry import KnownPlugin
 
 
 def test_outside_a_virtual_environment_nothing_is_installed_unless_told(monkeypatch):
@@ -107,7 +107,7 @@ def test_what_cannot_be_installed_is_refused_before_pip_is_asked(what, place, me
 
 
 def test_without_a_checkout_a_name_is_where_the_release_says_or_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(installing, "__file__", str(tmp_path / "site/binder/kit/installing.py"))
+    monkeypatch.setattr(installing, "__file__", str(tmp_path / "site/binder/devkit/installing.py"))
     with pytest.raises(PluginError, match=r"where binder-imu lies is not known, .*; add --from PLACE"):
         installing.source("imu")
     known = {"imu": KnownPlugin("binder-imu", "plugins/imu", "", wheel="https://example.org/a.whl#sha256=0")}

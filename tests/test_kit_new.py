@@ -16,11 +16,11 @@ from support import distribution, installed
 
 import binder
 from binder import PluginError
-from binder.cli import plugins as cli_plugins
-from binder.cli.plugins import plugins_command
-from binder.kit.kinds import KINDS
-from binder.kit.new import Plan, suffixes_of, write_plugin
-from binder.kit.sample import CLASSES
+from binder.cli.verbs import plugins as cli_plugins
+from binder.cli.verbs.plugins import plugins_command
+from binder.devkit.kinds import KINDS
+from binder.devkit.new import Plan, suffixes_of, write_plugin
+from binder.devkit.sample import CLASSES
 
 SMALL = {  # sizes for tests, by kind
     "series": {"width": 32, "layers": 1},
@@ -166,7 +166,9 @@ def test_names_that_cannot_be_used_are_refused(plan, message):
 def test_a_new_plugin_is_bound_to_the_versions_of_the_core_that_it_was_written_with(
     installed, bounds, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("binder.kit.new.wheels.version", lambda name: installed if name == "modality-binder" else None)
+    monkeypatch.setattr(
+        "binder.devkit.new.wheels.version", lambda name: installed if name == "modality-binder" else None
+    )
     write_plugin(Plan("hum", "custom", (".csv",), "acme-hum"), tmp_path / "hum")
     project = tomllib.loads((tmp_path / "hum/pyproject.toml").read_text())["project"]
     assert project["dependencies"] == [f"modality-binder{bounds}"]
@@ -188,7 +190,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path, monkeyp
     def full_disk(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("binder.kit.new.write_sample", full_disk)
+    monkeypatch.setattr("binder.devkit.new.write_sample", full_disk)
     with pytest.raises(PluginError, match="cannot be written: No space left on device"):
         write_plugin(plan, tmp_path / "new")
     assert [path.name for path in tmp_path.iterdir()] == ["there"]

@@ -14,7 +14,7 @@ from plugin_env import Environment
 
 import binder
 from binder import PluginError
-from binder.kit import installing, wheels
+from binder.devkit import installing, wheels
 
 FITS = "modality-binder>=0.0.1"
 

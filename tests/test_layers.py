@@ -18,35 +18,50 @@ from binder import errors
 ROOT = Path(binder.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
 
-# A module imports only from lines above its own. Imports inside functions count, those for type checkers do not.
+# A part imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
     {"errors"},
-    {"bounds", "files", "reach", "readers", "visible"},
-    {"anchor_folder", "cells", "config", "lock", "shards", "vectors"},
-    {"modality", "embeddings"},
-    {"hookspecs", "manifest", "cache", "encoder", "losses", "metrics", "distributed", "page"},
-    {"builtin", "guard", "schedule", "trunk"},
-    {"plugins", "anchor"},
-    {"items", "reading", "split", "tower"},
-    {"encode"},
-    {"bases"},
-    {"evaluate", "training", "checkpoint"},
-    {"closed_form", "confusions", "prepare", "vectors_file"},
-    {"held_out", "hub_card", "report"},
-    {"hub"},
-    {"alignment"},
-    {"api"},
-    {"index", "pairs", "testing"},
+    {"files", "space"},
+    {"config"},
+    {"modality"},
+    {"hookspecs", "encoder"},
+    {"devices", "formats", "readers"},
+    {"anchors"},
+    {"encoders", "registry"},
+    {"data"},
+    {"evaluation"},
+    {"artifact"},
+    {"report"},
+    {"train"},
+    {"api", "testing"},
+    {"index", "pairs"},
     {"playground"},
-    {"kit"},
+    {"devkit"},
     {"cli"},
     {"__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-# inside one of these, modules may import each other
-PACKAGES = {"bases", "readers", "kit", "pairs", "playground", "cli", "index"}
-# the built-in plugin builds the anchor's towers late, as any plugin builds its own, and stands on the bases as they do
-UPWARD = {("builtin", "anchor"), ("builtin", "bases")}
+MOST_AT_THE_TOP = 14  # modules
+MOST_LINES = 350  # of a file, in core and plugins
+# Lines of Python of each part: those after the move into this layout plus 15 %. Raise one with a reason in the commit.
+BUDGETS = {
+    "anchors": 970,
+    "artifact": 750,
+    "cli": 2250,
+    "data": 1810,
+    "devkit": 1450,
+    "encoders": 2210,
+    "evaluation": 290,
+    "formats": 1990,
+    "index": 3710,
+    "pairs": 550,
+    "playground": 3950,
+    "readers": 1400,
+    "report": 720,
+    "space": 330,
+    "the top": 2000,
+    "train": 1670,
+}
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 
 
@@ -76,7 +91,7 @@ def without_type_checking(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
-    """Dotted names that import statements name: 'binder.cache', or 'binder.cache.root' for a name from it."""
+    """Dotted names that import statements name: 'binder.data.cache', or 'binder.data.cache.root' for a name from it."""
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -86,31 +101,24 @@ def imported(nodes: Iterator[ast.AST]) -> Iterator[str]:
 
 
 def upward(name: str, source: str) -> set[str]:
-    """What a module of the core imports from its own level or above."""
+    """What a part of the core imports from its own level or above; its own modules aside."""
     found = set()
     for dotted in imported(without_type_checking(ast.parse(source))):
         head, _, rest = dotted.partition(".")
-        if head != "binder":
-            continue
         target = rest.split(".")[0]
-        if name in PACKAGES and (target == name or target in binder.__all__):
-            continue
-        if target not in LEVEL or LEVEL[target] >= LEVEL[name]:
+        if head == "binder" and target != name and LEVEL.get(target, len(LAYERS)) >= LEVEL[name]:
             found.add(target)
     return found
 
 
-def test_every_module_has_its_place_in_the_table():
+def test_every_part_has_its_place_in_the_table():
     parts = {part(path) for path in sources(ROOT)} - {"__init__"}
-    assert parts <= set(LEVEL), f"add {parts - set(LEVEL)} to LAYERS"
-    assert set(LEVEL) <= parts, f"gone from binder: {set(LEVEL) - parts}"
+    assert parts == set(LEVEL)
 
 
 @pytest.mark.parametrize("path", [p for p in sources(ROOT) if p != ROOT / "__init__.py"], ids=shown)
 def test_imports_only_point_downward(path):
-    name = part(path)
-    allowed = {target for module, target in UPWARD if module == name}
-    assert upward(name, path.read_text(encoding="utf-8")) == allowed
+    assert upward(part(path), path.read_text(encoding="utf-8")) == set()
 
 
 @pytest.mark.parametrize(
@@ -118,12 +126,85 @@ def test_imports_only_point_downward(path):
     ["from binder.api import Binder", "import binder.api", "from binder import api", "def f():\n    import binder.api"],
 )
 def test_an_import_that_points_upward_is_caught(source):
-    assert upward("encode", source) == {"api"}
+    assert upward("data", source) == {"api"}
 
 
 def test_an_import_for_type_checkers_does_not_count_but_its_else_does():
-    source = "if TYPE_CHECKING:\n    from binder.api import Binder\nelse:\n    from binder import alignment"
-    assert upward("encode", source) == {"alignment"}
+    source = "if TYPE_CHECKING:\n    from binder.api import Binder\nelse:\n    from binder import train"
+    assert upward("data", source) == {"train"}
+
+
+def tied_in_a_circle(imports: dict[str, set[str]]) -> set[frozenset[str]]:
+    """Groups of modules each of which imports the others, by however many steps (Tarjan 1972)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(name: str) -> None:
+        index[name] = low[name] = len(index)
+        stack.append(name)
+        for other in imports.get(name, ()):
+            if other not in index:
+                visit(other)
+            if other in stack:
+                low[name] = min(low[name], low[other])
+        if low[name] == index[name]:
+            group = set()
+            while name not in group:
+                group.add(stack.pop())
+            if len(group) > 1 or name in imports.get(name, ()):
+                found.add(frozenset(group))
+
+    for name in imports:
+        if name not in index:
+            visit(name)
+    return found
+
+
+def imports_below(root: Path) -> dict[str, set[str]]:
+    """Each module below a package's folder -> the modules of the package that it imports, inside functions, too."""
+    modules = {
+        ".".join(p.relative_to(root.parent).with_suffix("").parts).removesuffix(".__init__"): p for p in sources(root)
+    }
+    found: dict[str, set[str]] = {}
+    for name, path in modules.items():
+        dotted = set(imported(without_type_checking(ast.parse(path.read_text(encoding="utf-8")))))
+        found[name] = {d if d in modules else d.rpartition(".")[0] for d in dotted} & (set(modules) - {root.name})
+    return found
+
+
+@pytest.mark.parametrize("root", [ROOT, *sorted(p.parent for p in PLUGINS.glob("*/binder_*/__init__.py"))], ids=shown)
+def test_no_modules_import_each_other_in_a_circle(root):
+    assert tied_in_a_circle(imports_below(root)) == set()
+
+
+def test_a_circle_is_caught():
+    assert tied_in_a_circle({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == {frozenset("bc")}
+    assert tied_in_a_circle({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == set()
+
+
+def lines(paths: list[Path]) -> int:
+    return sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+
+
+def test_each_part_keeps_its_budget_of_lines():
+    packages = sorted(p.name for p in ROOT.iterdir() if (p / "__init__.py").exists())
+    now = {name: lines(sources(ROOT / name)) for name in packages}
+    now["the top"] = lines(list(ROOT.glob("*.py")))
+    print("\n".join(f"{name:12}{n:6} of {BUDGETS.get(name, 0):5}" for name, n in now.items()))
+    assert set(now) == set(BUDGETS)
+    assert [name for name, n in now.items() if n > BUDGETS[name]] == []
+
+
+def test_the_top_is_small():
+    assert len(list(ROOT.glob("*.py"))) <= MOST_AT_THE_TOP
+
+
+@pytest.mark.parametrize("path", [*sources(ROOT), *sources(PLUGINS)], ids=shown)
+def test_no_file_is_too_long(path):
+    if path.parent.name != "tests":
+        assert lines([path]) <= MOST_LINES
 
 
 def words(source: str) -> set[str]:
@@ -189,7 +270,9 @@ def test_a_plugin_imports_only_the_public_names_and_the_contract(path):
     assert not plugin_violations(path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("source", ["import binder.cache", "from binder import cache", "from binder.api import Binder"])
+@pytest.mark.parametrize(
+    "source", ["import binder.data.cache", "from binder.data import cache", "from binder.api import Binder"]
+)
 def test_a_plugin_that_reaches_around_is_caught(source):
     assert plugin_violations(source)
     assert not plugin_violations("import binder\nfrom binder import Encoder\nfrom binder.testing import tiny_anchor")
@@ -207,8 +290,8 @@ def heavy_modules_of(code: str) -> str:
     [
         "import binder",
         "from binder import Modality, EncoderConfig, hookimpl, ItemError",
-        "import binder.plugins as p; p.registry().names(); p.known_plugins()",
-        "import binder.manifest, binder.vectors",
+        "import binder.registry as r; r.registry().names(); r.known_plugins()",
+        "import binder.data.manifest, binder.space.vectors",
         "from binder import Embeddings",
     ],
 )

@@ -12,7 +12,8 @@ import pytest
 import toy_run
 
 import binder
-from binder import RunError, lock
+from binder import RunError
+from binder.train import lock
 
 HOLD = "import sys, time; from pathlib import Path; from binder import lock\nwith lock.held(Path(sys.argv[1])):\n    "
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from binder import losses
+from binder.train import losses
 
 
 def unit(n, d, seed=0):

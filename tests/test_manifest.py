@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binder import EncoderConfig, ItemError, ManifestError, Modality, manifest
-from binder.builtin import binder_register_modalities
-from binder.cache import content_key
+from binder import EncoderConfig, ItemError, ManifestError, Modality
+from binder.anchors.modalities import binder_register_modalities
+from binder.data import manifest
+from binder.data.cache import content_key
 
 MODALITIES = [
     *binder_register_modalities(),

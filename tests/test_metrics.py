@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from binder import metrics
-from binder.vectors import normalize
+from binder.evaluation import metrics
+from binder.space.vectors import normalize
 
 
 def twin(queries, targets, relevant):

@@ -10,10 +10,11 @@ import pytest
 from binder_toy import TOY
 from PIL import Image
 
-from binder import Modality, page
-from binder.cli import page as hits_page
+from binder import Modality
 from binder.index.hits import Hit
-from binder.plugins import Registry
+from binder.registry import Registry
+from binder.report import hits as hits_page
+from binder.report import page
 
 pytestmark = pytest.mark.usefixtures("toy")
 

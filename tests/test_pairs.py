@@ -15,12 +15,13 @@ from PIL import Image
 from support import NAMES, distribution, installed, write_csv, write_toys
 
 import binder
-from binder import ConfigError, ManifestError, PluginError, manifest
+from binder import ConfigError, ManifestError, PluginError
+from binder.data import manifest
 from binder.pairs import contents
 from binder.pairs.agreement import agreement, cross_fit, wrong_share
 from binder.pairs.cleaned import write_rows
-from binder.pairs.page import as_dict, write_page
-from binder.plugins import registry
+from binder.registry import registry
+from binder.report.pairs import as_dict, write_page
 
 pytestmark = pytest.mark.usefixtures("toy")
 

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, features
 
 from binder import ItemError, read_image, read_raster
-from binder.bases import picture
+from binder.formats import picture
 from binder.testing import huge_png
 
 GREY = np.add.outer(np.arange(40), 2 * np.arange(60)).astype(np.uint8) + 20  # (40, 60), 20..177
@@ -467,7 +467,7 @@ def test_avif_is_read():
 
 
 def test_a_file_is_read_by_what_is_in_it(tmp_path):
-    from binder.plugins import registry
+    from binder.registry import registry
 
     for suffix, data in {".jpe": FORMATS["jpeg"], ".jfif": FORMATS["jpeg"], ".avif": FORMATS["png"]}.items():
         path = tmp_path / f"a{suffix}"

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import distribution, installed
 
-from binder import EncoderConfig, PluginError, modality, plugins
+from binder import EncoderConfig, PluginError, modality, registry
 
 GOOD = """
     from binder import EncoderConfig, Modality, hookimpl
@@ -39,21 +39,21 @@ def install(tmp_path):
 
 
 def plugin(name):
-    return next(p for p in plugins.registry().plugins if p.name == name)
+    return next(p for p in registry.registry().plugins if p.name == name)
 
 
 def test_the_cores_own_modalities_come_through_the_same_seam(install):
     with install():
-        assert plugins.registry().names() == ["image", "text"]
-        assert plugins.registry().owner("image").name == "binder"
-        assert all(modality.frozen for modality in plugins.registry().modalities())
+        assert registry.registry().names() == ["image", "text"]
+        assert registry.registry().owner("image").name == "binder"
+        assert all(modality.frozen for modality in registry.registry().modalities())
 
 
 def test_an_installed_plugin_is_found_with_its_version(toy):
-    assert plugins.registry().names() == ["image", "text", "toy"]
+    assert registry.registry().names() == ["image", "text", "toy"]
     assert (plugin("toy").version, plugin("toy").error) == ("1.0", None)
-    assert [m.name for m in plugins.registry().by_suffix(".NPY")] == ["toy"]
-    assert plugins.registry().get("toy").config.__name__ == "ToyConfig"
+    assert [m.name for m in registry.registry().by_suffix(".NPY")] == ["toy"]
+    assert registry.registry().get("toy").config.__name__ == "ToyConfig"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_an_installed_plugin_is_found_with_its_version(toy):
 )
 def test_a_broken_plugin_is_kept_with_its_reason_and_breaks_no_other(install, source, reason):
     with install(aa_broken=source, zz_good=GOOD.format(name="good")):
-        assert plugins.registry().names() == ["image", "text", "good"]
+        assert registry.registry().names() == ["image", "text", "good"]
         error = plugin("aa_broken").error
         assert reason in error
         assert "\n" not in error
@@ -92,28 +92,28 @@ def test_a_broken_plugin_is_kept_with_its_reason_and_breaks_no_other(install, so
 
 def test_asking_for_the_modality_of_a_broken_plugin_says_why(install):
     with install(sonar="import no_such_module_at_all"), pytest.raises(PluginError) as caught:
-        plugins.registry().get("sonar")
+        registry.registry().get("sonar")
     assert "plugin sonar 1.0 is broken: import failed: ModuleNotFoundError" in str(caught.value)
 
 
 def test_a_modality_that_two_plugins_provide_names_both_and_breaks_no_other(install):
     sources = {"one": GOOD.format(name="same"), "two": GOOD.format(name="same"), "three": GOOD.format(name="other")}
     with install(**sources):
-        assert plugins.registry().names() == ["image", "text", "other"]
+        assert registry.registry().names() == ["image", "text", "other"]
         with pytest.raises(PluginError, match=r"'same' is provided by one 1\.0 and two 1\.0"):
-            plugins.registry().get("same")
+            registry.registry().get("same")
 
 
 def test_binder_plugins_narrows_the_set_and_names_what_is_not_there(install):
     two = {"one": GOOD.format(name="sonar"), "two": GOOD.format(name="lidar")}
     with install(**two), pytest.MonkeyPatch.context() as patch:  # undone before what `install` set
         patch.setenv("BINDER_PLUGINS", " two, three ,")
-        plugins.registry.cache_clear()
-        assert plugins.registry().names() == ["image", "text", "lidar"]
+        registry.registry.cache_clear()
+        assert registry.registry().names() == ["image", "text", "lidar"]
         assert plugin("three").error == "named in BINDER_PLUGINS but not installed"
         patch.setenv("BINDER_PLUGINS", "")
-        plugins.registry.cache_clear()
-        assert plugins.registry().names() == ["image", "text"]
+        registry.registry.cache_clear()
+        assert registry.registry().names() == ["image", "text"]
 
 
 def test_without_binder_plugins_every_entry_point_is_loaded(tmp_path):
@@ -121,26 +121,26 @@ def test_without_binder_plugins_every_entry_point_is_loaded(tmp_path):
     distribution(tmp_path, "sonar", "fake_sonar")
     with installed(tmp_path, only=None):
         found = {e.name for e in importlib.metadata.entry_points(group="binder")}
-        assert {p.name for p in plugins.registry().plugins} == {"binder", *found}
-        assert "sonar" in plugins.registry().names()
+        assert {p.name for p in registry.registry().plugins} == {"binder", *found}
+        assert "sonar" in registry.registry().names()
 
 
 def test_an_unknown_modality_suggests_the_nearest(toy):
     with pytest.raises(PluginError, match=r"unknown modality 'toi' \(did you mean 'toy'\?\)"):
-        plugins.registry().get("toi")
+        registry.registry().get("toi")
     with pytest.raises(PluginError, match="unknown modality 'zzzzz'; installed: image, text, toy"):
-        plugins.registry().get("zzzzz")
+        registry.registry().get("zzzzz")
 
 
 def test_a_known_plugin_that_is_not_installed_says_how_to_install_it(toy):
-    name = next(iter(plugins.known_plugins()))
+    name = next(iter(registry.known_plugins()))
     with pytest.raises(PluginError, match=f"install it with: binder plugins install {name}"):
-        plugins.registry().get(name)
+        registry.registry().get(name)
 
 
 def test_known_plugins_are_the_folders_of_the_checkout():
     root = Path(__file__).parent.parent
-    for known in plugins.known_plugins().values():
+    for known in registry.known_plugins().values():
         assert f'name = "{known.distribution}"' in (root / known.folder / "pyproject.toml").read_text()
 
 
@@ -161,7 +161,7 @@ def test_a_plugin_that_fails_to_add_its_commands_is_reported_and_the_others_go_o
     bad = COMMANDS.format(line="raise ValueError('no')", name="never")
     with install(aa=bad, bb=COMMANDS.format(line="", name="sonar"), cc=bad):
         cli = click.Group()
-        plugins.registry().register_commands(cli)
+        registry.registry().register_commands(cli)
     assert list(cli.commands) == ["sonar"]
     assert len([m for m in caplog.messages if "ValueError: no" in m]) == 2
 
@@ -221,7 +221,7 @@ def test_a_plugin_that_offers_no_commands_is_not_imported_for_the_help(tmp_path,
     (tmp_path / "fake_cmd.py").write_text(f"{hook}import pathlib; pathlib.Path(__file__ + '.imported').touch()")
     distribution(tmp_path, "cmd", "fake_cmd")
     with installed(tmp_path):
-        code = "import sys; from binder.plugins import commands_offered; sys.exit(commands_offered())"
+        code = "import sys; from binder.registry import commands_offered; sys.exit(commands_offered())"
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "BINDER_PLUGINS": "cmd"}
         done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
     assert done.returncode == offers
@@ -234,8 +234,8 @@ def test_an_edited_plugin_has_another_source(tmp_path):
     (tmp_path / "package" / "read.py").write_text("x = 1")
     (tmp_path / "module.py").write_text("x = 1")
     for place, file in ((tmp_path / "package", "package/read.py"), (tmp_path / "module.py", "module.py")):
-        before = plugins.Plugin("p", "1", place=place).source()
-        assert plugins.Plugin("p", "1", place=place).source() == before
+        before = registry.Plugin("p", "1", place=place).source()
+        assert registry.Plugin("p", "1", place=place).source() == before
         (tmp_path / file).write_text("x = 2")
-        assert plugins.Plugin("p", "1", place=place).source() != before
-        assert plugins.Plugin("p", "2", place=place).source() != plugins.Plugin("p", "1", place=place).source()
+        assert registry.Plugin("p", "1", place=place).source() != before
+        assert registry.Plugin("p", "2", place=place).source() != registry.Plugin("p", "1", place=place).source()

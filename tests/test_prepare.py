@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from binder.evaluate import Side
-from binder.prepare import samples_of, targets_of
+from binder.data.columns import Side
+from binder.train.prepare import samples_of, targets_of
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.standard_normal((6, 4)).astype(np.float32)

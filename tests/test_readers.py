@@ -17,7 +17,8 @@ import torch
 from reader_tasks import count, double, misbehave
 
 import binder
-from binder import BinderError, ConfigError, ItemError, encode, readers
+from binder import BinderError, ConfigError, ItemError, readers
+from binder.data import encode
 from binder.readers import worker
 
 SHORT = {"BINDER_ITEM_S": "1", "BINDER_ITEM_MB": "200"}

@@ -15,10 +15,13 @@ from PIL import Image
 from support import FAST, write_csv, write_toys
 
 import binder
-from binder import Modality, checkpoint, page, report
-from binder.confusions import confusions, weakest
-from binder.evaluate import Side
-from binder.plugins import Registry
+from binder import Modality
+from binder.artifact import run_folder
+from binder.data.columns import Side
+from binder.evaluation.confusions import confusions, weakest
+from binder.registry import Registry
+from binder.report import page
+from binder.report import run as report
 
 pytestmark = pytest.mark.usefixtures("toy")
 VOID = {"meta", "img"}
@@ -118,7 +121,7 @@ def test_every_value_is_escaped(align, tmp_path):
     assert "<script>alert(" in found.text
     assert "<i>.csv:5" in found.text
     assert str(tmp_path) not in found.text  # nobody learns where the author keeps it
-    assert found.seen.count("i") == len(checkpoint.read_card(tmp_path / "run").metrics["retrieval"])  # the bars
+    assert found.seen.count("i") == len(run_folder.read_card(tmp_path / "run").metrics["retrieval"])  # the bars
 
 
 def broken(item):

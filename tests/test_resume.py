@@ -12,7 +12,7 @@ import toy_run
 from support import installed
 
 import binder
-from binder import checkpoint
+from binder.artifact import run_folder
 
 pytestmark = pytest.mark.usefixtures("toy")
 
@@ -55,7 +55,7 @@ def begun(folder):
 
 def in_the_middle(folder):
     """Between two lines of the log, which come every 8 steps."""
-    state = checkpoint.read_state(folder)  # never half-written, so that it can be read at any time
+    state = run_folder.read_state(folder)  # never half-written, so that it can be read at any time
     return state is not None and 10 < state["step"] < TOTAL and 2 < state["step"] % 8 < 6
 
 
@@ -92,7 +92,7 @@ def test_a_killed_run_resumes_to_the_weights_of_an_uninterrupted_one(
             break
     else:
         pytest.fail("every run was over before it could be killed")
-    state = checkpoint.read_state(folder)  # whatever the moment, it is whole or not there
+    state = run_folder.read_state(folder)  # whatever the moment, it is whole or not there
     assert state is None or 0 <= state["step"] <= TOTAL
     if moment is in_the_middle or moment is writing_its_state:
         assert 0 < state["step"] < TOTAL
@@ -114,7 +114,7 @@ def test_a_run_killed_twice_still_ends_in_the_same_weights(
 ):
     folder = tmp_path / "killed"
     assert kill_when(in_the_middle, fast_processes, folder, toys, anchor_folder)
-    first = checkpoint.read_state(folder)["step"]
+    first = run_folder.read_state(folder)["step"]
 
     class Stop(Exception):
         pass
@@ -126,6 +126,6 @@ def test_a_run_killed_twice_still_ends_in_the_same_weights(
     options = {"anchor": str(anchor_folder), "out": folder, "resume": True, **OPTIONS}
     with pytest.raises(Stop):
         binder.align("toy", toys / "pairs.csv", progress=stop, **options)
-    assert checkpoint.read_state(folder)["step"] == first + 4
+    assert run_folder.read_state(folder)["step"] == first + 4
     binder.align("toy", toys / "pairs.csv", **options)
     assert (folder / "encoder.safetensors").read_bytes() == (uninterrupted / "encoder.safetensors").read_bytes()

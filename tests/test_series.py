@@ -14,10 +14,10 @@ from binder_three import THREE, ThreeConfig, read
 from pyarrow import parquet
 
 from binder import ConfigError, ItemError, Series, SeriesConfig, SeriesEncoder
-from binder.bases.bands import Bands
-from binder.bases.series import Clean, adapt_series, complete, pieces, read_series, resample, windows
-from binder.bases.series_augment import change
 from binder.config import validate
+from binder.encoders.series.augment import change
+from binder.encoders.series.bands import Bands
+from binder.encoders.series.windows import Clean, adapt_series, complete, pieces, read_series, resample, windows
 from binder.testing import EncoderContract
 
 SMALL = {"width": 32, "layers": 1, "heads": 2}
@@ -269,10 +269,10 @@ def test_augmented_series_differ_are_finite_and_stay_near():
 
 
 def test_a_turn_keeps_lengths_and_angles_and_only_where_it_is_declared(monkeypatch):
-    from binder.bases import series_augment
+    from binder.encoders.series import augment
 
-    calm = series_augment.Amounts(pace=0, warp=0, shift=0, scale=0, noise=0, mask=0)
-    monkeypatch.setattr(series_augment, "Amounts", lambda: calm)
+    calm = augment.Amounts(pace=0, warp=0, shift=0, scale=0, noise=0, mask=0)
+    monkeypatch.setattr(augment, "Amounts", lambda: calm)
     batch = torch.from_numpy(windows(waves(2.0), 100)).repeat(16, 1, 1)
     made = changed(batch, turn=20.0)
     torch.testing.assert_close(made[:, :3].norm(dim=1), batch[:, :3].norm(dim=1), rtol=1e-4, atol=1e-4)

@@ -10,8 +10,8 @@ import pytest
 from binder_three import THREE, ThreeConfig, read
 
 from binder import ConfigError, ItemError, Series, SeriesConfig
-from binder.bases.series import Clean, adapt_series, pieces, read_series, resample, windows
 from binder.config import validate
+from binder.encoders.series.windows import Clean, adapt_series, pieces, read_series, resample, windows
 
 
 class Width:

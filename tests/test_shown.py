@@ -16,7 +16,7 @@ from support import write_csv
 
 from binder import Binder, Index
 from binder.cli import output, progress
-from binder.visible import visible
+from binder.report.text import visible
 
 ODD = [
     "[bold]x[/bold]",

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from binder import ManifestError
-from binder.manifest import Row
-from binder.split import components, split_rows
+from binder.data.manifest import Row
+from binder.data.split import components, split_rows
 
 
 def make_rows(n, **meta):

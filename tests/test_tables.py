@@ -11,9 +11,9 @@ from binder_three import ThreeConfig, read
 from pyarrow import parquet
 
 from binder import ItemError, read_table
-from binder.bases import clock
-from binder.bases import delimited as text
-from binder.bases.series import read_series
+from binder.encoders.series.windows import read_series
+from binder.formats import clock
+from binder.formats import delimited as text
 
 VALUES = np.random.default_rng(0).normal(size=(40, 3)).round(4)
 TIME = np.arange(40) / 50
@@ -280,10 +280,10 @@ def test_a_parquet_file_that_promises_too_much_is_refused_before_it_is_read(monk
     rows = 2_000_000
     data = packed({name: np.zeros(rows, np.int8) for name in ("time_s", "x", "y", "z")}, compression="zstd")
     assert len(data) < 200_000
-    monkeypatch.setattr("binder.bases.parquet.MOST_CELLS", 1_000_000)
+    monkeypatch.setattr("binder.formats.parquet.MOST_CELLS", 1_000_000)
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", None)
     assert "2,000,000 rows of 4 columns" in refused(data)
-    monkeypatch.setattr("binder.bases.parquet.MOST_COLUMNS", 3)
+    monkeypatch.setattr("binder.formats.parquet.MOST_COLUMNS", 3)
     assert "at most 1,000,000 rows and 3 columns" in refused(data)
 
 
@@ -309,7 +309,7 @@ def test_tables_that_are_too_large_are_refused_at_once(monkeypatch):
     assert "more than 100 cells; cut it into recordings" in refused(f"time_s,x,y,z\n{rows()}".encode())
     monkeypatch.setattr(text, "MOST_BYTES", 100)
     assert "MiB of text; cut it into recordings" in refused(f"time_s,x,y,z\n{rows()}".encode())
-    monkeypatch.setattr("binder.bases.table.MOST_CELLS", 100)
+    monkeypatch.setattr("binder.formats.table.MOST_CELLS", 100)
     assert "120 numbers, at most 100 are read" in refused((VALUES, 50.0))
 
 

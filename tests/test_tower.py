@@ -10,10 +10,9 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from binder import Modality, PictureConfig, PictureEncoder, Tower
-from binder.builtin import read_image
+from binder import Modality, PictureConfig, PictureEncoder, Tower, read_image
+from binder.encoders.picture import Standardise
 from binder.testing import EncoderContract
-from binder.tower import Standardise
 
 
 class Shown(PictureEncoder):

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from binder import schedule, training
 from binder.config import AlignConfig
 from binder.encoder import Encoder
+from binder.train import loop, schedule
 
 
 class Two(Encoder):
@@ -22,7 +22,7 @@ class Two(Encoder):
 
 def test_what_was_trained_before_learns_at_its_own_rate_and_only_matrices_decay():
     encoder = Two()
-    run = training.start(encoder, AlignConfig())
+    run = loop.start(encoder, AlignConfig())
     names = {id(parameter): name for name, parameter in encoder.named_parameters()}
     found = {
         names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
@@ -41,7 +41,7 @@ def test_what_was_trained_before_learns_at_its_own_rate_and_only_matrices_decay(
 def test_every_epoch_takes_each_row_once_in_another_order():
     config = AlignConfig.model_validate({"train": {"batch_size": 4}})
     epochs = [
-        torch.cat([torch.from_numpy(training._rows_of_step(e * 3 + i, 10, config)) for i in range(3)]).tolist()
+        torch.cat([torch.from_numpy(loop._rows_of_step(e * 3 + i, 10, config)) for i in range(3)]).tolist()
         for e in range(2)
     ]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10))

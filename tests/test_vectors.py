@@ -7,7 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from binder import SpaceError, vectors
+from binder import SpaceError
+from binder.space import vectors
 
 
 def twin_normalize(x):

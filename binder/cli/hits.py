@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from binder.cli import options, output
+from binder.report.text import metadata_of, short, time_of
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from binder.cli.search import Part
     from binder.index import Hit
 
-LONGEST = 60  # letters of a value of the metadata
-
+Part = tuple[float, str, str]  # of a query: weight, modality, item
 F = TypeVar("F", bound=Callable[..., Any])
 
 rank_by = click.option(
@@ -98,21 +97,12 @@ def table(hits: Sequence[Hit]) -> None:
         ("modality", lambda hit: hit.modality),
         ("item", _item),
         ("seconds", time_of),
-        ("text", lambda hit: _line(hit.text or "") if hit.path else ""),
+        ("text", lambda hit: short(hit.text or "") if hit.path else ""),
         ("metadata", metadata_of),
     ]
     if hits:
         columns = [(name, cell) for name, cell in columns if any(str(cell(hit)) for hit in hits)]
     output.table([name for name, _ in columns], [[cell(hit) for _, cell in columns] for hit in hits])
-
-
-def time_of(hit: Hit) -> str:
-    return "" if hit.start_s is None or hit.end_s is None else f"{hit.start_s:g} - {hit.end_s:g}"
-
-
-def metadata_of(hit: Hit) -> str:
-    """Each value short, numbers with six digits; `--json` has all of it."""
-    return ", ".join(f"{name}: {_short(value)}" for name, value in hit.metadata.items())
 
 
 def file_link(path: str | None) -> str | None:
@@ -124,15 +114,16 @@ def file_link(path: str | None) -> str | None:
 
 
 def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]], query: Sequence[Part] = ()) -> None:
-    from binder.cli.page import write
+    from binder.report.hits import write
 
-    write(Path(file), title, groups, query)
+    with output.ProgressBar() as progress:
+        write(Path(file), title, groups, query, progress)
     output.say(f"look at {file}", err=True)
 
 
 def _item(hit: Hit) -> Text:
     """On a terminal a file below the working directory without the way there, and a link to it."""
-    name = _line(hit.item) if hit.path is None else _near(hit) if sys.stdout.isatty() else hit.item
+    name = short(hit.item) if hit.path is None else _near(hit) if sys.stdout.isatty() else hit.item
     more = f" (+{len(hit.others)})" if hit.others else ""
     return output.shown(name + more, file_link(hit.path))
 
@@ -140,12 +131,3 @@ def _item(hit: Hit) -> Text:
 def _near(hit: Hit) -> str:
     path = Path(hit.path) if hit.path else None
     return str(path.relative_to(Path.cwd())) if path and path.is_relative_to(Path.cwd()) else hit.item
-
-
-def _short(value: object) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else _line(str(value), LONGEST)
-
-
-def _line(text: str, longest: int = 160) -> str:
-    short = " ".join(text.split()) if "\n" in text else text
-    return short if len(short) <= longest else short[: longest - 1] + "…"

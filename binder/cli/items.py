@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from binder import items as sources
 from binder.cli import output
+from binder.data import sources
 from binder.errors import BinderError
 from binder.modality import Item
 
 if TYPE_CHECKING:
     from binder.api import Binder
     from binder.encoder import Span
-    from binder.vectors import Vectors
+    from binder.space.vectors import Vectors
 
 
 def collect(arguments: Sequence[str], modality: str | None, space: Binder) -> list[tuple[str, Item]]:

@@ -11,10 +11,10 @@ import click
 
 from binder.cli import output
 from binder.errors import BinderError, nearest
-from binder.visible import visible
+from binder.report.text import visible
 
 LONGEST = 2000  # letters of an error that are shown
-VERBS = {  # name: one line of help; module binder.cli.NAME holds a command `NAME`
+VERBS = {  # name: one line of help; module binder.cli.verbs.NAME holds a command `NAME`
     "align": "Train a modality's encoder into the space of a frozen anchor.",
     "embed": "Turn items into vectors, written to a Parquet file.",
     "eval": "Retrieval between every two modalities of a manifest.",
@@ -43,7 +43,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in VERBS:
-            return getattr(importlib.import_module(f"binder.cli.{name}"), f"{name}_command")
+            return getattr(importlib.import_module(f"binder.cli.verbs.{name}"), f"{name}_command")
         self._add_plugin_commands()
         return self.commands.get(name)
 
@@ -67,7 +67,7 @@ class LazyGroup(click.Group):
         if getattr(self, "_asked", False):
             return
         self._asked = True
-        from binder.plugins import commands_offered, registry
+        from binder.registry import commands_offered, registry
 
         if commands_offered():
             registry().register_commands(self)

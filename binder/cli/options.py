@@ -57,5 +57,5 @@ def worker_count(given: int | None) -> int:
 
     count = given if given is not None else min(8, os.cpu_count() or 1)
     if count:
-        readers.warm(["binder.anchor", "open_clip"])
+        readers.warm(["binder.anchors.openclip", "open_clip"])
     return count

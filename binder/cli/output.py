@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from binder.cli.progress import PLAIN_EVERY, ProgressBar
-from binder.visible import UNSEEN, visible
+from binder.report.text import UNSEEN, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,7 +69,7 @@ def retrieval_table(
     rows: Sequence[dict[str, Any]], *, baselines: Sequence[dict[str, Any]] = (), err: bool = False
 ) -> None:
     """The rows of `binder eval` for people, and beside them the R@1 of each of a card's baselines."""
-    from binder.metrics import NO_MISS, RATES, trivial
+    from binder.evaluation.metrics import NO_MISS, RATES, trivial
 
     before = [{(r["query"], r["target"]): float(r["r1"]) for r in baseline["retrieval"]} for baseline in baselines]
     columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]

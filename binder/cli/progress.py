@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from binder.visible import visible
+from binder.report.text import visible
 
 DELAY = 1.0  # seconds before a bar appears: quick work shows none
 FIRST = 3.0  # seconds until the first line of a stage
@@ -17,7 +17,7 @@ APART = 6.0  # seconds between any two lines, however many stages there are: ten
 
 
 class ProgressBar:
-    """A `binder.encode.Progress`: how much is done, how fast it goes, how long it will take."""
+    """A `binder.data.encode.Progress`: how much is done, how fast it goes, how long it will take."""
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}
@@ -74,7 +74,7 @@ class ProgressBar:
 
 def pace(done: int, total: int, seconds: float) -> str:
     """How long it took, how fast it goes, how long it will take."""
-    from binder.schedule import spoken
+    from binder.train.schedule import spoken
 
     rate = done / max(seconds, 1e-9)
     left = f", about {spoken((total - done) / rate)} left" if 0 < done < total else ""

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from binder.data.sources import Found
 from binder.errors import ConfigError, ItemError, PluginError
 from binder.index import metadata, rows
 from binder.index.changes import Known, check_name, compared, known_of, name_of, pieces, recipe_of, says_more
 from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
 from binder.index.upkeep import maintain
-from binder.items import Found
-from binder.plugins import registry
+from binder.registry import registry
 
 if TYPE_CHECKING:
     from binder.api import Binder
-    from binder.encode import Encoded, Progress
+    from binder.data.encode import Encoded, Progress
 
 COMMIT_BYTES = 64 * 2**20  # of vectors in one commit
 FIRST, MOST = 64, 2048  # items in the first commit; at most

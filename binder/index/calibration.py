@@ -31,7 +31,7 @@ from binder.files import parse_json
 from binder.index.guard import guarded
 from binder.index.rows import VECTOR
 from binder.index.table import Table
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 NOTE = "calibration"
 FORMAT = 1

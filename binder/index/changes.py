@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binder.cache import content_key
+from binder.data.cache import content_key
+from binder.data.sources import Found
 from binder.errors import ItemError
 from binder.files import utf8, why
 from binder.index.rows import KEY, absolute
 from binder.index.table import Table, one_of
-from binder.items import Found
 from binder.modality import Item, Unusable
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def pieces(space: Binder, modality: str, every_s: float | None) -> float | None:
 
 def recipe_of(space: Binder, modality: str, every_s: float | None) -> str:
     """A name for how vectors of this modality are made: the encoder's weights and settings, the length of pieces."""
-    from binder.trunk import hash_weights
+    from binder.anchors.trunk import hash_weights
 
     card = space.cards.get(modality)
     made = f"{hash_weights(space.encoders[modality].state_dict())} {card.config}" if card else "anchor"

@@ -18,10 +18,10 @@ from binder.index.hits import Hit, hits_of
 from binder.index.nearest import SCORE
 from binder.index.rows import VECTOR
 from binder.index.table import Table, one_of
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
-    from binder.encode import Progress
+    from binder.data.encode import Progress
 
 BLOCK = 2048  # rows
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder.embeddings import Embeddings
+from binder.data.sources import Found
 from binder.errors import ConfigError, SpaceError, name_of
 from binder.files import utf8
 from binder.index import metadata as saying
 from binder.index.record import Record
 from binder.index.rows import vector_rows
 from binder.index.store import Store
-from binder.items import Found
-from binder.plugins import registry
-from binder.vectors import Vectors
+from binder.registry import registry
+from binder.space.embeddings import Embeddings
+from binder.space.vectors import Vectors
 
 
 def are_vectors(value: Any, record: Record) -> bool:

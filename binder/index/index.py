@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from binder.embeddings import Embeddings
+from binder.data.sources import Found, collect, listed
 from binder.errors import ConfigError, SpaceError, StoreError
 from binder.index import add as adding
 from binder.index import given, inspection, transfer
@@ -24,14 +24,14 @@ from binder.index.searching import Query, run, side_by_side
 from binder.index.store import Store
 from binder.index.table import one_of
 from binder.index.upkeep import KEEP_S, maintain
-from binder.items import Found, collect, listed
 from binder.modality import Item
-from binder.plugins import registry
-from binder.vectors import Vectors
+from binder.registry import registry
+from binder.space.embeddings import Embeddings
+from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
     from binder.api import Binder
-    from binder.encode import Progress
+    from binder.data.encode import Progress
 
 Mode = Literal["vector", "text", "hybrid"]
 RankBy = Literal["score", "probability"]

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder import vectors
-from binder.cache import content_key
+from binder.data.cache import content_key
 from binder.errors import BinderError, ItemError, StoreError
 from binder.files import utf8
 from binder.index.calibration import SAMPLE, Calibration
@@ -19,7 +18,8 @@ from binder.index.record import Record
 from binder.index.rows import KEY, VECTOR, absolute
 from binder.index.store import Store
 from binder.index.table import Table, one_of
-from binder.vectors import Vectors
+from binder.space import vectors
+from binder.space.vectors import Vectors
 
 AT_ONCE = 4096  # names in one condition
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Sequence
 
-from binder.embeddings import Embeddings
 from binder.errors import StoreError
 from binder.index import calibration as calibrating
 from binder.index.calibration import Calibration
@@ -13,7 +12,8 @@ from binder.index.given import one_vector
 from binder.index.hits import Hit
 from binder.index.store import Store
 from binder.index.table import Table
-from binder.vectors import Vectors
+from binder.space.embeddings import Embeddings
+from binder.space.vectors import Vectors
 
 Judged = Iterable[tuple[Embeddings | Vectors, Hit, bool]]
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 from binder.index.guard import guarded
 from binder.index.rows import VECTOR
 from binder.index.table import State, Table
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 EXACT = 256 * 2**20  # bytes of vectors that `exact` holds in memory
 PROBES = 128  # partitions of 8192 rows that are read: all of a million rows, whatever side the query comes from

@@ -69,9 +69,9 @@ def load_space(
     """
     if record.anchor is None:
         raise StoreError("the index was made of vectors alone; open it with space=Binder(...) to encode items")
-    from binder import hub
     from binder.api import Binder
-    from binder.checkpoint import read_card
+    from binder.artifact import hub
+    from binder.artifact.run_folder import read_card
 
     newer = {read_card(hub.local(run)).modality: str(run) for run in encoders}
     runs = list((record.encoders | newer).values())

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder.embeddings import Embeddings
-from binder.vectors import Vectors
+from binder.space.embeddings import Embeddings
+from binder.space.vectors import Vectors
 
 KEY, VECTOR = "_key", "vector"
 OWN = {  # columns that every table has

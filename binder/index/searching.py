@@ -13,7 +13,7 @@ from binder.index.condition import NoColumn
 from binder.index.hits import Hit
 from binder.index.nearest import matching, nearest
 from binder.index.table import Table
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 T = TypeVar("T")
 

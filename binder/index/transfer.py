@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder import files, vectors_file
-from binder.embeddings import Embeddings
+from binder import files
+from binder.artifact import vectors_file
 from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError, one_line
 from binder.index import metadata, rows
 from binder.index.guard import guarded
 from binder.index.record import Record
 from binder.index.rows import KEY, OWN, VECTOR, vector_rows
 from binder.index.table import Table
+from binder.space.embeddings import Embeddings
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")
 SUFFIXES = (*PARQUET, *ARROW)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 
-from binder.closed_form import Moments, ridge
+from binder.train.ridge import Moments, ridge
 
 FOLDS = 5
 FEWEST = 20  # pairs; of fewer nothing can be said

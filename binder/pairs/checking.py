@@ -14,19 +14,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from binder import encode, evaluate, manifest, reading
 from binder.api import Binder
-from binder.closed_form import pooled
 from binder.config import validate
-from binder.encode import Progress, silent
+from binder.data import encode, manifest
+from binder.data.columns import Column, Side, column_of, encoded_side
+from binder.data.encode import Progress, silent
+from binder.data.manifest import Row
 from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError, ManifestError, nearest
-from binder.evaluate import Column, Side
-from binder.manifest import Row
 from binder.modality import Item
 from binder.pairs import contents
 from binder.pairs.agreement import FEWEST, agreement, cross_fit, wrong_share
-from binder.plugins import registry
+from binder.readers import windows
+from binder.registry import registry
+from binder.train.ridge import pooled
 
 SAMPLE = 256  # items that `Modality.adapt` looks at
 NEAR = 0.995  # cosine from which two pictures count as nearly the same
@@ -86,7 +87,7 @@ def check_pairs(
     if not (keep in (None, "auto") or (isinstance(keep, int | float) and 0 < keep <= 1)):
         raise ConfigError(f"keep: {keep!r}, expected a share above 0 and up to 1 such as 0.7, or auto")
     rows = manifest.read(pairs, registry().modalities(), modality)
-    columns = {name: evaluate.column(rows, name) for name in registry().names() if any(name in r.items for r in rows)}
+    columns = {name: column_of(rows, name) for name in registry().names() if any(name in r.items for r in rows)}
     own = _own(rows, columns, modality)
     space = Binder.of([encoder] if encoder else [], anchor=anchor, device=device, workers=workers)
     report = _contents(rows, columns, own, split)
@@ -169,7 +170,7 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
     if kind.adapt is not None and column.items:
         items = list(column.items.values())
         sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
-        config = reading.adapted(kind.adapt, config, sample, space.workers)
+        config = windows.adapted(kind.adapt, config, sample, space.workers)
     torch.manual_seed(0)
     return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
 
@@ -185,7 +186,7 @@ def _side(
             coder, items, keys=keys, cache=cached, workers=space.workers, stage=f"reading {name}", progress=progress
         )
 
-    return evaluate.side(column, embed)
+    return encoded_side(column, embed)
 
 
 def _look_for_near(report: PairsReport, column: Column, side: Side, threshold: float) -> None:

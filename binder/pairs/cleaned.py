@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from binder.cells import DELIMITERS, SUFFIXES
+from binder.data.cells import DELIMITERS, SUFFIXES
+from binder.data.manifest import Row
 from binder.errors import ManifestError
 from binder.files import write_beside, write_text
-from binder.manifest import Row
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from binder.anchor import Anchor
-from binder.evaluate import Column
-from binder.manifest import Row
+from binder.anchors.openclip import Anchor
+from binder.data.columns import Column
+from binder.data.manifest import Row
+from binder.data.split import TRAIN
 from binder.modality import Item
-from binder.split import TRAIN
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 CHUNK = 1024  # rows compared with all others at a time, so that memory stays bounded
 MOST_NEAR = 200  # pairs of near duplicates that are named

@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from binder import vectors
 from binder.playground.demo_cells import FACETS, label
 from binder.playground.demo_data import Gallery
 from binder.playground.world import COLOURS
-from binder.vectors import Vectors
+from binder.space import vectors
+from binder.space.vectors import Vectors
 
 Words = Mapping[str, Vectors]  # colour -> (D,) or (T, D) for several takes
 

@@ -16,17 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from binder import encode
-from binder.alignment import align
 from binder.api import Binder
-from binder.encode import Progress, silent
+from binder.data import encode
+from binder.data.encode import Progress, silent
 from binder.files import write_text
 from binder.playground import arithmetic, demo_cells, demo_data, speech, world
 from binder.playground.demo_cells import Pair
 from binder.playground.demo_data import BOUND, MODALITIES, Gallery
 from binder.playground.space_map import space_map
-from binder.plugins import registry
-from binder.vectors import Vectors
+from binder.registry import registry
+from binder.space.vectors import Vectors
+from binder.train.align import align
 
 # Speech from random weights, so that no caption was ever near it; synthetic voices need less augmentation than real
 # ones. The others train a head on the anchor's own tower, which is a matter of seconds.

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from binder import metrics
+from binder.evaluation import metrics
 from binder.playground.demo_data import Gallery
 from binder.playground.world import Concept
 

@@ -19,7 +19,7 @@ from binder.playground import clips, speech, tables, world
 from binder.playground.draw import draw
 from binder.playground.scenes import trail
 from binder.playground.world import Concept
-from binder.vectors import Vectors
+from binder.space.vectors import Vectors
 
 BOUND = ("audio", "video", "chart")  # what the demo aligns, each to pictures
 MODALITIES = ("image", "text", *BOUND)

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from binder.alignment import align
 from binder.api import Binder
-from binder.checkpoint import LOG
-from binder.encode import Progress
+from binder.artifact.run_folder import LOG
+from binder.data.encode import Progress
 from binder.playground import demo_cells, world
 from binder.playground.demo_cells import FACETS, Pair, label
 from binder.playground.demo_data import BOUND, Gallery
+from binder.train.align import align
 
 
 def references(

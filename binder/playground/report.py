@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from binder import page
 from binder.files import write_text
 from binder.playground import demo_cells, world
 from binder.playground.demo_data import Gallery
 from binder.playground.space_map import Points
 from binder.playground.world import Concept
-from binder.plugins import registry
+from binder.registry import registry
+from binder.report import page
 
 QUERIES = {"audio": ("scene", "motion", "chart"), "video": ("motion",), "chart": ("chart",)}  # kinds asked of each
 PER_KIND = 3  # queries drawn at random of each kind

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from binder import vectors
 from binder.playground.demo_data import Gallery
+from binder.space import vectors
 
 MOST = 250  # points of each gallery
 

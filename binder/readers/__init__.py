@@ -14,12 +14,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from binder.errors import kind_and_words
+from binder.errors import ConfigError, kind_and_words
 from binder.readers import worker
 from binder.readers.process import GRACE_S, Lost, Refused, error_of, idle, lost
 from binder.readers.run import Run
 
-__all__ = ["Refused", "isolated", "rest", "run", "stream", "warm"]
+__all__ = ["Refused", "check_workers", "isolated", "rest", "run", "stream", "warm"]
 
 Task = Callable[[Any], Any]
 
@@ -79,6 +79,12 @@ def run(task: Task, items: Iterable[Any], workers: int, name: Callable[[Any], ob
     `name(item)` is what an error names. Raises Refused before the first where the task cannot be sent.
     """
     return Run(_task(task), items, workers, name).outcomes()
+
+
+def check_workers(workers: int) -> None:
+    """Raises ConfigError for what is no number of processes."""
+    if workers < 0:
+        raise ConfigError(f"workers: {workers}, expected 0 (read in this process) or more")
 
 
 def warm(modules: Iterable[str]) -> None:

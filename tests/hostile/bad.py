@@ -261,6 +261,6 @@ def write_hostile(folder: Path, modality: str, seed: int = 0) -> int:
 
 
 def _suffixes(modality: str) -> frozenset[str]:
-    from binder.plugins import registry
+    from binder.registry import registry
 
     return registry().get(modality).suffixes

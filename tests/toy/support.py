@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binder import plugins
+from binder import registry
 
 NAMES = ["red", "green", "blue", "seven", "dog", "cat", "tree", "house", "car", "sky"]
 FAST = {"epochs": 30, "sets": ["train.lr=0.01", "train.batch_size=64"]}
@@ -36,9 +36,9 @@ def installed(*folders: Path, only: str | None = None) -> Iterator[None]:
             patch.delenv("BINDER_PLUGINS", raising=False)
         else:
             patch.setenv("BINDER_PLUGINS", only)
-        plugins.registry.cache_clear()
+        registry.registry.cache_clear()
         yield
-    plugins.registry.cache_clear()
+    registry.registry.cache_clear()
     for name in set(sys.modules) - before:
         if name.startswith("fake_"):
             del sys.modules[name]

@@ -22,16 +22,17 @@ def write_with_a_full_disk(folder, what) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from binder import RunError, checkpoint, files
+    from binder import RunError, files
+    from binder.artifact import run_folder
 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
     tensors = {"a": torch.zeros(5000)}
     try:
         if what == "text":
-            checkpoint.write_text(folder / "config.toml", "a" * 5000)
+            run_folder.write_text(folder / "config.toml", "a" * 5000)
         elif what == "state":
-            checkpoint.write_state(folder, tensors)
+            run_folder.write_state(folder, tensors)
         else:
             files.write_beside(folder / "encoder.safetensors", lambda path: save_file(tensors, path))
     except RunError as error:

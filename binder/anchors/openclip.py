@@ -1,0 +1,285 @@
+"""The frozen OpenCLIP model that every modality is aligned to.
+
+Names: `mini` (shipped), `MODEL/TAG` (any pretrained OpenCLIP model), `MODEL/FILE` (a checkpoint of a known
+architecture), `hf-hub:ORG/REPO`, or a folder in OpenCLIP's own layout (`open_clip_config.json` beside the weights,
+and `bpe.txt.gz` if it brings a vocabulary of its own).
+
+Shapes: B batch, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import math
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from binder.anchors import folder as anchor_folder
+from binder.anchors import reach
+from binder.anchors.bounds import no_larger_than, weights_in
+from binder.anchors.trunk import Trunk, hash_weights
+from binder.errors import AnchorError, nearest
+from binder.files import is_file, why
+
+log = logging.getLogger(__name__)
+
+WORD = re.compile(r"[^\W\d_]+|[^\w\s!-~]+")  # letters of any script, or signs that no keyboard has
+SHIPPED = Path(__file__).parent  # each in a folder
+
+
+class Anchor:
+    """A frozen CLIP: two towers, their preprocessing, and the fingerprint of their space.
+
+    A plain class on purpose: an encoder that holds one does not get its weights into its own `state_dict`.
+    Pickled (for worker processes) it leaves the weights behind and keeps what `preprocess` needs.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: torch.nn.Module,
+        preprocess: dict[str, Any],  # OpenCLIP's preprocess_cfg: size, mean, std, interpolation, resize_mode
+        tokenizer: Any,
+        card: dict[str, Any] | None = None,
+    ) -> None:
+        from open_clip.transform import PreprocessCfg, image_transform_v2
+
+        self.name = name
+        self.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # PIL -> (3, H, W) float
+        self.tokenizer = tokenizer  # list of str -> (B, L) int64
+        self.card = card or {}
+        self._said: set[str] = set()  # unknown words that were warned of
+        self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
+        self.fingerprint = _fingerprint(model, preprocess, tokenizer)
+        short = tokenizer(["a"])
+        self.padding = int(short[0, -1])  # what a text that does not fill the context ends with
+        with torch.inference_mode():
+            self.embed_dim = int(self.encode_text(short).shape[-1])
+
+    @property
+    def model(self) -> torch.nn.Module:
+        if self._model is None:
+            raise AnchorError(f"anchor {self.name}: a worker process has no weights; only `preprocess` runs there")
+        return self._model
+
+    @property
+    def image_trunk(self) -> Trunk:
+        """The image tower, for encoders that build on it: (B, 3, H, W) -> (B, D), not normalised."""
+        return Trunk(self.name, _ImageSide(self.model), self.transform, self.embed_dim, part="model.visual.")
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor on cosines that this CLIP was trained with."""
+        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+
+    def to(self, device: str | torch.device) -> Anchor:
+        self.model.to(device)
+        return self
+
+    def encode_image(self, batch: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, D), not normalised."""
+        return self.model.encode_image(batch)  # type: ignore[operator]
+
+    def encode_text(self, tokens: Tensor) -> Tensor:
+        """(B, L) -> (B, D), not normalised."""
+        return self.model.encode_text(tokens)  # type: ignore[operator]
+
+    def unknown_words(self, texts: Sequence[str]) -> list[str]:
+        """Words outside those that the anchor's card says it learnt; [] where the card says nothing of it."""
+        known = self.card.get("words")
+        if not known:
+            return []
+        return sorted({w for t in texts for w in WORD.findall(t.lower())} - set(known))
+
+    def warn_unknown(self, texts: Sequence[str]) -> None:
+        """Say once which words of texts are outside what the anchor's card says it knows."""
+        unknown = [word for word in self.unknown_words(texts) if word not in self._said]
+        self._said.update(unknown)
+        if unknown:
+            some = ", ".join(word[:40] for word in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
+            log.warning(
+                "anchor %s never learned %d of the words (%s): texts are told apart, but their meaning is unknown to "
+                "it. For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
+                self.name,
+                len(unknown),
+                some,
+            )
+
+    def checksum(self) -> str:
+        """Hash of the weights as they are now, to show that nothing trained them."""
+        return hash_weights(self.model.state_dict())
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_model": None}
+
+    def __deepcopy__(self, memo: object) -> Anchor:
+        return self  # frozen: a copied encoder shares it
+
+
+class _ImageSide(torch.nn.Module):
+    """The model with `encode_image` as its forward pass."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.model.encode_image(batch)  # type: ignore[operator]
+
+
+def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
+    """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights.
+
+    Both towers have encoded something by then: one that cannot is told here, not in the middle of the work.
+    """
+    import open_clip
+
+    model_name, pretrained, folder = _resolve(name)
+    file = Path(pretrained) if pretrained and is_file(Path(pretrained)) else None
+    if folder is not None:
+        anchor_folder.check(folder)
+        if folder.parent != SHIPPED:
+            name = str(folder.resolve())  # so that an encoder's card finds it from any working directory
+    elif file is not None:
+        name = f"{model_name}/{file.resolve()}"
+    bpe = folder / anchor_folder.VOCABULARY if folder else None
+    own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
+    with _hub(name, model_name, pretrained) if folder is None and file is None else contextlib.nullcontext():
+        with _explained(name, "weights"), no_larger_than(weights_in(folder) if folder else file):
+            model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
+            preprocess = open_clip.get_model_preprocess_cfg(model)
+        with _explained(name, "tokenizer"):
+            tokenizer = open_clip.get_tokenizer(model_name, **own)
+    with _explained(name, "towers"):
+        anchor = Anchor(name, model, preprocess, tokenizer, anchor_folder.card(folder))
+        _try_out(anchor)
+    return anchor.to(device)
+
+
+def _try_out(anchor: Anchor) -> None:
+    """Encode a black picture and a short text. Raises ValueError where what comes out is no vector of the space."""
+    if not all(bool(weight.isfinite().all()) for weight in anchor.model.state_dict().values()):
+        raise ValueError("its weights hold numbers that are not finite")
+    with torch.inference_mode():
+        made = {"image": anchor.encode_image(anchor.transform(Image.new("RGB", (64, 48)))[None])}
+        made["text"] = anchor.encode_text(anchor.tokenizer(["a"]))
+    for tower, z in made.items():
+        if z.shape != (1, anchor.embed_dim) or not bool(z.isfinite().all()) or not bool(z.any()):
+            raise ValueError(f"its {tower} tower gives no vector of {anchor.embed_dim} finite numbers")
+    if not math.isfinite(anchor.logit_scale):
+        raise ValueError("its logit scale is not finite")
+
+
+def available() -> list[tuple[str, str]]:
+    """(name, what it is) of every anchor that can be asked for by name: shipped ones, then OpenCLIP's pretrained."""
+    import open_clip
+
+    shipped = [(p.name, (anchor_folder.card(p) or {}).get("description", "shipped, works offline")) for p in _shipped()]
+    return shipped + [(f"{m}/{tag}", "OpenCLIP pretrained, downloaded once") for m, tag in open_clip.list_pretrained()]
+
+
+def _resolve(name: str) -> tuple[str, str | None, Path | None]:
+    """Name -> (OpenCLIP's model name, pretrained tag or file, local folder)."""
+    import open_clip
+
+    shipped = {p.name: p for p in _shipped()}
+    try:
+        folder = shipped.get(name, Path(name).expanduser())
+        if folder.is_dir():
+            return f"local-dir:{folder}", None, folder
+    except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
+        raise AnchorError(f"anchor {name[:100]!r}: {why(error)}") from None
+    if name.startswith("hf-hub:"):
+        return name, None, None
+    if folder.is_absolute():
+        raise AnchorError(f"anchor {name!r}: no such folder; if it has moved, name the new place (--anchor)")
+    architecture, _, rest = name.partition("/")
+    architectures = open_clip.list_models()
+    if architecture not in architectures:
+        hint = nearest(name, [*shipped, *architectures])
+        raise AnchorError(
+            f"unknown anchor {name!r}{hint}: expected {', '.join(shipped)}, MODEL/TAG as `binder anchors list` "
+            "shows them, MODEL/CHECKPOINT_FILE, hf-hub:ORG/REPO or a folder"
+        )
+    tags = open_clip.list_pretrained_tags_by_model(architecture)
+    if not rest:
+        known = ", ".join(f"{architecture}/{tag}" for tag in tags) or f"{architecture}/CHECKPOINT_FILE"
+        raise AnchorError(f"anchor {name!r} is an architecture: name its weights, too, as MODEL/TAG: {known}")
+    if rest not in tags and not is_file(Path(rest)):
+        moved = "; if it has moved, name the new place (--anchor)" if Path(rest).is_absolute() else ""
+        raise AnchorError(
+            f"anchor {name!r}: {rest!r} is neither a file nor a pretrained tag of {architecture}"
+            f"{moved or nearest(rest, tags) or '; tags: ' + (', '.join(tags) or 'none')}"
+        )
+    return architecture, rest, None
+
+
+def _hub(name: str, model_name: str, tag: str | None) -> contextlib.AbstractContextManager[None]:
+    """The hub, reached or known to be out of reach, for the repository that such an anchor is fetched from."""
+    import open_clip
+
+    repo: str | None = model_name.removeprefix("hf-hub:")
+    if tag is not None:
+        repo = (open_clip.get_pretrained_cfg(model_name, tag) or {}).get("hf_hub", "").strip("/") or None
+    elif "@" in model_name:  # a revision
+        repo = None
+    return reach.hub(f"anchor {name!r}", repo, AnchorError)
+
+
+def _shipped() -> list[Path]:
+    return sorted(p.parent for p in SHIPPED.glob("*/open_clip_config.json"))
+
+
+@contextlib.contextmanager
+def _explained(name: str, what: str) -> Iterator[None]:
+    """Every way in which a part of an anchor fails to load as one line."""
+    try:
+        yield
+    except AnchorError:
+        raise
+    except Exception as error:
+        raise AnchorError(f"anchor {name!r} could not be loaded: {_reason(error, what)}") from error
+
+
+def _reason(error: Exception, what: str) -> str:
+    text = " ".join(str(error).split())
+    if re.search(r"resolve|connect|offline|timed? ?out|network|Max retries|locate the file", text, re.IGNORECASE):
+        are = "is" if what == "tokenizer" else "are"
+        return (
+            f"its {what} {are} not on this machine and could not be downloaded; "
+            "offline, use 'mini', a local folder or MODEL/CHECKPOINT_FILE"
+        )
+    part = f"its {what}: " if what != "weights" else ""
+    return f"{part}{type(error).__name__}: {text[:300]}"
+
+
+def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:
+    digest = hashlib.sha256(hash_weights(model.state_dict()).encode())
+    digest.update(json.dumps(_functions(model)).encode())
+    digest.update(json.dumps(preprocess, sort_keys=True, default=list).encode())
+    probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # tells vocabularies apart
+    digest.update(tokenizer(probe).numpy().tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _functions(model: torch.nn.Module) -> list[list[str]]:
+    """What the same weights may be used differently by: the number of heads, the kind of activation."""
+    found = []
+    for name, module in model.named_modules():
+        heads = getattr(module, "num_heads", None)
+        if heads is not None or "ELU" in type(module).__name__.upper():
+            found.append([name, str(heads or type(module).__name__)])
+    return found

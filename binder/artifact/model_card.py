@@ -1,0 +1,78 @@
+"""The model card that goes to the hub with an aligned encoder."""
+
+from __future__ import annotations
+
+from binder.artifact.run_folder import Card
+from binder.evaluation.metrics import NO_MISS, RATES, trivial
+
+
+def model_card(card: Card, repo: str) -> str:
+    """README.md with the hub's metadata: what the encoder is, how to use it, and what it was measured to reach."""
+    against = " and ".join(card.trained_against)
+    return f"""---
+library_name: binder
+{f"license: {card.licence}" if card.licence else "# license: not stated"}
+tags: [binder, embedding, multimodal, {card.modality}]
+---
+
+# {card.modality.capitalize()} in the space of `{card.anchor}`
+
+An encoder of {card.modality} trained with binder {card.binder_version} \
+against {against}: its vectors lie where the frozen CLIP `{card.anchor}` puts matching pictures and texts.
+
+## How to use it
+
+```python
+import binder
+
+space = binder.Binder("{card.anchor}").load("hf:{repo}")
+z = space.embed({card.modality}=["FILE"])  # unit vectors (1, {card.embed_dim})
+z.cosine(space.embed(text=["a caption"]))
+```
+
+```sh
+binder plugins install {card.plugin}  # version {card.plugin_version} wrote this encoder
+binder pull hf:{repo} runs/{card.modality}
+```
+
+## What it is
+
+| | |
+|---|---|
+| modality | {card.modality} (plugin {card.plugin} {card.plugin_version}) |
+| anchor | `{card.anchor}`, space `{card.space}` |
+| trained against | {against} |
+| rows | {card.n_train} trained, {card.n_val} held out |
+| data fingerprint | `{card.data}` |
+| dimensions | {card.embed_dim} |
+| made | {card.created}, binder {card.binder_version} |
+| licence | {card.licence or "not stated"} |
+
+## Held-out retrieval
+
+{_table(card)}
+"""
+
+
+def _table(card: Card) -> str:
+    """The card's metrics, and beside them its baselines."""
+    rows, baselines = card.metrics.get("retrieval", []), card.metrics.get("baselines", [])
+    if not rows:
+        return "No rows were held out."
+    head = ["asks → searched", "", "queries", "targets", "R@1", "R@5", "R@10", *(f"{b['name']} R@1" for b in baselines)]
+    lines = [[*head, "chance R@1"], ["---"] * (len(head) + 1)]
+    for row in rows:
+        same = [
+            next((r["r1"] for r in b["retrieval"] if (r["query"], r["target"]) == (row["query"], row["target"])), None)
+            for b in baselines
+        ]
+        kind = "trained" if row["trained"] else "emergent"
+        dull = trivial(row["n_targets"])
+        rates = ["–" if key in dull else f"{row[key]:.3f}" for key in RATES]
+        before = ["" if share is None else f"{share:.3f}" for share in (*same, row["chance_r1"])]
+        cells = [f"{row['query']} → {row['target']}", kind, row["n"], row["n_targets"]]
+        lines.append([*cells, *rates, *before])
+    table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+    named = "".join(f"\n\n{b['name']}: {b['what']}." for b in baselines)
+    few = f" –: {NO_MISS}." if any(trivial(row["n_targets"]) for row in rows) else ""
+    return f"{table}{named}\n\nEmergent: never trained together.{few}"

@@ -1,1 +1,0 @@
-"""What plugins of the common kinds stand on: series, points, pictures. The names are public through `binder`."""

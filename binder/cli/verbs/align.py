@@ -1,0 +1,82 @@
+"""`binder align`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from binder.cli import options, output
+
+
+@click.command("align")
+@click.argument("modality")
+@click.argument("pairs")
+@click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder.")
+@click.option("--to", metavar="image|text|both|MODALITY", help="What to train against; image by default.")
+@click.option("--encoder", "encoders", multiple=True, metavar="RUN", help="The frozen encoder of a MODALITY in --to.")
+@click.option("--init", metavar="RUN", help="Start from the weights and settings of this encoder of MODALITY.")
+@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/MODALITY by default.")
+@click.option("--config", "config_file", metavar="FILE.toml", help="Settings from a file.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, for instance train.lr=0.001.")
+@click.option("--seed", type=int, help="Seed of weights, order and augmentation; 0 by default.")
+@click.option("--epochs", type=int, help="Passes over the pairs.")
+@click.option("--minutes", type=float, help="Train for at most so long, the learning rate cooled down by then.")
+@click.option("--split", metavar="COLUMN", help="Column that says which rows are train and which val.")
+@click.option("--group", metavar="COLUMN", help="Rows that agree in this column stay on one side of the split.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@options.strict
+@options.device
+@options.workers
+def align_command(modality: str, pairs: str, config_file: str | None, workers: int | None, **given: Any) -> None:
+    """Train the encoder of MODALITY on PAIRS into the space of a frozen anchor.
+
+    PAIRS is a CSV, TSV, JSONL or Parquet file with a column per modality (paths relative to the file, or text), or a
+    folder with a folder per class.
+    """
+    from binder.registry import registry
+
+    registry().get(modality)  # a typo fails before torch is imported
+    count = options.worker_count(workers)
+    from binder.data.encode import silent
+    from binder.train.align import align
+    from binder.train.distributed import rank
+
+    out = given["out"] = given["out"] or Path("runs") / modality
+    try:
+        with output.ProgressBar() as progress:
+            result = align(
+                modality,
+                pairs,
+                config=config_file,
+                workers=count,
+                progress=silent if rank() else progress,
+                **given,
+            )
+    except KeyboardInterrupt:
+        output.say(f"interrupted; {_what_is_left(out)}", err=True)
+        sys.exit(130)
+    if rank():  # of several processes the first one speaks
+        return
+    output.skipped(result.skipped)
+    counts = result.counts
+    output.say(
+        f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
+        f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
+    )
+    if result.retrieval:
+        output.retrieval_table(result.retrieval, baselines=result.card.metrics["baselines"])
+    output.say(f"the encoder is in {result.out}")
+
+
+def _what_is_left(out: Path) -> str:
+    """What an interrupted run leaves in its folder, and how to go on."""
+    from binder.artifact import run_folder
+
+    if (out / run_folder.CARD).is_file():
+        return f"the run had finished, the encoder is in {out}"
+    if (out / run_folder.CONFIG).is_file():
+        return f"the same command with --resume goes on with {out}"
+    return "no run had begun"

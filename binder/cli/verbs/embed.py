@@ -1,0 +1,63 @@
+"""`binder embed`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from binder.cli import options, output
+from binder.cli.options import Seconds
+
+
+@click.command("embed")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File to write: .parquet, .csv, .jsonl, .npz.",
+)
+@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@click.option("--every", type=Seconds(), metavar="2s", help="A vector for each piece so long, where items have a time.")
+@options.encoders
+@options.trunk
+@options.as_modality
+@options.strict
+@options.device
+@options.workers
+def embed_command(
+    files: tuple[str, ...],
+    out: Path,
+    anchor: str | None,
+    every: float | None,
+    encoders: tuple[str, ...],
+    trunk: str | None,
+    modality: str | None,
+    strict: bool,
+    device: str,
+    workers: int | None,
+) -> None:
+    """Turn items into unit vectors: item, modality, vector; with --every also start_s and end_s.
+
+    FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
+    """
+    from binder.artifact.vectors_file import check_target, write_vectors
+
+    check_target(out)  # before anything is encoded
+    count = options.worker_count(workers)
+    from binder.api import Binder
+    from binder.cli.items import collect, encode
+
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
+    items = collect(files, modality, space)
+    rows = encode(items, space, strict=strict, every_s=every)
+    write_vectors(
+        out,
+        [str(items[row.position][1]) for row in rows],
+        [items[row.position][0] for row in rows],
+        [row.vector for row in rows],
+        space.anchor,
+        spans=[row.span for row in rows] if every is not None else None,
+    )
+    output.say(f"{len(rows)} vectors of {space.anchor.embed_dim} dimensions in {out}", err=True)

@@ -1,0 +1,50 @@
+"""`binder eval`."""
+
+from __future__ import annotations
+
+import click
+
+from binder.cli import options, output
+
+
+@click.command("eval")
+@click.argument("pairs")
+@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@options.encoders
+@options.trunk
+@options.as_modality
+@options.as_json
+@options.strict
+@options.device
+@options.workers
+def eval_command(
+    pairs: str,
+    anchor: str | None,
+    encoders: tuple[str, ...],
+    trunk: str | None,
+    modality: str | None,
+    as_json: bool,
+    strict: bool,
+    device: str,
+    workers: int | None,
+) -> None:
+    """Retrieval between every two modalities of PAIRS: R@1, R@5, R@10, median rank, mAP, chance.
+
+    PAIRS is a manifest, or a folder with a folder per class; then --as says what the files are where suffixes do not.
+
+    A pair of modalities that no training ever saw together is marked emergent. A rate that no search can miss, R@5
+    among five targets, is shown as –; --json names those under no_result.
+    """
+    count = options.worker_count(workers)
+    from binder.api import Binder
+    from binder.evaluation.metrics import trivial
+
+    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
+    with output.ProgressBar() as progress:
+        rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
+    output.skipped(problems)
+    if as_json:
+        marked = [{**row, "no_result": trivial(row["n_targets"])} for row in rows]
+        output.json_line({"retrieval": marked, "skipped": [{"where": w, "reason": r} for w, r in problems]})
+    else:
+        output.retrieval_table(rows)

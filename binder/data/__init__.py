@@ -1,0 +1,1 @@
+"""From a manifest to vectors: rows, items, columns, splits, encoding, the cache."""

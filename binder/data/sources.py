@@ -1,0 +1,181 @@
+"""Sources (files, folders, manifests, values) -> items of known modality, with what is said of them.
+
+Nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from binder import files
+from binder.data import manifest
+from binder.data.cells import DELIMITERS
+from binder.errors import ItemError, ManifestError
+from binder.modality import Item, Modality
+from binder.registry import registry
+
+log = logging.getLogger(__name__)
+
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")  # not 007, which is a name
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An item, and what its manifest says of it."""
+
+    modality: str
+    item: Item
+    text: str | None = None  # what stands beside it in words
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+def collect(sources: Iterable[Item], modality: str | None, among: Collection[str] = ()) -> Iterator[Found]:
+    """The items of every source: a file, a folder of files, a manifest, or the value itself (a text, an array).
+
+    Without `modality`, suffixes and the columns of manifests say it; a suffix that several modalities claim is that
+    one's of them which alone is `among` those that can be encoded. In a folder, files of which it is not clear are
+    left out with a warning. Raises ItemError for one that was named and is not settled so, ManifestError for a bad
+    manifest or where there is nothing in any source.
+    """
+    kind = registry().get(modality) if modality else None
+    first, empty = None, True
+    for source in sources:
+        first = source if first is None else first
+        for found in _one(source, kind, among):
+            empty = False
+            yield found
+    if empty:
+        what = f"{modality or 'an installed modality'} can read"
+        raise ManifestError(f"{str(first)[:200]}: nothing in it that {what}")
+
+
+def listed(values: Any, inline: bool = False) -> list[Item]:
+    """What somebody gives as the items of one modality -> a list of them: one item, or any collection or stream.
+
+    An array of numbers, a picture, bytes and (array, rate) are one item; a text is a path unless `inline`.
+    """
+    several = values if _holds_items(values) else [values]
+    found = [str(value) if isinstance(value, str) else manifest.plain(value) for value in several]
+    return [Path(value) if isinstance(value, str) and not inline else value for value in found]
+
+
+def _holds_items(values: Any) -> bool:
+    """Whether it is a collection or a stream of items."""
+    if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
+        return False
+    if isinstance(values, tuple):  # else an array with its rate
+        return all(isinstance(value, str | Path) for value in values)
+    if hasattr(values, "dtype"):  # an array: of paths or of numbers; a column of a data frame
+        return str(values.dtype) in ("object", "str", "string") or getattr(values.dtype, "kind", "") == "U"
+    return isinstance(values, Iterable) and not hasattr(values, "convert")  # Pillow's pictures have it
+
+
+def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+    if not isinstance(source, str | Path):
+        if kind is None:
+            raise ItemError(f"<{type(source).__name__}>", "say of which modality it is")
+        yield Found(kind.name, source)
+    elif not (kind and kind.inline) and manifest.URL.match(str(source)):
+        raise ItemError(source, "is a URL; binder reads files: download it first")
+    elif _is_manifest(source, kind):
+        yield from _listed(Path(source), kind)
+    elif kind is not None and kind.inline:
+        yield Found(kind.name, str(source))
+    elif files.is_folder(Path(source)):
+        yield from _below(Path(source), kind, among)
+    else:
+        yield Found((kind or by_suffix(Path(source), among)).name, Path(source))
+
+
+def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+    """The files in a folder that are of the modality, or whose suffixes say of which they are."""
+    unclear: list[ItemError] = []
+    lacking: list[tuple[str, Path]] = []  # of modalities that cannot be encoded
+    for file in manifest.files_below(folder):
+        if kind is not None:
+            if file.suffix.lower() in kind.suffixes:
+                yield Found(kind.name, file)
+        elif registry().by_suffix(file.suffix):
+            try:
+                name = by_suffix(file, among).name
+            except ItemError as error:
+                unclear.append(error)
+                continue
+            if among and name not in among:
+                lacking.append((name, file))
+            else:
+                yield Found(name, file)
+    if lacking:
+        name, first = lacking[0]
+        what = "%d files left out, as no encoder for them is loaded, the first of %s: %s; give its --encoder"
+        log.warning(what, len(lacking), name, first)
+    if unclear:
+        what = "%d files left out whose suffix does not say what they are, the first: %s"
+        log.warning(what, len(unclear), unclear[0])
+
+
+def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
+    """Whether it is a table with a column named after an installed modality."""
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not files.is_file(path):
+        return False
+    claimed = registry().by_suffix(suffix)  # then it may as well be an item
+    try:
+        columns = manifest.columns(path)
+    except ManifestError:
+        if claimed:
+            return False
+        raise
+    if {name.strip().lower() for name in columns} & set(registry().names()):
+        return True
+    if claimed:
+        return False
+    names = ", ".join(registry().names())
+    raise ManifestError(f"{path}: no column is named after an installed modality ({names})")
+
+
+def _listed(path: Path, kind: Modality | None) -> Iterator[Found]:
+    rows = manifest.read(path, registry().modalities())
+    metas: list[dict[str, Any]] = [dict(row.meta) for row in rows]
+    if path.suffix.lower() in DELIMITERS:  # where every cell is text
+        _read_numbers(metas)
+    inline = {m.name for m in registry().modalities() if m.inline}
+    for row, meta in zip(rows, metas, strict=True):
+        for name, item in row.items.items():
+            if kind is None or kind.name == name:
+                words = [str(row.items[other]) for other in row.items if other in inline and other != name]
+                yield Found(name, item, "\n".join(words) or None, meta)
+
+
+def _read_numbers(metas: list[dict[str, Any]]) -> None:
+    """In place: a column in which every cell is a number, or blank, becomes numbers; blanks become None."""
+    for key in {key for meta in metas for key in meta}:
+        cells = [str(meta.get(key, "")).strip() for meta in metas]
+        numeric = all(NUMBER.fullmatch(cell) for cell in cells if cell)
+        for meta, cell in zip(metas, cells, strict=True):
+            meta[key] = None if not cell else float(cell) if numeric else meta[key]
+
+
+def claims_of(path: Path, among: Collection[str]) -> list[Modality]:
+    """The modalities that claim a file's suffix: those `among` what can be encoded, or all where none is."""
+    claims = registry().by_suffix(path.suffix)
+    return [m for m in claims if m.name in among] or claims
+
+
+def by_suffix(path: Path, among: Collection[str] = ()) -> Modality:
+    """The modality that a file's suffix says, as `collect` settles it. Raises ItemError."""
+    claims = claims_of(path, among)
+    if len(claims) == 1:
+        return claims[0]
+    if claims:
+        names = " or ".join(m.name for m in claims)
+        raise ItemError(path, f"{path.suffix} may be {names}; say which with --as")
+    raise ItemError(
+        path, f"no installed modality reads {path.suffix or 'files without a suffix'!r}; say which with --as"
+    )

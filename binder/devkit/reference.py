@@ -1,0 +1,181 @@
+"""docs/REFERENCE.md and docs/KNOWN_PLUGINS.md, made from the code: `python -m binder.devkit.reference DOCS_FOLDER`.
+
+A test compares them with what this makes.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from binder import hookspecs
+from binder.registry import known_plugins
+
+binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
+
+RECORDS = ("Modality", "Series", "Points", "Raster", "Span")
+CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
+MODALITIES = ("series_modality", "point_modality", "raster_modality", "picture_modality")
+HELPERS = (
+    "read_table",
+    "read_raster",
+    "read_image",
+    "read_array",
+    "read_bytes",
+    "decode_text",
+    "existing_file",
+    "isolated",
+    "stretched",
+    "name_of",
+)
+CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
+
+
+def reference() -> str:
+    """The text of docs/REFERENCE.md."""
+    parts = [
+        "# Reference for authors of plugins",
+        "Made from the code by `python -m binder.devkit.reference docs`; a test fails where it is out of date. All "
+        "names are imported from `binder`; the contract and a tiny anchor for tests from `binder.testing`. How to "
+        "begin: [PLUGINS.md](PLUGINS.md).",
+        "## Hooks",
+        "Functions at the top of the package that the entry point (group `binder`) names, marked `@binder.hookimpl`.",
+        *(_function(name, getattr(hookspecs, name)) for name in _hooks()),
+        "## Modalities from one function",
+        *(_function(name, getattr(binder, name)) for name in MODALITIES),
+        "## For reading functions",
+        *(_function(name, getattr(binder, name)) for name in HELPERS),
+        "## Records",
+        *(_fields(name) for name in RECORDS),
+        "## Configurations",
+        "Each field can be set in a file under `[encoder]` and with `--set encoder.FIELD=VALUE`; your own class "
+        "inherits one of these and adds fields.",
+        *(_fields(name) for name in CONFIGS),
+        "## Encoders",
+        *(_class(name) for name in CLASSES),
+        "## The contract",
+        "`binder.testing.EncoderContract`: inherit it in a test class, say what the items are, and pytest runs:",
+        "\n".join(f"- {name}" for name in _contract()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def known() -> str:
+    """The text of docs/KNOWN_PLUGINS.md."""
+    rows = [
+        f"| `{name}` | {plugin.summary} | [`{plugin.folder}`](../{plugin.folder}) | `binder plugins install {name}` |"
+        for name, plugin in known_plugins().items()
+    ]
+    return (
+        "# Known plugins\n\nMade from `binder/known_plugins.toml` by `python -m binder.devkit.reference docs`. A "
+        "plugin of your own needs no entry here: what is installed is found. To have one listed, open a pull "
+        "request that adds it to that file.\n\nThe commands are for a checkout, or a release that says where its "
+        "wheels lie; otherwise add `--from PLACE`, a folder or a URL of wheels as `make dist` makes it.\n\n"
+        "| modality | reads | where | install |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+    )
+
+
+def write(folder: Path) -> None:
+    """Both files."""
+    (folder / "REFERENCE.md").write_text(reference(), encoding="utf-8")
+    (folder / "KNOWN_PLUGINS.md").write_text(known(), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class _Field:
+    name: str
+    kind: str
+    default: str
+    comment: str
+
+
+def _hooks() -> list[str]:
+    return [name for name in vars(hookspecs) if name.startswith("binder_")]
+
+
+def _contract() -> list[str]:
+    source = Path(binder.__file__ or "").parent / "testing.py"  # imports pytest
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    tests = (n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_"))
+    return [name.removeprefix("test_").replace("_", " ") for name in tests]
+
+
+def _function(name: str, value: Any) -> str:
+    return f"### `{name}`\n\n```text\n{name}{_signature(value)}\n```\n\n{_doc(value)}"
+
+
+def _class(name: str) -> str:
+    value = getattr(binder, name)
+    parts = [f"### `{name}`", _doc(value)]
+    for method, made in vars(value).items():
+        function = getattr(made, "fget", made)  # a property's function
+        if method.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
+            continue
+        shown = f"{method}{_signature(function)}" if function is made else f"{method}{_result(function)}"
+        parts.append(f"```text\n{shown}\n```\n\n{_doc(function)}")
+    return "\n\n".join(parts)
+
+
+def _fields(name: str) -> str:
+    value = getattr(binder, name)
+    parents = [base.__name__ for base in value.__mro__[1:] if base.__name__ in CONFIGS]
+    title = f"### `{name}`" + (f" (and the fields of `{parents[0]}`)" if parents else "")
+    fields = _own_fields(value)
+    rows = [f"| `{f.name}` | `{f.kind}` | {f'`{f.default}`' if f.default else ''} | {f.comment} |" for f in fields]
+    table = "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
+    return "\n\n".join(part for part in (title, _doc(value), table) if part)
+
+
+def _own_fields(value: Any) -> list[_Field]:
+    """The fields that a class's source declares, with the comments beside and right below them."""
+    lines = textwrap.dedent(inspect.getsource(value)).splitlines()
+    (node,) = ast.parse("\n".join(lines)).body
+    assert isinstance(node, ast.ClassDef)
+    found = []
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            end = item.end_lineno or item.lineno
+            comments = [lines[end - 1].partition("  # ")[2]]
+            for line in lines[end:]:
+                if not line.strip().startswith("# "):
+                    break
+                comments.append(line.strip()[2:])
+            kind = ast.unparse(item.annotation).replace("|", "\\|")
+            default = ast.unparse(item.value).replace("|", "\\|") if item.value else ""
+            found.append(_Field(item.target.id, kind, default, " ".join(filter(None, comments)).replace("|", "\\|")))
+    return found
+
+
+def _signature(function: Any) -> str:
+    text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(function)))  # annotations are strings
+    if len(text) < 90:
+        return text
+    inside, _, after = text[1:].rpartition(")")
+    parts, depth = [""], 0
+    for sign in inside:
+        depth += (sign in "([") - (sign in ")]")
+        if sign == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return "(\n" + "".join(f"    {part.strip()},\n" for part in parts) + ")" + after
+
+
+def _result(function: Any) -> str:
+    kind = inspect.signature(function).return_annotation
+    return f": {str(kind).strip(chr(39))}"
+
+
+def _doc(value: Any) -> str:
+    return inspect.cleandoc(value.__doc__ or "")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]))

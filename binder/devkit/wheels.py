@@ -1,0 +1,244 @@
+"""Wheels in a folder or on a page of links: found by name, fetched and checked before pip is given the file.
+
+pip is never given a bare name, and what is not this project's yet is never looked up on an index: there it may be
+anybody's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import re
+import sys
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from email.message import Message
+from email.parser import BytesParser
+from html.parser import HTMLParser
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.request import Request, url2pathname, urlopen
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.tags import Tag, sys_tags
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.version import Version
+
+from binder.errors import PluginError
+from binder.registry import CORE, known_plugins
+
+TIMEOUT_S = 60  # without a byte
+MOST_PAGE = 16 << 20  # bytes
+MOST_WHEEL = 1 << 28  # bytes
+MOST_METADATA = 1 << 20  # bytes
+PYTHON = ".".join(map(str, sys.version_info[:3]))
+LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel that is offered, known by its file's name only."""
+
+    address: str  # a path or URL, without a fragment
+    sha256: str  # that the place gives for it, or ""
+    distribution: str  # as pip compares names
+    version: Version
+    tags: frozenset[Tag]  # Pythons and machines it is for
+
+
+def find(distribution: str, place: str, work: Path) -> Path:
+    """The newest wheel of a distribution in a folder, on a page of links, or at the address itself -> the file.
+
+    The newest that fits this Python and the installed packages of this project; a pre-release only where there is
+    nothing else. From a URL it is fetched into `work`. Raises PluginError: there is none, or it is not what it says.
+    """
+    own = canonicalize_name(distribution)
+    offered = _offered(place)
+    wheels = [wheel for wheel in offered if wheel.distribution == own]
+    if not wheels:
+        others = sorted({wheel.distribution for wheel in offered})
+        raise PluginError(f"no wheel of {distribution} in {place}: " + (", ".join(others)[:300] or "there are none"))
+    wheels.sort(key=lambda wheel: (not wheel.version.is_prerelease, wheel.version), reverse=True)
+    here = frozenset(sys_tags())
+    reasons = []
+    for wheel in (wheel for wheel in wheels if not here.isdisjoint(wheel.tags)):
+        path = _fetched(wheel, work)
+        metadata = checked(path)
+        name = str(metadata["Name"])
+        if canonicalize_name(name) != own:
+            raise PluginError(f"{wheel.address}: says that it is {name[:100]!r}, not {distribution}")
+        reason = misfit(metadata)
+        if not reason:
+            return path
+        reasons.append(f"{distribution} {wheel.version} {reason}")
+    raise PluginError(reasons[0] if reasons else f"no wheel of {distribution} in {place} is for Python {PYTHON} here")
+
+
+def fetch(address: str, work: Path) -> Path:
+    """A wheel by its path or URL, checked -> the file, fetched into `work` from a URL. Raises PluginError."""
+    wheel = _wheel(address)
+    if wheel is None:
+        raise PluginError(f"{address}: not the name of a wheel, such as binder_x-1.0-py3-none-any.whl")
+    path = _fetched(wheel, work)
+    reason = misfit(checked(path))
+    if reason:
+        raise PluginError(f"{wheel.distribution} {wheel.version} {reason}")
+    return path
+
+
+def checked(path: Path) -> Message:
+    """A wheel's metadata. Raises PluginError: no wheel, or damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            (info,) = [i for i in archive.infolist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", i.filename)]
+            if info.file_size > MOST_METADATA:
+                raise PluginError(f"{path.name}: its metadata is larger than {MOST_METADATA >> 20} MiB")
+            return BytesParser().parsebytes(archive.read(info))
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise PluginError(f"{path.name}: not a wheel, or a damaged one: {' '.join(str(error).split())}") from None
+
+
+def misfit(metadata: Message) -> str | None:
+    """Why a package cannot be installed into this Python, beside this project's installed packages."""
+    try:
+        python = SpecifierSet(str(metadata["Requires-Python"] or ""))
+    except InvalidSpecifier:
+        return "has metadata that cannot be read"
+    if not python.contains(PYTHON, prereleases=True):
+        return f"needs Python {python}, this is {PYTHON}"
+    return unmet(str(line) for line in metadata.get_all("Requires-Dist", []))
+
+
+def unmet(requirements: Iterable[str]) -> str | None:
+    """The first requirement of a package of this project that what is installed does not meet; pip would look for it
+    on an index."""
+    for line in requirements:
+        try:
+            wanted = Requirement(line)
+        except InvalidRequirement:
+            return f"has a requirement that cannot be read: {line[:100]!r}"
+        applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
+        if not applies or not is_own(wanted.name):
+            continue
+        installed = version(wanted.name)
+        shown = f"needs {wanted.name} {wanted.url or wanted.specifier}".rstrip()
+        if installed is None:
+            return f"{shown}, which is not installed; install that first"
+        if wanted.url or not wanted.specifier.contains(installed, prereleases=True):
+            return f"{shown}, this is {installed}; update one of the two"
+    return None
+
+
+def is_own(distribution: str) -> bool:
+    """Whether this is a name of this project's: the core's, or that of a plugin of its list."""
+    names = (CORE, *(plugin.distribution for plugin in known_plugins().values()))
+    return canonicalize_name(distribution) in {canonicalize_name(name) for name in names}
+
+
+def version(distribution: str) -> str | None:
+    """Of an installed distribution; None: it is not installed."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _offered(place: str) -> list[Wheel]:
+    """Every wheel of a place. Raises PluginError where it cannot be read."""
+    if place.lower().startswith("file:"):
+        place = url2pathname(_split(place).path)
+    if "://" not in place:
+        folder = Path(place)
+        if not folder.is_dir() and not folder.is_file():
+            raise PluginError(f"--from {place}: no such folder; expected a folder or a URL of wheels")
+        paths = sorted(folder.glob("*.whl")) if folder.is_dir() else [folder]
+        return [wheel for wheel in map(_wheel, map(str, paths)) if wheel]
+    if _split(place).path.endswith(".whl"):
+        return [wheel for wheel in [_wheel(place)] if wheel]
+    body, base = _read(place)
+    page = _Links()
+    page.feed(body.decode("utf-8", "replace"))
+    wheels = (_linked(base, link) for link in page.found)
+    return [wheel for wheel in wheels if wheel and wheel.address.startswith(("https:", "http:"))]
+
+
+def _linked(base: str, link: str) -> Wheel | None:
+    try:
+        return _wheel(urljoin(base, link))
+    except (ValueError, PluginError):  # no address at all: some other link of the page
+        return None
+
+
+def _wheel(address: str) -> Wheel | None:
+    """By its path or URL, in whose fragment a hash may stand; None: that names no wheel."""
+    remote = "://" in address
+    address, _, fragment = address.partition("#") if remote else (address, "", "")
+    name = unquote(_split(address).path).rpartition("/")[2] if remote else Path(address).name
+    try:
+        distribution, number, _, tags = parse_wheel_filename(name)
+    except InvalidWheelFilename:
+        return None
+    if not re.fullmatch(r"[\w.+!-]+", name):  # it becomes a file here
+        return None
+    found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
+    return Wheel(address, found[1].lower() if found else "", distribution, number, tags)
+
+
+def _fetched(wheel: Wheel, work: Path) -> Path:
+    if wheel.address.lower().startswith("file:"):
+        path = Path(url2pathname(_split(wheel.address).path))
+    elif "://" in wheel.address:
+        path = work / unquote(_split(wheel.address).path).rpartition("/")[2]
+        path.write_bytes(_read(wheel.address, MOST_WHEEL)[0])
+    else:
+        return Path(wheel.address).resolve()
+    if not path.is_file():
+        raise PluginError(f"{wheel.address}: no such file")
+    got = hashlib.sha256(path.read_bytes()).hexdigest()
+    if wheel.sha256 and got != wheel.sha256:
+        raise PluginError(f"{wheel.address}: is not the file it should be: SHA-256 {got}, expected {wheel.sha256}")
+    return path
+
+
+def _read(url: str, most: int = MOST_PAGE) -> tuple[bytes, str]:
+    """What a URL holds, and where that lies in the end. Raises PluginError."""
+    _secure(url)
+    try:
+        with urlopen(Request(url, headers={"User-Agent": "binder"}), timeout=TIMEOUT_S) as answer:
+            _secure(answer.url)
+            body: bytes = answer.read(most + 1)
+            base: str = answer.url
+    except (OSError, HTTPException, ValueError) as error:
+        raise PluginError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from None
+    if len(body) > most:
+        raise PluginError(f"{url}: larger than {most >> 20} MiB")
+    return body, base
+
+
+def _secure(url: str) -> None:
+    parts = _split(url)
+    if parts.scheme.lower() != "https" and not (parts.scheme.lower() == "http" and parts.hostname in LOCAL):
+        raise PluginError(f"{url}: expected https://, or a folder with the wheels: what is installed runs")
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError as error:
+        raise PluginError(f"{url}: not a URL: {error}") from None
+
+
+class _Links(HTMLParser):
+    """Targets of a page's links, those left out that are marked as withdrawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "a" and given.get("href") and "data-yanked" not in given:
+            self.found.append(given["href"] or "")

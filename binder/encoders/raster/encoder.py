@@ -1,0 +1,32 @@
+"""The picture encoder of a plugin that reads measurements on a grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from binder.anchors.openclip import Anchor
+from binder.encoders.picture import PictureEncoder
+from binder.encoders.raster.shades import Read, Tone, draw_grid, read_grid
+from binder.modality import Item, PictureConfig
+
+OVERSAMPLED = 2  # drawn this many times larger than the anchor sees it, whose own resampling is the better one
+
+
+class RasterEncoder(PictureEncoder):
+    """Grid of measurements -> (D,). `read` and `tone` are the plugin's, see `binder.raster_modality`."""
+
+    def __init__(self, config: PictureConfig, anchor: Anchor, read: Read, tone: Tone) -> None:
+        super().__init__(config, anchor)
+        self.read, self.tone = read, tone
+
+    def picture(self, item: Item) -> Image:
+        return draw_grid(read_grid(self.read, item, self.config, OVERSAMPLED * self.side), self.tone, self.config)
+
+    def views(self, item: Item, rng: np.random.Generator) -> Tensor:
+        """One item -> (V, 3, H, W): read once, drawn as it is and in other ways."""
+        grid = read_grid(self.read, item, self.config, OVERSAMPLED * self.side)
+        drawn = [draw_grid(grid, self.tone, self.config, rng if i else None) for i in range(self.config.views)]
+        return torch.stack([self.transform(picture) for picture in drawn])

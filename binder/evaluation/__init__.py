@@ -1,0 +1,1 @@
+"""How good an alignment is: retrieval, zero-shot classification, what is confused with what."""

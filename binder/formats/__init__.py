@@ -1,0 +1,1 @@
+"""Other people's files -> numbers, text and pictures; nothing that they claim is believed before it is checked."""

@@ -1,0 +1,135 @@
+"""What a plugin returns, checked where the core takes it over: a mistake of its author is one line that names it.
+
+Free of torch until an encoder is built. Shapes: B batch, D embed_dim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from binder.errors import BinderError, ItemError, PluginError, kind_and_words
+from binder.modality import EncoderConfig, Item, Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from binder.anchors.openclip import Anchor
+    from binder.encoder import Encoder
+
+
+REPORT = "please report it to its author, with the item"
+LARGEST = 1e15  # of a window's numbers: the squares of larger ones are not finite in float32
+
+
+class NotFinite(PluginError):
+    """A vector that is NaN or infinite: the item's fault, or the encoder's."""
+
+
+def guarded(modality: Modality, plugin: str) -> Modality:
+    """The same modality, whose `build` and `adapt` raise PluginError where the plugin makes a mistake."""
+    checked = partial(_build, modality, plugin)
+    return replace(modality, build=checked, adapt=partial(_adapt, modality, plugin) if modality.adapt else None)
+
+
+def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Encoder:
+    from binder.encoder import Encoder
+
+    where = f"plugin {plugin}, modality {modality.name!r}"
+    try:
+        encoder = modality.build(config, anchor)
+    except BinderError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{where}: build failed: {kind_and_words(error)}") from error
+    if not isinstance(encoder, Encoder):
+        raise PluginError(f"{where}: build returned {type(encoder).__name__}, expected a binder.Encoder")
+    encoder.register_forward_hook(partial(_check_output, where, anchor.embed_dim))
+    return encoder
+
+
+def _adapt(modality: Modality, plugin: str, config: Any, items: Sequence[Item]) -> EncoderConfig:
+    assert modality.adapt is not None
+    where = f"plugin {plugin}, modality {modality.name!r}"
+    try:
+        adapted = modality.adapt(config, items)
+    except BinderError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{where}: adapt failed: {kind_and_words(error)}") from error
+    if not isinstance(adapted, modality.config):
+        kind = type(adapted).__name__
+        raise PluginError(f"{where}: adapt returned {kind}, expected a {modality.config.__name__}")
+    return adapted
+
+
+def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple[Any, ...], output: Any) -> None:
+    """A forward hook: (B, D), and finite. In training the loss is watched instead, which is cheaper."""
+    import torch
+
+    batch: Tensor = arguments[0]
+    if not isinstance(output, torch.Tensor):
+        raise PluginError(f"{where}: forward returned {type(output).__name__}, expected a tensor (B, {embed_dim})")
+    if tuple(output.shape) != (len(batch), embed_dim):
+        raise PluginError(
+            f"{where}: forward returned shape {tuple(output.shape)} for a batch of {len(batch)}, "
+            f"expected ({len(batch)}, {embed_dim}): (B, the anchor's embed_dim)"
+        )
+    if not encoder.training and not torch.isfinite(output).all():
+        raise NotFinite(f"{where}: forward returned numbers that are not finite (NaN or infinite)")
+
+
+def check_windows(encoder: Encoder, item: Item, made: object) -> Tensor:
+    """What `preprocess`, `views` or `moments` gave of one item -> the same, found to be (W, ...) with W at least 1.
+
+    Raises ItemError: the item is left out, and it says whose fault it is.
+    """
+    import torch
+
+    where = f"plugin {plugin_of(encoder)}: preprocess returned"
+    if not isinstance(made, torch.Tensor):
+        raise ItemError(item, f"{where} {type(made).__name__}, expected a tensor (W, ...); {REPORT}")
+    if made.ndim < 2 or not len(made):
+        raise ItemError(
+            item, f"{where} shape {tuple(made.shape)}, expected (W, ...) with at least one window; {REPORT}"
+        )
+    if made.is_floating_point() and not (made.abs() <= LARGEST).all():  # it would spoil its whole batch
+        finite = bool(torch.isfinite(made).all())
+        raise ItemError(item, f"holds numbers {f'beyond {LARGEST:g}' if finite else 'that are not finite'}")
+    return made
+
+
+def alike(encoder: Encoder, item: Item, made: Tensor, before: Tensor | None) -> Tensor | ItemError:
+    """The same windows, found to have the shape of those `before`; an ItemError where they have another."""
+    if before is None or (made.shape[1:], made.dtype) == (before.shape[1:], before.dtype):
+        return made
+    both = " and ".join(f"{tuple(x.shape[1:])} of {x.dtype}" for x in (before, made))
+    where = f"plugin {plugin_of(encoder)}: preprocess returned windows of shape"
+    return ItemError(item, f"{where} {both}; every item's must be the same; {REPORT}")
+
+
+def mistake(encoder: Encoder, item: Item, error: BaseException) -> ItemError:
+    """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
+    if isinstance(error, MemoryError):
+        return ItemError(item, "needs more memory than there is to be read")
+    return ItemError(item, f"plugin {plugin_of(encoder)}: {kind_and_words(error)}{_place_in(encoder, error)}; {REPORT}")
+
+
+def _place_in(encoder: Encoder, error: BaseException) -> str:
+    """Where in the plugin's own code an exception came from; its author looks for nothing else."""
+    import traceback
+
+    found = ""
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        package = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+        if package == plugin_of(encoder) and package != "binder":
+            found = f" (in {'/'.join(frame.f_code.co_filename.replace(chr(92), '/').split('/')[-2:])}:{line})"
+    return found
+
+
+def plugin_of(encoder: Encoder) -> str:
+    """The package that an encoder, or what it calls to read, comes from."""
+    read = getattr(encoder, "read", None) or getattr(encoder, "draw", None) or type(encoder)
+    return str(getattr(read, "__module__", None) or type(encoder).__module__).partition(".")[0]

@@ -1,0 +1,250 @@
+"""Discovery of plugins: each entry point on its own, broken ones kept with their error. Free of torch."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import time
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from binder import hookspecs
+from binder.errors import PluginError, kind_and_words, nearest, one_line
+from binder.modality import Modality, check
+from binder.readers.guard import guarded
+
+if TYPE_CHECKING:
+    import click
+
+log = logging.getLogger(__name__)
+
+CORE = "modality-binder"  # the distribution of this package
+HOOK = b"binder_register_commands"
+BUILTIN = "binder"  # the core's own plugin: image and text
+
+
+@dataclass
+class Plugin:
+    """One installed plugin and what became of it."""
+
+    name: str
+    version: str
+    modalities: list[Modality] = field(default_factory=list)
+    error: str | None = None  # why it is unusable, in one line
+    import_s: float = 0.0  # seconds that its import took; every command waits for it
+    place: Path | None = None  # of its source: a package's folder, or a module's file
+
+    def source(self) -> str:
+        """A name for its code by its content, and for the core's version: what it makes of an item may depend on both.
+
+        While a plugin is being written its version stays, and what is cached must not.
+        """
+        digest = hashlib.blake2b(f"{_version(CORE)} {self.version}".encode(), digest_size=8)
+        if self.place is not None:
+            files = sorted(self.place.rglob("*.py")) if self.place.is_dir() else [self.place]
+            for path in files:
+                digest.update(path.relative_to(self.place.parent).as_posix().encode() + path.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class KnownPlugin:
+    """A plugin of this project that may not be installed."""
+
+    distribution: str
+    folder: str  # in a checkout of the project
+    summary: str
+    wheel: str = ""  # of a release: where its wheel lies, with its hash
+
+
+class Registry:
+    """The modalities of all plugins that load; the errors of those that do not."""
+
+    def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint], only: set[str] | None = None) -> None:
+        self._manager = pluggy.PluginManager(hookspecs.PROJECT)
+        self._manager.add_hookspecs(hookspecs)
+        self.plugins: list[Plugin] = []
+        import binder.anchors.modalities
+
+        self._add(BUILTIN, _version(CORE), binder.anchors.modalities)
+        for entry_point in sorted(entry_points, key=lambda e: (e.name, e.value)):
+            if only is None or entry_point.name in only:
+                self._load(entry_point)
+        if only is not None:
+            for name in sorted(only - {plugin.name for plugin in self.plugins}):
+                self.plugins.append(Plugin(name, "?", error="named in BINDER_PLUGINS but not installed"))
+
+    def names(self) -> list[str]:
+        """Names of the usable modalities, the anchor's own first."""
+        return [m.name for p in self.plugins for m in p.modalities if len(self._owners(m.name)) == 1]
+
+    def modalities(self) -> list[Modality]:
+        return [self.get(name) for name in self.names()]
+
+    def get(self, name: str) -> Modality:
+        """The modality of that name. Raises PluginError: what is wrong with its plugin, or how to install it."""
+        owners = self._owners(name)
+        if len(owners) == 1:
+            return next(m for m in owners[0].modalities if m.name == name)
+        if owners:
+            both = " and ".join(f"{p.name} {p.version}" for p in owners)
+            raise PluginError(f"modality {name!r} is provided by {both}; uninstall one, or choose with BINDER_PLUGINS")
+        raise PluginError(self._unknown(name))
+
+    def owner(self, name: str) -> Plugin:
+        """The plugin that provides a modality. Raises PluginError as `get` does."""
+        self.get(name)
+        return self._owners(name)[0]
+
+    def by_suffix(self, suffix: str) -> list[Modality]:
+        """The modalities that claim a suffix such as '.wav'."""
+        return [m for m in self.modalities() if suffix.lower() in m.suffixes]
+
+    def register_commands(self, cli: click.Group) -> None:
+        """Let every plugin add its commands; one that fails is reported, the others go on."""
+        for impl in self._manager.hook.binder_register_commands.get_hookimpls():
+            try:
+                impl.function(cli)
+            except Exception as error:
+                log.warning("plugin %s: its commands could not be added: %s", impl.plugin_name, _one_line(error))
+
+    def _owners(self, name: str) -> list[Plugin]:
+        return [p for p in self.plugins if any(m.name == name for m in p.modalities)]
+
+    def _load(self, entry_point: importlib.metadata.EntryPoint) -> None:
+        dist = entry_point.dist
+        version = dist.version if dist else "?"
+        unmet = _unmet(dist)
+        if unmet:
+            self.plugins.append(Plugin(entry_point.name, version, error=unmet))
+            return
+        began = time.perf_counter()
+        try:
+            module = entry_point.load()
+        except BaseException as error:  # a plugin may even call sys.exit() on import
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            self.plugins.append(Plugin(entry_point.name, version, error=f"import failed: {_one_line(error)}"))
+            return
+        self._add(entry_point.name, version, module, time.perf_counter() - began)
+
+    def _add(self, name: str, version: str, module: ModuleType | Any, import_s: float = 0.0) -> None:
+        plugin = Plugin(name, version, import_s=import_s, place=_place(module))
+        self.plugins.append(plugin)
+        try:
+            self._manager.register(module, name=f"{name}#{len(self.plugins)}")
+            self._manager.check_pending()
+            found = _modalities_of(module)
+            plugin.modalities = found if name == BUILTIN else [guarded(m, f"{name} {version}") for m in found]
+        except (Exception, SystemExit) as error:
+            plugin.error = _one_line(error)
+            if self._manager.is_registered(module):
+                self._manager.unregister(module)
+
+    def _unknown(self, name: str) -> str:
+        known = known_plugins()
+        broken = [p for p in self.plugins if p.error and name in p.name]
+        if broken:
+            return f"modality {name!r}: plugin {broken[0].name} {broken[0].version} is broken: {broken[0].error}"
+        if name in known:
+            return f"modality {name!r} is not installed; install it with: binder plugins install {name} --from PLACE"
+        names = self.names()
+        hint = nearest(name, [*names, *known]) or f"; installed: {', '.join(names)}"
+        others = "; ".join(f"{p.name} {p.version} is broken: {p.error}" for p in self.plugins if p.error)
+        return f"unknown modality {name!r}{hint}" + (f"; a plugin that may provide it: {others}" if others else "")
+
+
+@cache
+def registry() -> Registry:
+    """The registry of this process: all installed plugins, or those that BINDER_PLUGINS=a,b names."""
+    only = os.environ.get("BINDER_PLUGINS")
+    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
+    return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), names)
+
+
+def commands_offered() -> bool:
+    """Whether some plugin may add commands, found without importing any: its module names the hook."""
+    return any(HOOK in _source_of(entry) for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT))
+
+
+def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
+    """The module of an entry point as it is written; what hides it might have the hook."""
+    package, _, rest = entry_point.module.partition(".")
+    try:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            return HOOK
+        folder = Path(spec.origin).parent / Path(*rest.split(".")[:-1])
+        own = [folder / f"{rest.rpartition('.')[2]}.py"] if rest else [Path(spec.origin)]
+        return next(path for path in own if path.is_file()).read_bytes()
+    except (ImportError, OSError, ValueError, StopIteration):
+        return HOOK
+
+
+@cache
+def known_plugins() -> Mapping[str, KnownPlugin]:
+    """The project's own plugins by short name, installed or not (`known_plugins.toml`)."""
+    table = tomllib.loads((Path(__file__).parent / "known_plugins.toml").read_text(encoding="utf-8"))
+    return {name: KnownPlugin(**entry) for name, entry in table.items()}
+
+
+def _modalities_of(module: Any) -> list[Modality]:
+    hook = getattr(module, "binder_register_modalities", None)
+    modalities = list(hook()) if hook is not None else []
+    for modality in modalities:
+        if not isinstance(modality, Modality):
+            raise TypeError(
+                f"binder_register_modalities must return binder.Modality records, got {type(modality).__name__}"
+            )
+        check(modality)
+    names = [m.name for m in modalities]
+    repeated = {name for name in names if names.count(name) > 1}
+    if repeated:
+        raise ValueError(f"binder_register_modalities returns {min(repeated)!r} twice")
+    return modalities
+
+
+def _place(module: ModuleType | Any) -> Path | None:
+    """Where a plugin's source lies: a package's folder, a module's file; None for one that is no module at all."""
+    file = getattr(module, "__file__", None)
+    return (Path(file).parent if hasattr(module, "__path__") else Path(file)) if file else None
+
+
+def _unmet(dist: importlib.metadata.Distribution | None) -> str | None:
+    """Why a plugin cannot be used with this version of the core, where its package says so."""
+    wanted = [line for line in (dist.requires or [] if dist else []) if line.replace("_", "-").startswith(CORE)]
+    if not wanted:
+        return None
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    installed = _version(CORE)
+    for line in wanted:
+        try:
+            requirement = Requirement(line)
+        except InvalidRequirement:
+            continue
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        if applies and not requirement.specifier.contains(installed, prereleases=True):
+            return f"needs {CORE} {requirement.specifier}, this is {installed}; update one of the two"
+    return None
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "?"
+
+
+def _one_line(error: BaseException) -> str:
+    return one_line(error, 300) if isinstance(error, PluginError) else kind_and_words(error)

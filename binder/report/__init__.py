@@ -1,0 +1,1 @@
+"""What people look at: self-contained pages of runs, hits and pairs."""

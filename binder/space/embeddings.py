@@ -1,0 +1,209 @@
+"""Vectors that know their space and what they are made of, and the arithmetic on them. No torch.
+
+Shapes: N rows, M rows of another, K concepts, D embed_dim.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from binder.errors import SpaceError
+from binder.space import vectors as geometry
+from binder.space.vectors import Vectors
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A term of a sum."""
+
+    weight: float
+    vectors: Vectors  # (N, D) or (1, D), unit length
+    items: tuple[str, ...]  # what each row is, or () where nobody said
+
+
+class Embeddings:
+    """Unit vectors (N, D) of one space. Adds, subtracts and weighs with others of the same space; refuses another.
+
+    A sum keeps its terms: each is a direction of length one times its weight, and only the whole is normalised, so
+    `a + b - 0.5 * c` is `vectors.compose([(1, a), (1, b), (-0.5, c)])` whatever the brackets. One row combines with
+    many. Raises SpaceError for vectors that are not rows of length one.
+    """
+
+    __array_ufunc__ = None  # array + embeddings asks us; NumPy would drop the space
+
+    def __init__(
+        self,
+        vectors: Any,  # (N, D)
+        space: str,  # the anchor's fingerprint
+        items: Sequence[str] = (),  # what each row is, for people
+        modality: str | None = None,
+    ) -> None:
+        z = np.asarray(vectors, dtype=np.float32)
+        if z.ndim != 2 or not np.allclose(np.linalg.norm(z, axis=1), 1, atol=1e-3):
+            raise SpaceError(
+                f"expected (N, D) vectors of length 1, got shape {z.shape}; see binder.space.vectors.normalize"
+            )
+        if len(items) not in (0, len(z)):
+            raise SpaceError(f"{len(items)} names for {len(z)} vectors")
+        self.space, self.modality = space, modality
+        self.parts: tuple[Part, ...] = (Part(1.0, z, tuple(items)),)
+        self._vectors: Any = z
+
+    @property
+    def vectors(self) -> Vectors:
+        """(N, D), unit length. Raises SpaceError where the terms cancel out."""
+        if self._vectors is None:
+            self._vectors = geometry.compose([(part.weight, part.vectors) for part in self.parts])
+        return self._vectors
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """What each row is, for people: ("beach.jpg + waves.wav - 0.5 * people",); () where a term has no name."""
+        if len(self.parts) == 1 and self.parts[0].weight == 1:
+            return self.parts[0].items
+        if not all(part.items for part in self.parts):
+            return ()
+        columns = [part.items * len(self) if len(part.items) == 1 else part.items for part in self.parts]
+        weights = [part.weight for part in self.parts]
+        return tuple(_formula(weights, names) for names in zip(*columns, strict=True))
+
+    def __len__(self) -> int:
+        return max(len(part.vectors) for part in self.parts)
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> Embeddings:
+        rows = np.atleast_1d(np.arange(len(self))[index])
+        return self._of([_taken(part, rows) if len(part.vectors) == len(self) else part for part in self.parts])
+
+    def __iter__(self) -> Iterator[Embeddings]:
+        return (self[i] for i in range(len(self)))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.vectors, dtype=dtype, copy=True if copy is None else copy)
+
+    def __add__(self, other: Embeddings) -> Embeddings:
+        return self._sum(other, 1.0)
+
+    def __sub__(self, other: Embeddings) -> Embeddings:
+        return self._sum(other, -1.0)
+
+    def __radd__(self, other: object) -> Embeddings:
+        if isinstance(other, int) and other == 0:  # where `sum` starts
+            return self
+        return self._foreign(other)
+
+    def __rsub__(self, other: object) -> Embeddings:
+        return self._foreign(other)
+
+    def __mul__(self, weight: float) -> Embeddings:
+        """Weighed in the sums it enters; by itself it keeps its direction (or turns it round, below 0)."""
+        if not isinstance(weight, Real):
+            return self._foreign(weight)
+        if not math.isfinite(weight):
+            raise SpaceError(f"a weight of {weight} leaves no direction")
+        return self._of([Part(float(weight) * p.weight, p.vectors, p.items) for p in self.parts])
+
+    __rmul__ = __mul__
+
+    def __truediv__(self, divisor: float) -> Embeddings:
+        if not isinstance(divisor, Real) or divisor == 0:
+            raise SpaceError(f"cannot divide a direction by {divisor!r}")
+        return self * (1 / float(divisor))
+
+    def __neg__(self) -> Embeddings:
+        return self * -1.0
+
+    def mean(self) -> Embeddings:
+        """(N, D) -> (1, D): the direction of the rows' mean. Raises SpaceError where they cancel out."""
+        if not len(self):
+            raise SpaceError("no vectors, so no mean")
+        z = geometry.normalize(self.vectors.mean(0, keepdims=True))
+        items = self.items if len(self) == 1 else (f"mean({_listed(self.items)})",) if self.items else ()
+        return Embeddings(z, self.space, items, self.modality)
+
+    def slerp(self, other: Embeddings, t: float) -> Embeddings:
+        """The point at t (0..1) of the way along the great circle to `other`. Raises SpaceError for opposite ones."""
+        self._fits(other)
+        z = geometry.slerp(self.vectors, other.vectors, t)
+        return Embeddings(z, self.space, self._named(other, f"slerp({{}}, {{}}, {t:g})", len(z)))
+
+    def project_out(self, concept: Embeddings) -> Embeddings:
+        """(N, D) -> (N, D) without the K directions of `concept` (K, D): at right angles to each.
+
+        What it says of them is gone, whichever way they point ("without anything of gender", where minus would ask
+        for the opposite). Raises SpaceError where nothing is left.
+        """
+        self._same_space(concept)
+        z = geometry.project_out(self.vectors, concept.vectors)
+        items = tuple(f"{item} without {_listed(concept.items)}" for item in self.items) if concept.items else ()
+        return Embeddings(z, self.space, items, self.modality)
+
+    def cosine(self, other: Embeddings) -> np.ndarray:
+        """(N, D) and (M, D) of one space -> (N, M). Raises SpaceError for another space."""
+        self._same_space(other)
+        return self.vectors @ other.vectors.T
+
+    def __repr__(self) -> str:
+        items = self.items
+        shown = ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
+        kind = f" of {self.modality}" if self.modality else ""
+        return f"Embeddings({len(self)} x {self.parts[0].vectors.shape[1]}{kind}, space {self.space[:8]}: {shown})"
+
+    def _sum(self, other: Embeddings, sign: float) -> Embeddings:
+        if not isinstance(other, Embeddings):
+            return self._foreign(other)
+        self._fits(other)
+        signed = [Part(sign * p.weight, p.vectors, p.items) for p in other.parts]
+        total = Embeddings._of(self, [*self.parts, *signed])
+        total.modality = None
+        if any(part.weight for part in total.parts):
+            _ = total.vectors  # terms that cancel out are told here, where they met
+        return total
+
+    def _of(self, parts: Sequence[Part]) -> Embeddings:
+        made = object.__new__(Embeddings)
+        made.space, made.modality, made.parts = self.space, self.modality, tuple(parts)
+        made._vectors = parts[0].vectors if len(parts) == 1 and parts[0].weight == 1 else None
+        return made
+
+    def _foreign(self, other: object) -> Any:
+        if isinstance(other, np.ndarray):
+            raise SpaceError(
+                "an array does not say which space it is of; if this one, wrap it: Embeddings(array, space)"
+            )
+        return NotImplemented
+
+    def _same_space(self, other: Embeddings) -> None:
+        if self.space != other.space:
+            raise SpaceError(f"space {self.space[:8]} and space {other.space[:8]} cannot be compared")
+
+    def _fits(self, other: Embeddings) -> None:
+        self._same_space(other)
+        if len(self) != len(other) and 1 not in (len(self), len(other)):
+            raise SpaceError(f"cannot combine {len(self)} with {len(other)} vectors; one side must be 1, or both equal")
+
+    def _named(self, other: Embeddings, form: str, n: int) -> tuple[str, ...]:
+        left, right = (x.items * n if len(x) == 1 else x.items for x in (self, other))
+        return tuple(form.format(a, b) for a, b in zip(left, right, strict=True)) if left and right else ()
+
+
+def _taken(part: Part, rows: np.ndarray) -> Part:
+    return Part(part.weight, part.vectors[rows], tuple(part.items[i] for i in rows if part.items))
+
+
+def _formula(weights: Sequence[float], names: Sequence[str]) -> str:
+    text = ""
+    for weight, name in zip(weights, names, strict=True):
+        sign = "-" if weight < 0 else "+"
+        text += f" {sign} " if text else "-" if weight < 0 else ""
+        text += name if abs(weight) == 1 else f"{abs(weight):g} * {name}"
+    return text
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{len(items)} items"

@@ -1,0 +1,1 @@
+"""Aligning an encoder: from prepared pairs through the loop to what a finished run leaves."""
