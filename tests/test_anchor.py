@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from binder import Anchor, AnchorError, ItemError
 from binder.anchors import openclip as anchors
+from binder.anchors import towers
 from binder.testing import tiny_anchor, write_tiny_checkpoint
 
 WEIGHTS = "open_clip_model.safetensors"
@@ -45,7 +46,7 @@ def test_its_vectors_are_those_of_open_clip_itself(anchor, anchor_folder, pictur
     model, _, preprocess = open_clip.create_model_and_transforms(name)
     model.eval()
     texts = ["a red circle", "Ünïcode"]
-    image_tower, text_tower = anchors.ImageTower(anchor), anchors.TextTower(anchor)
+    image_tower, text_tower = towers.ImageTower(anchor), towers.TextTower(anchor)
     with torch.inference_mode():
         want = model.encode_image(torch.stack([preprocess(picture), preprocess(picture.rotate(90))]))
         got = image_tower(torch.cat([image_tower.preprocess(picture), image_tower.preprocess(picture.rotate(90))]))
@@ -177,12 +178,12 @@ def test_the_fingerprint_changes_with_the_vocabulary():
 
 
 def test_pickled_it_leaves_the_weights_behind_and_still_preprocesses(anchor, picture):
-    towers = anchors.ImageTower(anchor), anchors.TextTower(anchor)
-    packed = pickle.dumps(towers)
+    both = towers.ImageTower(anchor), towers.TextTower(anchor)
+    packed = pickle.dumps(both)
     assert not any(p.view(-1)[:8].numpy().tobytes() in packed for p in anchor.model.parameters() if p.ndim > 1)
     image, text = pickle.loads(packed)
-    assert torch.equal(image.preprocess(picture), towers[0].preprocess(picture))
-    assert torch.equal(text.preprocess("a cat"), towers[1].preprocess("a cat"))
+    assert torch.equal(image.preprocess(picture), both[0].preprocess(picture))
+    assert torch.equal(text.preprocess("a cat"), both[1].preprocess("a cat"))
     assert image.anchor.fingerprint == anchor.fingerprint
     with pytest.raises(AnchorError, match="a worker process has no weights"):
         image(image.preprocess(picture))
@@ -192,7 +193,7 @@ def test_pickled_it_leaves_the_weights_behind_and_still_preprocesses(anchor, pic
 def test_it_is_frozen_in_eval_mode_and_out_of_its_towers_state(anchor):
     assert not any(p.requires_grad for p in anchor.model.parameters())
     assert not any(m.training for m in anchor.model.modules())
-    tower = anchors.ImageTower(anchor).train()
+    tower = towers.ImageTower(anchor).train()
     assert not tower.state_dict()
     assert not any(m.training for m in anchor.model.modules())
 
@@ -209,11 +210,11 @@ def test_the_checksum_sees_a_single_changed_weight(folder):
 @pytest.mark.parametrize("item", [7, "", "  \n", b"bytes", None])
 def test_what_is_no_text_is_an_item_error(anchor, item):
     with pytest.raises(ItemError):
-        anchors.TextTower(anchor).preprocess(item)
+        towers.TextTower(anchor).preprocess(item)
 
 
 def test_texts_longer_than_the_context_are_cut_with_one_warning(anchor, caplog):
-    tower = anchors.TextTower(anchor)
+    tower = towers.TextTower(anchor)
     with caplog.at_level(logging.WARNING):
         tower.preprocess("a short text")
         assert not caplog.messages
@@ -231,7 +232,7 @@ def test_a_tokenizer_that_pads_with_another_number_gives_no_false_warning(caplog
         return torch.where(tokens == 0, 1, tokens)
 
     preprocess = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    tower = anchors.TextTower(Anchor("other", base.model, preprocess, padded_with_one))
+    tower = towers.TextTower(Anchor("other", base.model, preprocess, padded_with_one))
     tower.preprocess("a short text")
     assert not caplog.messages
     tower.preprocess("word " * 50)

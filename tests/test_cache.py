@@ -343,7 +343,7 @@ for i in range(150):
 """
 PRUNER = """
 import sys, threading
-from binder import cache
+from binder.data import cache
 pruned, end = 0, threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), end.set())).start()
 while not end.is_set():

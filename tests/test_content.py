@@ -13,7 +13,7 @@ import torch
 
 from binder import ItemError, decode_text, existing_file, read_array, read_bytes
 from binder.formats import arrays
-from binder.formats.content import array_of, from_numpy
+from binder.formats.arrays import array_of, from_numpy
 
 
 def npy(header: str, body: bytes = b"", version: bytes = b"\x01\x00") -> bytes:

@@ -15,7 +15,12 @@ import binder
 from binder import RunError
 from binder.train import lock
 
-HOLD = "import sys, time; from pathlib import Path; from binder import lock\nwith lock.held(Path(sys.argv[1])):\n    "
+HOLD = """
+import sys, time
+from pathlib import Path
+from binder.train import lock
+with lock.held(Path(sys.argv[1])):
+    """
 
 
 @pytest.fixture
