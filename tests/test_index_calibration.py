@@ -244,7 +244,7 @@ def test_the_command_line_knows_rank_by():
 
 def test_similar_takes_rank_by_and_info_says_how_many_rows_were_looked_at(calibrated):
     from binder.cli.verbs.index import info
-    from binder.cli.verbs.similar import similar_command
+    from binder.cli.verbs.search import similar_command
 
     def items(*how):
         done = CliRunner().invoke(similar_command, [calibrated.location, "in-3-1", "--json", *how])

@@ -14,7 +14,7 @@ from binder.errors import BinderError, nearest
 from binder.report.text import visible
 
 LONGEST = 2000  # letters of an error that are shown
-VERBS = {  # name: one line of help; module binder.cli.verbs.NAME holds a command `NAME`
+VERBS = {  # name: one line of help
     "align": "Train a modality's encoder into the space of a frozen anchor.",
     "embed": "Turn items into vectors, written to a Parquet file.",
     "eval": "Retrieval between every two modalities of a manifest.",
@@ -32,6 +32,8 @@ VERBS = {  # name: one line of help; module binder.cli.verbs.NAME holds a comman
     "anchors": "List the frozen models there are.",
     "doctor": "Versions, devices, plugins and decoders on this machine.",
 }
+# A verb NAME is `NAME_command` of the module binder.cli.verbs.NAME, or of the one that is named here.
+TOGETHER = {"similar": "search", "duplicates": "search", "push": "hub", "pull": "hub"}
 
 
 class LazyGroup(click.Group):
@@ -43,7 +45,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name in VERBS:
-            return getattr(importlib.import_module(f"binder.cli.verbs.{name}"), f"{name}_command")
+            module = importlib.import_module(f"binder.cli.verbs.{TOGETHER.get(name, name)}")
+            command: click.Command = getattr(module, f"{name}_command")
+            return command
         self._add_plugin_commands()
         return self.commands.get(name)
 

@@ -1,4 +1,4 @@
-"""`binder search`."""
+"""`binder search`, `binder similar` and `binder duplicates`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import hits, options
+from binder.cli import hits, options, output
 from binder.cli.hits import Part
 
 if TYPE_CHECKING:
@@ -115,3 +115,47 @@ def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[P
     for part in minus:
         total = total - embedded(*part)
     return total
+
+
+@click.command("similar")
+@click.argument("index", metavar="INDEX")
+@click.argument("item", metavar="ITEM")
+@hits.rank_by
+@click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
+@hits.narrowing
+@hits.showing
+def similar_command(index: str, item: str, **given: Any) -> None:
+    """What lies near an ITEM of INDEX, given by its path, text or name; nothing is encoded."""
+    from binder.index import Index
+    from binder.index.inspection import vector_of
+
+    there = Index.open(index)
+    found = there.similar(item, **hits.search_options(given))
+    named = vector_of(there.store.tables(None), item)[1] if given["html"] else ()
+    asked = [(1.0, modality, name) for modality, name in sorted(named)]
+    hits.show(found, title=f"near {item}", query=asked, **hits.show_options(given))
+
+
+@click.command("duplicates")
+@click.argument("index", metavar="INDEX")
+@click.option("--cosine", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="How near.")
+@click.option("--to", multiple=True, metavar="MODALITY", help="Only this modality; may be repeated.")
+@options.as_json
+@hits.html
+def duplicates_command(index: str, cosine: float, to: tuple[str, ...], as_json: bool, html: str | None) -> None:
+    """Groups of items of one modality that lie very near to each other, the largest first."""
+    from binder.index import Index
+
+    with output.ProgressBar() as progress:
+        groups = Index.open(index).near_duplicates(cosine, to=to or None, progress=progress)
+    if as_json:
+        for group in groups:
+            output.json_line([hits.as_dict(hit) for hit in group])
+    if html:
+        hits.write_page(html, f"near-duplicates in {index}, cosine {cosine:g} and more", groups)
+    if not as_json and not html:
+        for group in groups:
+            hits.table(group)
+            click.echo()
+    count = sum(map(len, groups))
+    click.echo(f"{count} items in {len(groups)} group{'s' * (len(groups) != 1)}", err=True)

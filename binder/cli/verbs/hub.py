@@ -1,4 +1,4 @@
-"""`binder push`."""
+"""`binder push` and `binder pull`."""
 
 from __future__ import annotations
 
@@ -17,3 +17,13 @@ def push_command(run: Path, to: str, licence: str | None, private: bool) -> None
     from binder.artifact.hub import push
 
     click.echo(f"pushed to {push(run, to, licence=licence, private=private)}")
+
+
+@click.command("pull")
+@click.argument("source", metavar="hf:ORG/NAME")
+@click.argument("run", type=click.Path(path_type=Path))
+def pull_command(source: str, run: Path) -> None:
+    """Fetch an aligned encoder from the model hub into the new folder RUN."""
+    from binder.artifact.hub import pull
+
+    click.echo(f"the encoder is in {pull(source, run)}")
