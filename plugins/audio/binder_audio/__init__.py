@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl
-from binder_audio.config import AudioConfig, adapt
+from binder import Item, Modality, hookimpl
+from binder_audio.config import AudioConfig
 from binder_audio.preview import diagnose, preview
 
 if TYPE_CHECKING:
@@ -24,6 +24,13 @@ def build(config: AudioConfig, anchor: Anchor) -> Encoder:
     from binder_audio.encoder import AudioEncoder
 
     return AudioEncoder(config, anchor.embed_dim)
+
+
+def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
+    """See `adapting.adapt`; imported on the first call, because it needs torch."""
+    from binder_audio.adapting import adapt
+
+    return adapt(config, items)
 
 
 AUDIO = Modality(

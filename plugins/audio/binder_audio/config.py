@@ -1,13 +1,12 @@
-"""What a user may set, with units, and what the plugin fills in from the data."""
+"""The settings of the audio encoder, with units, and their presets. Free of torch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
-from binder import EncoderConfig, Item
+from binder import EncoderConfig
 
 
 class AudioConfig(EncoderConfig):
@@ -45,7 +44,6 @@ SPEECH_SHAPE = {"preset": "small", "sample_rate": 16_000, **PRESETS["small"]}
 DEFAULT_WINDOW_S = 2.0  # s, where nothing is known of the data; ImageBind's choice
 DEFAULT_MEAN_DB, DEFAULT_STD_DB = -30.0, 11.0  # dB, about what speech and everyday sounds have
 FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that its cost does not grow with it
-SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 5.0  # s
 
 
 def complete(config: AudioConfig) -> AudioConfig:
@@ -63,52 +61,3 @@ def complete(config: AudioConfig) -> AudioConfig:
         fits = {key: getattr(full, key) for key in SPEECH_SHAPE} == SPEECH_SHAPE
         full = full.model_copy(update={"trunk": "speech" if fits else "none"})
     return full
-
-
-def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
-    """Fill the window and the statistics the user left open from a sample of the training items."""
-    import math
-
-    import numpy as np
-
-    from binder import ItemError
-    from binder_audio.reading import duration_s, read, windows
-
-    if config.window_s is None:
-        durations = []
-        for item in items:
-            try:
-                durations.append(duration_s(item))
-            except ItemError:
-                continue  # reported when the item's turn comes
-        if durations:
-            usual = float(np.percentile(durations, 95))
-            rounded = math.ceil(usual * 4 - 0.2) / 4  # quarters of a second; 5.002 s is 5 s
-            window_s = min(max(rounded, SHORTEST_WINDOW_S), LONGEST_WINDOW_S)
-            config = config.model_copy(update={"window_s": window_s})
-    if config.mean_db is None or config.std_db is None:
-        from binder_audio.encoder import statistics
-
-        full = complete(config)
-        assert full.window_s
-        size = round(full.window_s * full.sample_rate)
-        cut = []
-        for item in items[:STATISTICS_ITEMS]:
-            try:
-                sound = read(item, config.sample_rate, first_s=max(STATISTICS_S, 4 * full.window_s))
-            except ItemError:
-                continue
-            cut.append(windows(sound, size)[0][:4])
-        if cut:
-            mean_db, std_db = statistics(full, np.concatenate(cut))
-            config = config.model_copy(
-                update={
-                    "mean_db": round(mean_db, 2) if config.mean_db is None else config.mean_db,
-                    "std_db": round(std_db, 2) if config.std_db is None else config.std_db,
-                }
-            )
-    return complete(config)
-
-
-STATISTICS_ITEMS = 128  # enough for two numbers; reading them takes a second
-STATISTICS_S = 60.0  # s of each

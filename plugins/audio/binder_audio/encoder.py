@@ -5,9 +5,7 @@ Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L toke
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,7 +14,7 @@ from binder_audio.augment import distort, mask
 from binder_audio.config import AudioConfig
 from binder_audio.pretrained import load
 from binder_audio.sound import SoundEncoder
-from binder_audio.spectrogram import Spectrogram, normalise, sounding, valid_frames
+from binder_audio.spectrogram import Spectrogram, normalize, sounding, valid_frames
 
 
 class AudioEncoder(SoundEncoder):
@@ -43,17 +41,17 @@ class AudioEncoder(SoundEncoder):
         strength = self.config.strength
         db_BMN, valid_BN = sounding(batch)
         if strength == 0:
-            return normalise(db_BMN, valid_BN, self.config)
+            return normalize(db_BMN, valid_BN, self.config)
         hop_s = self.spectrogram.hop / self.config.sample_rate
         db_BMN, valid_BN = distort(db_BMN, valid_BN, self.hz_M, hop_s, strength, generator)
-        return mask(normalise(db_BMN, valid_BN, self.config), valid_BN, strength, generator)
+        return mask(normalize(db_BMN, valid_BN, self.config), valid_BN, strength, generator)
 
     def lr_scales(self) -> dict[str, float]:
         return {"trunk.": self.config.trunk_lr} if self.config.trunk == "speech" else {}
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, M, N) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
-        x_B2MN = batch if batch.ndim == 4 else normalise(*sounding(batch), self.config)
+        x_B2MN = batch if batch.ndim == 4 else normalize(*sounding(batch), self.config)
         return self.trunk(x_B2MN, valid_frames(x_B2MN))
 
     def head(self, features: Tensor) -> Tensor:
@@ -123,19 +121,6 @@ class PatchStem(nn.Module):
         )
         h_BLE = (h_BEmn.permute(0, 2, 3, 1) + where_mnE).flatten(1, 2)
         return h_BLE, valid_Bn[:, None].expand(-1, rows, -1).flatten(1)
-
-
-def statistics(config: AudioConfig, cut_WT: NDArray[np.int16]) -> tuple[float, float]:
-    """Windows of sounds at the config's rate -> mean and standard deviation in dB below each one's loudest point."""
-    probe = config.model_copy(update={"mean_db": 0.0, "std_db": 1.0})
-    spectrogram = Spectrogram(probe)
-    values = []
-    with torch.inference_mode():
-        for rows in torch.from_numpy(cut_WT).split(32):
-            x_B2MN = normalise(*sounding(spectrogram(rows)), probe)
-            values.append(x_B2MN[:, 0].transpose(1, 2)[valid_frames(x_B2MN)].flatten())
-    every = torch.cat(values)
-    return float(every.mean()), max(float(every.std()), 1.0)
 
 
 def _sines(count: int, width: int, like: Tensor) -> Tensor:

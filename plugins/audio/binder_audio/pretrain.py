@@ -27,7 +27,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from binder_audio.config import AudioConfig, adapt
+from binder_audio.adapting import adapt
+from binder_audio.config import AudioConfig
 from binder_audio.encoder import AudioEncoder
 from binder_audio.pretrained import load
 from binder_audio.reading import Samples, read

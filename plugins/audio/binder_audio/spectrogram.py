@@ -1,6 +1,6 @@
 """Waveforms -> mel spectrograms in dB, which are cached -> what the trunk sees.
 
-Shapes: B batch, T samples of a window, M mel bands, N frames, 2 channels (see `normalise`).
+Shapes: B batch, T samples of a window, M mel bands, N frames, 2 channels (see `normalize`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Spectrogram:
         return decibels(power_BMN).masked_fill(~valid_BN[:, None], PADDING_DB).half()
 
 
-def normalise(db_BMN: Tensor, valid_BN: Tensor, config: AudioConfig) -> Tensor:
+def normalize(db_BMN: Tensor, valid_BN: Tensor, config: AudioConfig) -> Tensor:
     """(B, M, N) dB, (B, N) bool -> (B, 2, M, N): about zero mean and unit variance; frames of padding are zero.
 
     Channel 0 is relative to the clip's loudest point, so that the recording level does not count; channel
@@ -92,6 +92,6 @@ def trailing_zeros_removed(rows_BT: Tensor) -> Tensor:
 
 
 def valid_frames(x_B2MN: Tensor) -> Tensor:
-    """(B, 2, M, N) as `normalise` makes it -> (B, N) bool: the frames before the padding."""
+    """(B, 2, M, N) as `normalize` makes it -> (B, N) bool: the frames before the padding."""
     length_B1 = trailing_zeros_removed(x_B2MN.abs().amax((1, 2)))[:, None]
     return torch.arange(x_B2MN.shape[3], device=x_B2MN.device) < length_B1

@@ -12,11 +12,12 @@ import pytest
 import soundfile
 import torch
 from binder_audio import AUDIO, AudioConfig, pretrain
-from binder_audio.config import adapt, complete
+from binder_audio.adapting import adapt
+from binder_audio.config import complete
 from binder_audio.encoder import AudioEncoder, Trunk
 from binder_audio.pretrained import SPEECH, load
 from binder_audio.reading import read, windows
-from binder_audio.spectrogram import normalise, sounding, valid_frames
+from binder_audio.spectrogram import normalize, sounding, valid_frames
 
 from binder import ConfigError, ItemError
 from binder.testing import EncoderContract
@@ -144,7 +145,7 @@ def test_silence_added_at_the_end_does_not_change_the_vector() -> None:
 def test_padding_is_zero_after_normalisation_and_out_of_the_pooling() -> None:
     model = encoder()
     db, valid = sounding(model.preprocess((tone(0.5), RATE)))
-    x = normalise(db, valid, model.config)
+    x = normalize(db, valid, model.config)
     valid = valid[0]
     assert valid.sum() == -(-RATE // 2 // model.spectrogram.hop)
     assert torch.equal(valid_frames(x)[0], valid)
