@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -33,3 +35,12 @@ def device_of(encoder: Encoder) -> torch.device:
         return parameter.device
     anchor = getattr(encoder, "anchor", None)
     return anchor.device if anchor is not None else torch.device("cpu")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Within this, torch draws from `seed` on the CPU and on `device`; the caller's random state is back afterwards."""
+    on = [device] if device.type != "cpu" else []
+    with torch.random.fork_rng(devices=on, device_type=on[0].type if on else "cuda"):
+        torch.manual_seed(seed)
+        yield

@@ -20,6 +20,7 @@ from binder.data import encode, manifest
 from binder.data.columns import Column, Side, column_of, encoded_side
 from binder.data.encode import Progress, silent
 from binder.data.manifest import Row
+from binder.devices import seeded
 from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError, ManifestError, nearest
 from binder.modality import Item
@@ -171,8 +172,8 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
         items = list(column.items.values())
         sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
         config = windows.adapted(kind.adapt, config, sample, space.workers)
-    torch.manual_seed(0)
-    return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
+    with seeded(0, space.anchor.device):
+        return Trunk(kind.build(config, space.anchor)).to(space.anchor.device)
 
 
 def _side(

@@ -18,12 +18,14 @@ from binder.anchors.openclip import Anchor
 from binder.anchors.trunk import hash_weights
 from binder.config import AlignConfig
 from binder.data import encode
+from binder.data.cache import Collection
 from binder.data.columns import Column, Side, column_of, encoded_side
 from binder.data.encode import Progress
 from binder.data.manifest import Row
 from binder.data.split import split_rows
+from binder.devices import seeded
 from binder.encoder import Encoder
-from binder.errors import ConfigError, ManifestError, one_line
+from binder.errors import ConfigError, ItemError, ManifestError, one_line
 from binder.modality import EncoderConfig, Item, Modality
 from binder.readers import windows
 from binder.registry import registry
@@ -69,8 +71,54 @@ class Prepared:
     fingerprint: str  # of the training rows
 
 
+@dataclass(frozen=True)
+class _Table:
+    """The rows that have an item and a target column, as columns; and the targets, encoded."""
+
+    rows: list[Row]
+    items: Column  # of the modality
+    columns: dict[str, Column]  # of the modalities trained against
+    sides: dict[str, Side]  # those, encoded
+    usable: list[int]  # positions of the rows with an item and a target that can be read
+
+    def keys(self, positions: Sequence[int]) -> list[bytes]:
+        """The content keys of those rows' items."""
+        return [self.items.keys[i] or b"" for i in positions]
+
+    def by_key(self, positions: Sequence[int], name: str) -> dict[bytes, Item]:
+        return {self.items.keys[i] or b"": self.rows[i].items[name] for i in positions}
+
+
 def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
-    """Read and encode everything. Raises ManifestError where fewer than two rows are left to train on."""
+    """Rows -> read, split, cached, drawn to their targets. Raises ManifestError where fewer than two rows can train."""
+    table = _read(task, rows)
+    train, val = _split(task, table)
+    _warn_of_nothing_to_tell_apart(task, table, train)
+    config, encoder = _build(task, [table.rows[i].items[task.kind.name] for i in train])
+    collection, failed = _cache(task, table, train, val, config, encoder)
+    train = [i for i in train if table.items.keys[i] not in failed]
+    val = [i for i in val if table.items.keys[i] not in failed]
+    if len(train) < 2:
+        first = f"; the first problem: {': '.join(task.skipped[0])}" if task.skipped else ""
+        raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
+    data = _data(task, table, train, encoder, collection)
+    val_sides = _val_sides(task, table, val)
+    keys = table.keys(train)
+    counts = {
+        "rows": len(table.rows),
+        "train": len(train),
+        "val": len(val),
+        "skipped": len(task.skipped),
+        "items": len(set(keys)),
+        "anchor_encoded": task.anchor_encoded,
+    }
+    fingerprint = _fingerprint(keys, [table.columns[t].keys[i] for t in task.to for i in train])
+    val_rows = [table.rows[i] for i in val]
+    return Prepared(encoder, config, data, val_rows, table.keys(val), val_sides, counts, fingerprint)
+
+
+def _read(task: Task, rows: Sequence[Row]) -> _Table:
+    """The rows that can be used, each different target encoded once."""
     name = task.kind.name
     rows = [row for row in rows if name in row.items and any(t in row.items for t in task.to)]
     columns = {t: column_of(rows, t, task.strict) for t in task.to}
@@ -78,65 +126,60 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     items = column_of(rows, name, task.strict)
     _skip(task, [(where, str(error)) for where, error in items.bad])
     usable = [i for i in range(len(rows)) if items.keys[i] and any(side.of_row[i] >= 0 for side in sides.values())]
-    train, val = _split(task, rows, usable, items, columns.get("image"))
+    return _Table(rows, items, columns, sides, usable)
 
-    _warn_of_one(name, [items.keys[i] for i in train])
-    for t in task.to:
-        _warn_of_one(t, [columns[t].keys[i] for i in train])
 
-    config, encoder = _build(task, [rows[i].items[name] for i in train])
+def _cache(
+    task: Task, table: _Table, train: Sequence[int], val: Sequence[int], config: EncoderConfig, encoder: Encoder
+) -> tuple[Collection, Mapping[bytes, ItemError]]:
+    """What the encoder reads of every item, kept on disk; and what cannot be read."""
+    name = task.kind.name
     collection, failed = encode.for_training(
         encoder.to(task.anchor.device),
-        {items.keys[i] or b"": rows[i].items[name] for i in train},
-        {items.keys[i] or b"": rows[i].items[name] for i in val},
+        table.by_key(train, name),
+        table.by_key(val, name),
         f"{name}-{_stamp(task, config, encoder)}",
         workers=task.workers,
         strict=task.strict,
         stage=f"reading {name}",
         progress=task.progress,
     )
-    _skip(task, [(items.where[key], str(error)) for key, error in failed.items()])
-    train = [i for i in train if items.keys[i] not in failed]
-    val = [i for i in val if items.keys[i] not in failed]
-    if len(train) < 2:
-        first = f"; the first problem: {': '.join(task.skipped[0])}" if task.skipped else ""
-        raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
+    _skip(task, [(table.items.where[key], str(error)) for key, error in failed.items()])
+    return collection, failed
 
-    keys = [items.keys[i] or b"" for i in train]
+
+def _data(task: Task, table: _Table, train: Sequence[int], encoder: Encoder, collection: Collection) -> loop.Data:
+    """Where each sample's views lie in the cache, and what it is drawn to."""
+    keys = table.keys(train)
     number = {key: n for n, key in enumerate(dict.fromkeys(keys))}
     item_N = np.array([number[key] for key in keys])
     item_S = samples_of(item_N)
     stored = [encode.view_key(encoder, key) for key in number]
     device = task.anchor.device
-    data = loop.Data(
+    return loop.Data(
         items=collection,
         features=encoder.frozen_trunk,
         first=collection.first(stored)[item_S],
         counts=np.array([collection.count(key) for key in stored])[item_S],
-        targets={t: targets_of(side.of_rows(train), item_N, item_S, device) for t, side in sides.items()},
+        targets={t: targets_of(side.of_rows(train), item_N, item_S, device) for t, side in table.sides.items()},
     )
-    others = {m.name for m in registry().modalities() if m.frozen} - set(sides)
-    val_rows = [rows[i] for i in val]
-    val_sides = {t: side.restrict(val) for t, side in sides.items()}
-    val_sides |= {t: _encode(task, t, column_of(val_rows, t)) for t in sorted(others)}
-    counts = {
-        "rows": len(rows),
-        "train": len(train),
-        "val": len(val),
-        "skipped": len(task.skipped),
-        "items": len(number),
-        "anchor_encoded": task.anchor_encoded,
-    }
-    present = {t: side for t, side in val_sides.items() if (side.of_row >= 0).any()}
-    fingerprint = _fingerprint(keys, [columns[t].keys[i] for t in task.to for i in train])
-    val_items = [items.keys[i] or b"" for i in val]
-    return Prepared(encoder, config, data, val_rows, val_items, present, counts, fingerprint)
 
 
-def _warn_of_one(modality: str, keys: Sequence[bytes | None]) -> None:
+def _val_sides(task: Task, table: _Table, val: Sequence[int]) -> dict[str, Side]:
+    """The frozen modalities of the held-out rows, those not trained against too."""
+    others = {m.name for m in registry().modalities() if m.frozen} - set(table.sides)
+    rows = [table.rows[i] for i in val]
+    sides = {t: side.restrict(val) for t, side in table.sides.items()}
+    sides |= {t: _encode(task, t, column_of(rows, t)) for t in sorted(others)}
+    return {t: side for t, side in sides.items() if (side.of_row >= 0).any()}
+
+
+def _warn_of_nothing_to_tell_apart(task: Task, table: _Table, train: Sequence[int]) -> None:
     """Say where training can learn nothing."""
-    if len(keys) > 1 and len({key for key in keys if key is not None}) == 1:
-        log.warning("all %d rows have the same %s: there is nothing to tell apart", len(keys), modality)
+    for name, column in {task.kind.name: table.items, **table.columns}.items():
+        keys = [column.keys[i] for i in train]
+        if len(keys) > 1 and len({key for key in keys if key is not None}) == 1:
+            log.warning("all %d rows have the same %s: there is nothing to tell apart", len(keys), name)
 
 
 def _encode(task: Task, modality: str, column: Column) -> Side:
@@ -164,27 +207,25 @@ def _encode(task: Task, modality: str, column: Column) -> Side:
     return side
 
 
-def _split(
-    task: Task, rows: Sequence[Row], usable: list[int], items: Column, images: Column | None
-) -> tuple[list[int], list[int]]:
+def _split(task: Task, table: _Table) -> tuple[list[int], list[int]]:
     """Positions that train and that are held out; rows that share a recording or a picture stay together."""
     name = task.kind.name
-    images = images or column_of(rows, "image")
+    images = table.columns.get("image") or column_of(table.rows, "image")
     links: list[list[Hashable]] = []
-    for i in usable:
-        own: list[Hashable] = [(name, items.keys[i])]
+    for i in table.usable:
+        own: list[Hashable] = [(name, table.items.keys[i])]
         if images.keys[i] is not None:
             own.append(("image", images.keys[i]))
         links.append(own)
     train, val = split_rows(
-        [rows[i] for i in usable],
+        [table.rows[i] for i in table.usable],
         links,
         column=task.split,
         group=task.group,
         fraction=task.settings.train.val_fraction,
         seed=task.settings.seed,
     )
-    return [usable[i] for i in train], [usable[i] for i in val]
+    return [table.usable[i] for i in train], [table.usable[i] for i in val]
 
 
 def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
@@ -193,8 +234,8 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
     if task.kind.adapt is not None and items:
         sample = items[:: max(1, len(items) // SAMPLE)][:SAMPLE]
         config = windows.adapted(task.kind.adapt, config, sample, task.workers)
-    torch.manual_seed(task.settings.seed)
-    encoder = task.kind.build(config, task.anchor)
+    with seeded(task.settings.seed, task.anchor.device):
+        encoder = task.kind.build(config, task.anchor)
     if task.weights:
         _start_from(encoder, task)
     return config, encoder
