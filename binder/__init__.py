@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from binder.anchors.trunk import Trunk, image_trunk, load_transformers, load_trunk
     from binder.api import Binder
     from binder.artifact.hub import pull, push
+    from binder.cli.options import common_options
+    from binder.cli.output import print_json, print_table, say
+    from binder.cli.progress import ProgressBar
     from binder.encoder import Encoder, Span
     from binder.encoders.kinds import picture_modality, point_modality, raster_modality, series_modality
     from binder.encoders.picture import PictureEncoder, Tower, into_space, picture_tower
@@ -39,6 +42,8 @@ if TYPE_CHECKING:
     from binder.encoders.series.config import SeriesConfig, TableConfig
     from binder.encoders.series.encoder import SeriesEncoder
     from binder.encoders.transformer import Transformer
+    from binder.evaluation.metrics import retrieval
+    from binder.files import write_text
     from binder.formats.arrays import read_array
     from binder.formats.content import decode_text, existing_file, read_bytes
     from binder.formats.picture import read_image
@@ -48,6 +53,8 @@ if TYPE_CHECKING:
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
     from binder.readers import isolated
+    from binder.registry import get_modality
+    from binder.report.page import render_page, shown_item
     from binder.space.embeddings import Embeddings
     from binder.train.align import Result, align
 
@@ -63,6 +70,7 @@ _LAZY = {
     "PointConfig": "binder.encoders.points.config",
     "PointEncoder": "binder.encoders.points.encoder",
     "Points": "binder.encoders.points.config",
+    "ProgressBar": "binder.cli.progress",
     "Raster": "binder.formats.raster",
     "Result": "binder.train.align",
     "Series": "binder.formats.series",
@@ -76,8 +84,10 @@ _LAZY = {
     "Trunk": "binder.anchors.trunk",
     "align": "binder.train.align",
     "check_pairs": "binder.pairs",
+    "common_options": "binder.cli.options",
     "decode_text": "binder.formats.content",
     "existing_file": "binder.formats.content",
+    "get_modality": "binder.registry",
     "image_trunk": "binder.anchors.trunk",
     "into_space": "binder.encoders.picture",
     "isolated": "binder.readers",
@@ -86,6 +96,8 @@ _LAZY = {
     "picture_modality": "binder.encoders.kinds",
     "picture_tower": "binder.encoders.picture",
     "point_modality": "binder.encoders.kinds",
+    "print_json": "binder.cli.output",
+    "print_table": "binder.cli.output",
     "pull": "binder.artifact.hub",
     "push": "binder.artifact.hub",
     "raster_modality": "binder.encoders.kinds",
@@ -94,8 +106,13 @@ _LAZY = {
     "read_image": "binder.formats.picture",
     "read_raster": "binder.formats.raster",
     "read_table": "binder.formats.table",
+    "render_page": "binder.report.page",
+    "retrieval": "binder.evaluation.metrics",
+    "say": "binder.cli.output",
     "series_modality": "binder.encoders.kinds",
+    "shown_item": "binder.report.page",
     "stretched": "binder.encoders.raster.shades",
+    "write_text": "binder.files",
 }
 
 __all__ = [
@@ -121,6 +138,7 @@ __all__ = [
     "PointConfig",
     "PointEncoder",
     "Points",
+    "ProgressBar",
     "Raster",
     "Result",
     "RunError",
@@ -138,8 +156,10 @@ __all__ = [
     "Trunk",
     "align",
     "check_pairs",
+    "common_options",
     "decode_text",
     "existing_file",
+    "get_modality",
     "hookimpl",
     "image_trunk",
     "into_space",
@@ -150,6 +170,8 @@ __all__ = [
     "picture_modality",
     "picture_tower",
     "point_modality",
+    "print_json",
+    "print_table",
     "pull",
     "push",
     "raster_modality",
@@ -158,8 +180,13 @@ __all__ = [
     "read_image",
     "read_raster",
     "read_table",
+    "render_page",
+    "retrieval",
+    "say",
     "series_modality",
+    "shown_item",
     "stretched",
+    "write_text",
 ]
 
 

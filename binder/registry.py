@@ -172,6 +172,11 @@ def registry() -> Registry:
     return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), names)
 
 
+def get_modality(name: str) -> Modality:
+    """The record of an installed modality. Raises PluginError: what is wrong with its plugin, or how to install it."""
+    return registry().get(name)
+
+
 def commands_offered() -> bool:
     """Whether some plugin may add commands, found without importing any: its module names the hook."""
     return any(HOOK in _source_of(entry) for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT))

@@ -14,6 +14,7 @@ import pytest
 
 import binder
 from binder import errors
+from binder.devkit import reference
 
 ROOT = Path(binder.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
@@ -293,6 +294,7 @@ def heavy_modules_of(code: str) -> str:
         "import binder.registry as r; r.registry().names(); r.known_plugins()",
         "import binder.data.manifest, binder.space.vectors",
         "from binder import Embeddings",
+        f"from binder import {', '.join(reference.COMMANDS)}",
     ],
 )
 def test_importing_what_a_plugin_needs_imports_nothing_slow(code):

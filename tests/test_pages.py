@@ -44,7 +44,7 @@ def with_toy(monkeypatch, **changes) -> None:
 
 def render(tmp_path, template, **values):
     (tmp_path / "t.html").write_text(template)
-    return page.render(tmp_path / "t.html", **values)
+    return page.render_page(tmp_path / "t.html", **values)
 
 
 def test_whatever_a_page_prints_is_visible_and_escaped(tmp_path):

@@ -237,12 +237,12 @@ def test_a_thumbnail_is_bounded_and_the_smaller_of_its_formats():
 def test_what_a_page_can_play(tmp_path, media, name, size, plays):
     (tmp_path / name).write_bytes(bytes(size))
     kind = Modality("thing", frozenset(), TOY.config, TOY.build, media=media)
-    shown = page.shown(kind, tmp_path / name)
+    shown = page.shown_item(kind, tmp_path / name)
     assert (shown["url"] or "").startswith(plays or "")
     assert (shown["url"] is None) == (plays is None) == (shown["tag"] is None)
-    assert page.shown(kind, np.zeros(3))["url"] is None
+    assert page.shown_item(kind, np.zeros(3))["url"] is None
 
 
 def test_text_is_shown_as_it_is():
     kind = Modality("words", frozenset(), TOY.config, TOY.build, inline=True)
-    assert page.shown(kind, "<b>")["text"] == "<b>"
+    assert page.shown_item(kind, "<b>")["text"] == "<b>"

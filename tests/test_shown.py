@@ -47,7 +47,7 @@ PLAIN = [
 @pytest.mark.parametrize(("text", "expected"), list(zip(ODD, PLAIN, strict=True)))
 def test_what_nobody_would_see_is_shown_and_nothing_is_markup(text, expected, capsys):
     assert visible(text) == expected
-    output.table([text, "n"], [[text, 1]])
+    output.print_table([text, "n"], [[text, 1]])
     output.skipped([(text, "why")])
     out, err = capsys.readouterr()
     assert [line.split()[0] for line in out.splitlines()] == [expected, expected]
@@ -61,7 +61,7 @@ def test_letters_of_every_script_stay_as_they_are(text):
 
 @pytest.mark.parametrize("text", [*ODD, "Zürich"])
 def test_json_gives_the_text_back_and_holds_nothing_that_a_terminal_obeys(text, capsys):
-    output.json_line({"item": text, "numbers": [1.5, float("nan")], "more": (float("inf"), {"deep": float("-inf")})})
+    output.print_json({"item": text, "numbers": [1.5, float("nan")], "more": (float("inf"), {"deep": float("-inf")})})
     line = capsys.readouterr().out
     assert json.loads(line) == {"item": text, "numbers": [1.5, None], "more": [None, {"deep": None}]}
     assert line == visible(line, keep="\n")
@@ -70,8 +70,8 @@ def test_json_gives_the_text_back_and_holds_nothing_that_a_terminal_obeys(text, 
 PRINTS = """
 from binder.cli import output
 output.any_text_can_be_written()
-output.table(["item"], [["\\u00e9\\udc80\\u65e5"]])
-output.json_line({"item": "\\u00e9\\udc80\\u65e5"})
+output.print_table(["item"], [["\\u00e9\\udc80\\u65e5"]])
+output.print_json({"item": "\\u00e9\\udc80\\u65e5"})
 output.say("\\u00e9\\udc80", err=True)
 """
 
@@ -193,5 +193,5 @@ def test_hits_have_no_empty_column_and_short_metadata(binder, toys, anchor, tmp_
 
 
 def test_nothing_is_folded_or_cut_where_the_output_is_no_terminal(capsys):
-    output.table(["item", "score"], [["/long" * 100, 0.5]])
+    output.print_table(["item", "score"], [["/long" * 100, 0.5]])
     assert capsys.readouterr().out.splitlines()[1].split() == ["/long" * 100, "0.500"]

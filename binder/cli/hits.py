@@ -64,7 +64,7 @@ def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None, qu
     """Hits as they were asked for; without either option, as a table."""
     if as_json:
         for hit in hits:
-            output.json_line(as_dict(hit))
+            output.print_json(as_dict(hit))
     if page:
         write_page(page, title, [hits], query)
     if not as_json and not page:
@@ -102,7 +102,7 @@ def table(hits: Sequence[Hit]) -> None:
     ]
     if hits:
         columns = [(name, cell) for name, cell in columns if any(str(cell(hit)) for hit in hits)]
-    output.table([name for name, _ in columns], [[cell(hit) for _, cell in columns] for hit in hits])
+    output.print_table([name for name, _ in columns], [[cell(hit) for _, cell in columns] for hit in hits])
 
 
 def file_link(path: str | None) -> str | None:

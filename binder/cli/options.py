@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
+
+from binder.errors import nearest
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Seconds(click.ParamType[float]):
@@ -44,6 +49,40 @@ as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, 
 as_modality = click.option(
     "--as", "modality", metavar="MODALITY", help="What the files are, where suffixes do not say."
 )
+
+COMMON = {
+    "device": device,
+    "encoder": encoders,
+    "json": as_json,
+    "strict": strict,
+    "trunk": trunk,
+    "workers": click.option(
+        "--workers",
+        type=click.IntRange(0),
+        default=None,
+        callback=lambda context, option, value: worker_count(value),
+        help="Processes that read items.",
+    ),
+}
+
+
+def common_options(*names: str) -> Callable[[Command], Command]:
+    """Decorates a click command with options of binder's own, in this order; each name is that of an option.
+
+    "device" passes `device: str`, "encoder" `encoders: tuple[str, ...]`, "json" `as_json: bool`, "strict"
+    `strict: bool`, "trunk" `trunk: str | None`, and "workers" `workers: int`: the number that was asked for, or one per
+    core. They fit the arguments of `binder.Binder` and `binder.align`. Raises ValueError for another name.
+    """
+    for name in names:
+        if name not in COMMON:
+            raise ValueError(f"there is no common option {name!r}{nearest(name, COMMON)}")
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            command = COMMON[name](command)
+        return command
+
+    return decorate
 
 
 def worker_count(given: int | None) -> int:

@@ -18,7 +18,6 @@ from binder.cli.progress import PLAIN_EVERY, ProgressBar
 from binder.report.text import UNSEEN, visible
 
 if TYPE_CHECKING:
-    from rich.table import Table
     from rich.text import Text
 
 __all__ = ["PLAIN_EVERY", "ProgressBar"]
@@ -37,12 +36,16 @@ def shown(text: object, link: str | None = None) -> Text:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """One line that may name what comes from outside."""
+    """Print a line, on stdout or on stderr. Control characters in it are shown, not obeyed."""
     click.echo(visible(text), err=err)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = False) -> None:
-    """A table on stdout (or stderr); numbers are right-aligned, nothing is cut where the output is no terminal."""
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = False) -> None:
+    """Print a table, on stdout or on stderr: numbers right-aligned, floats with three decimals, no cell cut off.
+
+    The cell "–" stands for a number that is missing. Control characters and markup in cells are shown, not obeyed.
+    """
+    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -53,12 +56,6 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = 
     for row in rows:
         cells = (f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row)
         drawn.add_row(*(cell if isinstance(cell, Text) else shown(cell) for cell in cells))
-    print_table(drawn, err=err)
-
-
-def print_table(drawn: Table, *, err: bool = False) -> None:
-    from rich.console import Console
-
     console = Console(stderr=err)
     if not console.is_terminal:
         console = Console(stderr=err, width=WIDEST)
@@ -74,7 +71,7 @@ def retrieval_table(
     before = [{(r["query"], r["target"]): float(r["r1"]) for r in baseline["retrieval"]} for baseline in baselines]
     columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]
     shares = [{key: NO_RESULT if key in trivial(r["n_targets"]) else float(r[key]) for key in RATES} for r in rows]
-    table(
+    print_table(
         [*columns, *(f"{baseline['name']} R@1" for baseline in baselines)],
         [
             [
@@ -111,11 +108,11 @@ def skipped(problems: Sequence[tuple[str, str]], *, most: int = 10) -> None:
         click.echo(f"  ... and {len(problems) - most} more", err=True)
 
 
-def json_line(value: Any) -> None:
-    """One JSON object on one line of stdout, which any terminal may be shown and any reader of JSON takes.
+def print_json(value: Any) -> None:
+    """Print a value as one line of JSON on stdout.
 
-    Numbers that are not finite, for which JSON has no name, are null; what is invisible, and what stdout has no bytes
-    for, is written as JSON escapes it.
+    NaN and infinities, which JSON lacks, become null. Control characters, and letters that stdout cannot encode, are
+    written as JSON escapes.
     """
     try:
         line = json.dumps(value, ensure_ascii=False, allow_nan=False)

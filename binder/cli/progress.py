@@ -17,7 +17,13 @@ APART = 6.0  # seconds between any two lines, however many stages there are: ten
 
 
 class ProgressBar:
-    """A `binder.data.encode.Progress`: how much is done, how fast it goes, how long it will take."""
+    """Shows on stderr how much is done, how fast it goes and how long the rest will take; a context manager.
+
+        with ProgressBar() as progress:
+            binder.align(..., progress=progress)
+
+    Work of your own calls it as `progress(stage, done, total)`. Quick work shows nothing.
+    """
 
     def __init__(self) -> None:
         self._began: dict[str, float] = {}

@@ -35,6 +35,18 @@ HELPERS = (
     "stretched",
     "name_of",
 )
+COMMANDS = (
+    "common_options",
+    "say",
+    "print_table",
+    "print_json",
+    "ProgressBar",
+    "write_text",
+    "render_page",
+    "shown_item",
+    "get_modality",
+    "retrieval",
+)
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
@@ -49,9 +61,9 @@ def reference() -> str:
         "Functions at the top of the package that the entry point (group `binder`) names, marked `@binder.hookimpl`.",
         *(_function(name, getattr(hookspecs, name)) for name in _hooks()),
         "## Modalities from one function",
-        *(_function(name, getattr(binder, name)) for name in MODALITIES),
+        *map(_named_function, MODALITIES),
         "## For reading functions",
-        *(_function(name, getattr(binder, name)) for name in HELPERS),
+        *map(_named_function, HELPERS),
         "## Records",
         *(_fields(name) for name in RECORDS),
         "## Configurations",
@@ -60,6 +72,10 @@ def reference() -> str:
         *(_fields(name) for name in CONFIGS),
         "## Encoders",
         *(_class(name) for name in CLASSES),
+        "## For commands",
+        "They give the commands that a plugin adds (hook `binder_register_commands`) the look and the habits of the "
+        "core's own. Importing any of them imports no torch.",
+        *((_class if inspect.isclass(getattr(binder, name)) else _named_function)(name) for name in COMMANDS),
         "## The contract",
         "`binder.testing.EncoderContract`: inherit it in a test class, say what the items are, and pytest runs:",
         "\n".join(f"- {name}" for name in _contract()),
@@ -111,6 +127,10 @@ def _function(name: str, value: Any) -> str:
     return f"### `{name}`\n\n```text\n{name}{_signature(value)}\n```\n\n{_doc(value)}"
 
 
+def _named_function(name: str) -> str:
+    return _function(name, getattr(binder, name))
+
+
 def _class(name: str) -> str:
     value = getattr(binder, name)
     parts = [f"### `{name}`", _doc(value)]
@@ -155,6 +175,7 @@ def _own_fields(value: Any) -> list[_Field]:
 
 def _signature(function: Any) -> str:
     text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(function)))  # annotations are strings
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
     if len(text) < 90:
         return text
     inside, _, after = text[1:].rpartition(")")

@@ -25,7 +25,7 @@ COLOURS = {"image": "#2b7bba", "text": "#7a7f8c", "audio": "#e07b28", "video": "
 def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Gallery], points: Points, seed: int) -> None:
     """Render the page to `path`, everything embedded, nothing fetched."""
     rows = metrics["retrieval"]
-    made = page.render(
+    made = page.render_page(
         Path(__file__).parent / "report.html",
         metrics=metrics,
         names=list(dict.fromkeys(row["query"] for row in rows)),
@@ -94,7 +94,7 @@ def _kind_for(galleries: Sequence[Gallery], asked: Gallery, target: str) -> Gall
 def _shown(modality: str, item: Any, concept: Concept) -> dict[str, Any]:
     """What a page needs to show an item: its text, or its preview, the file to play, and words for both."""
     kind = registry().get(modality)
-    found = {**page.shown(kind, item), "alt": f"{modality}: {world.caption(concept)}"}
+    found = {**page.shown_item(kind, item), "alt": f"{modality}: {world.caption(concept)}"}
     return {**found, "player": found.pop("tag")}
 
 

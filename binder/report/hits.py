@@ -50,7 +50,7 @@ def write(
 
     found = [[drawn(hit) for hit in group] for group in shown]
     values = {"title": title, "query": asked, "groups": found, "more": sum(map(len, groups)) - total}
-    write_text(path, page.render(Path(__file__).parent / "hits.html", below=[path.absolute().parent], **values))
+    write_text(path, page.render_page(Path(__file__).parent / "hits.html", below=[path.absolute().parent], **values))
 
 
 class Media:

@@ -26,11 +26,13 @@ PLAYABLE_BYTES = 512 * 1024  # of a file that is put into the page; longer ones 
 STILL = ("", "image", "text", "application")  # families of media types that a browser does not play
 
 
-def render(template: Path, *, below: Iterable[Path] = (), **values: Any) -> str:
-    """The page that a Jinja template makes of the values; it may extend `page.html`, which holds the look.
+def render_page(template: Path, *, below: Iterable[Path] = (), **values: Any) -> str:
+    """The HTML page that a Jinja template makes of the values.
 
-    Whatever is printed is made visible and escaped. Files in one of the folders `below`, or at home, are named from
-    there, so that a page that is passed on does not tell where its author keeps them.
+    A template that extends `page.html` gets the look of binder's own reports: one self-contained file, light and dark.
+    Its blocks are `title`, `style` and `body`; `page.html` allows no scripts and fetches nothing.
+    Every value is escaped. Paths below one of the folders `below`, or below the user's home, are shown relative to it,
+    so that a page that is passed on does not tell where its author keeps files. The filter `pct` prints 0.5 as 50.0 %.
     """
     ways = _ways(below)
 
@@ -102,10 +104,11 @@ def _drawn(draw: Any, item: Item, longest: int) -> str:
     return thumbnail(draw(item), longest)
 
 
-def shown(kind: Modality, item: Item) -> dict[str, str | None]:
-    """What a page shows of an item: `text`; or `preview`, and `url` with the element (`tag`) that plays it.
+def shown_item(kind: Modality, item: Item) -> dict[str, str | None]:
+    """What a page shows of an item: its `text`; or its `preview` picture, and a `url` with the element that plays it.
 
-    Each is None where there is none. Raises what `preview` raises.
+    Both are data URLs; the element (`tag`) is "audio", "video" or the like. Whatever an item does not have is None.
+    Raises ItemError for an item that cannot be drawn.
     """
     if kind.inline:
         return {"text": str(item), "preview": None, "tag": None, "url": None}

@@ -76,7 +76,7 @@ def write_page(path: Path, report: PairsReport) -> None:
     }
     source = Path(report.rows[0].source)
     below = [source if source.is_dir() else source.parent]
-    write_text(path, page.render(Path(__file__).parent / "pairs.html", below=below, **values))
+    write_text(path, page.render_page(Path(__file__).parent / "pairs.html", below=below, **values))
 
 
 def _bars(scores: list[float]) -> list[dict[str, float]]:

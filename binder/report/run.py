@@ -77,7 +77,7 @@ def write(
     }
     places = {row.source for row in rows} | {where.rpartition(":")[0] for where, _ in skipped}
     below = [place if place.is_dir() else place.parent for place in map(Path, sorted(filter(None, places)))]
-    write_text(folder / NAME, page.render(Path(__file__).with_suffix(".html"), below=below, **values))
+    write_text(folder / NAME, page.render_page(Path(__file__).with_suffix(".html"), below=below, **values))
     return folder / NAME
 
 
@@ -172,7 +172,7 @@ def shown(row: Row, modality: str) -> dict[str, Any]:
     item = row.items[modality]
     found: dict[str, Any] = {"modality": modality, "text": None, "preview": None, "tag": None, "url": None}
     try:
-        found |= page.shown(registry().get(modality), item)
+        found |= page.shown_item(registry().get(modality), item)
     except Exception as error:  # a picture that cannot be drawn is no reason to lose the page
         log.debug("%s: no preview: %s", row.where, error)
     name = _below(item, Path(row.source).parent) if isinstance(item, Path) else ""

@@ -20,6 +20,6 @@ def list_anchors(as_json: bool) -> None:
 
     found = available()
     if as_json:
-        output.json_line([{"name": name, "summary": summary} for name, summary in found])
+        output.print_json([{"name": name, "summary": summary} for name, summary in found])
     else:
-        output.table(["name", "what"], found)
+        output.print_table(["name", "what"], found)

@@ -27,11 +27,11 @@ def info(as_json: bool) -> None:
     total = sum(collection.bytes for collection in found)
     if as_json:
         about = {"folder": str(cache.root()), "bytes": total, "cap_bytes": cache.cap_bytes()}
-        output.json_line({**about, "collections": [asdict(collection) for collection in found]})
+        output.print_json({**about, "collections": [asdict(collection) for collection in found]})
         return
     rows = [[c.name, c.items, c.shards, round(c.bytes / MIB, 1), _ago(time.time() - c.used)] for c in found]
     if rows:
-        output.table(["collection", "items", "shards", "MiB", "last used"], rows)
+        output.print_table(["collection", "items", "shards", "MiB", "last used"], rows)
     output.say(f"{total / MIB:.1f} MiB of at most {cache.cap_bytes() / GIB:g} GiB in {cache.root()}")
 
 
@@ -44,7 +44,7 @@ def verify(as_json: bool) -> None:
     found = cache.verify()
     if as_json:
         named = [[{"shard": str(p), "reason": why} for p, why in group] for group in (found.removed, found.stuck)]
-        output.json_line({**asdict(found), "removed": named[0], "stuck": named[1]})
+        output.print_json({**asdict(found), "removed": named[0], "stuck": named[1]})
         return
     for shard, why in found.removed:
         output.say(f"removed {shard}: {why}")
@@ -65,7 +65,7 @@ def prune(gb: float | None, as_json: bool) -> None:
     gone = [path.name for path in cache.prune(cap=None if gb is None else gb * GIB)]
     left = sum(collection.bytes for collection in cache.collections())
     if as_json:
-        output.json_line({"removed": gone, "bytes": left})
+        output.print_json({"removed": gone, "bytes": left})
         return
     for name in gone:
         output.say(f"removed {name}")

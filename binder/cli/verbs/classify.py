@@ -63,6 +63,6 @@ def classify_command(
     ordered = [found[i] for i in sorted(found)]
     if as_json:
         for result in ordered:
-            output.json_line(asdict(result))
+            output.print_json(asdict(result))
     else:
-        output.table(["item", "label", "score"], [[r.item, r.label, r.score] for r in ordered])
+        output.print_table(["item", "label", "score"], [[r.item, r.label, r.score] for r in ordered])

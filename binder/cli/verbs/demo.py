@@ -38,7 +38,7 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
     _matrix(result["retrieval"])
     _details(result["retrieval"], reference)
     click.echo("\nsums of vectors, the changed item found among one of each class:")
-    output.table(
+    output.print_table(
         ["sum", "questions", "R@1", "chance"],
         [[a["kind"], a["n"], a["r1"], a["chance_r1"]] for a in result["arithmetic"]],
     )
@@ -61,7 +61,7 @@ def _matrix(rows: Sequence[dict[str, Any]]) -> None:
         return f"{row['r1']:.3f}{'*' if row['trained'] else ' '}"
 
     click.echo("R@1: rows ask, columns are searched; * trained together, all others never were:")
-    output.table(["", *names], [[query, *(shown(query, target) for target in names)] for query in names])
+    output.print_table(["", *names], [[query, *(shown(query, target) for target in names)] for query in names])
 
 
 def _details(rows: Sequence[dict[str, Any]], reference: bool) -> None:
@@ -70,7 +70,7 @@ def _details(rows: Sequence[dict[str, Any]], reference: bool) -> None:
 
     columns = ["query", "target", "", "same", "queries", "targets", "R@1", "R@5", "R@10", "chance", "untrained"]
     click.echo()
-    output.table(
+    output.print_table(
         [*columns, *(["trained directly"] if reference else [])],
         [
             [

@@ -40,10 +40,10 @@ def doctor_command(as_json: bool) -> None:
         **{m.name: _diagnose(m.diagnose) for m in registry().modalities() if m.diagnose},
     }
     if as_json:
-        output.json_line(report)
+        output.print_json(report)
         return
     for section, values in report.items():
-        output.table([section, ""], list(values.items()))
+        output.print_table([section, ""], list(values.items()))
         click.echo()
 
 

@@ -45,6 +45,6 @@ def eval_command(
     output.skipped(problems)
     if as_json:
         marked = [{**row, "no_result": trivial(row["n_targets"])} for row in rows]
-        output.json_line({"retrieval": marked, "skipped": [{"where": w, "reason": r} for w, r in problems]})
+        output.print_json({"retrieval": marked, "skipped": [{"where": w, "reason": r} for w, r in problems]})
     else:
         output.retrieval_table(rows)

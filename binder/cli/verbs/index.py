@@ -78,7 +78,7 @@ def add(
     )
     if as_json:
         failed = [{"item": item, "reason": reason} for item, reason in added.failed]
-        output.json_line({**_counts(added), "failed": failed, "rows": len(there)})
+        output.print_json({**_counts(added), "failed": failed, "rows": len(there)})
     if added.failed and not (added.inserted or added.updated or added.unchanged):
         sys.exit(2)  # nothing could be read
 
@@ -111,7 +111,7 @@ def info(index: str, as_json: bool) -> None:
     """What the index holds."""
     found = _open(index).info()
     if as_json:
-        output.json_line(found)
+        output.print_json(found)
         return
     size = f", {found['bytes'] / 2**20:.1f} MiB" if found["bytes"] is not None else ""
     output.say(f"{index}: anchor {found['anchor']}, space {found['space'][:8]}, {found['embed_dim']} dimensions{size}")
@@ -125,7 +125,7 @@ def info(index: str, as_json: bool) -> None:
         ]
         for name, m in found["modalities"].items()
     ]
-    output.table(["modality", "rows", "search", "calibrated", "metadata"], rows)
+    output.print_table(["modality", "rows", "search", "calibrated", "metadata"], rows)
     for name, run in found["encoders"].items():
         output.say(f"{name} is encoded by {run}")
 
@@ -152,7 +152,7 @@ def verify(index: str, files: bool, as_json: bool) -> None:
     with output.ProgressBar() as progress:
         problems = there.verify(files=files, progress=progress)
     if as_json:
-        output.json_line({"problems": problems})
+        output.print_json({"problems": problems})
     else:
         for problem in problems:
             output.say(problem)

@@ -72,7 +72,7 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
     if report is not None:
         write_page(report, found)
     if as_json:
-        output.json_line(as_dict(found))
+        output.print_json(as_dict(found))
     else:
         _show(found)
     for path in (out, report):
@@ -92,7 +92,7 @@ def _show(found: PairsReport) -> None:
         [name, of, n - of, found.distinct[name], len(found.copies.get(name, [])), _repeated(found.most_repeated[name])]
         for name, of in found.columns.items()
     ]
-    output.table(columns, rows)
+    output.print_table(columns, rows)
     named = lines(found)
     for what, key, count in (
         ("unreadable items", "unreadable", len(found.unreadable)),

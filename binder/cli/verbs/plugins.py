@@ -31,7 +31,7 @@ def plugins_command() -> None:
 def list_plugins(as_json: bool) -> None:
     """Plugins: version, modalities, suffixes, state, and the error of those that do not work."""
     if as_json:
-        output.json_line([_as_dict(plugin) for plugin in registry().plugins])
+        output.print_json([_as_dict(plugin) for plugin in registry().plugins])
         return
     for plugin in registry().plugins:  # plain text: this answers before a table library is imported
         names = ", ".join(m.name for m in plugin.modalities) or "-"
@@ -131,7 +131,7 @@ def check(what: str, as_json: bool) -> None:
     output.say(f"checking {what} ...", err=True)
     report = run_check(what)
     if as_json:
-        output.json_line(report.as_dict())
+        output.print_json(report.as_dict())
     else:
         _show(report)
     if not report.passed:

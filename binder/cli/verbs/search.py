@@ -150,7 +150,7 @@ def duplicates_command(index: str, cosine: float, to: tuple[str, ...], as_json: 
         groups = Index.open(index).near_duplicates(cosine, to=to or None, progress=progress)
     if as_json:
         for group in groups:
-            output.json_line([hits.as_dict(hit) for hit in group])
+            output.print_json([hits.as_dict(hit) for hit in group])
     if html:
         hits.write_page(html, f"near-duplicates in {index}, cosine {cosine:g} and more", groups)
     if not as_json and not html:
