@@ -79,8 +79,9 @@ def name_of(item: object) -> str:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """What an exception says, in one line of bounded length."""
-    return " ".join(str(error).split())[:most]
+    """An exception's message as one printable line of bounded length; its type where it has no message."""
+    said = " ".join(str(error)[: 10 * most].split())[:most]  # which may quote a whole file
+    return "".join(c if c.isprintable() else "?" for c in said) or type(error).__name__
 
 
 def kind_and_words(error: BaseException, most: int = 300) -> str:

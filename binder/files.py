@@ -1,6 +1,6 @@
-"""Files of ours, written beside and renamed, so that none is ever half-written; files of others, read within limits.
+"""Writing files atomically (a temporary file, then a rename), and reading small text files within limits.
 
-Nothing here writes over what is no regular file: a device, a pipe, a folder. Free of torch.
+Nothing here overwrites anything but a regular file: no device, pipe or folder. Free of torch.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 
 from binder.errors import BinderError, RunError, one_line
 
-MOST_BYTES = 64 * 2**20  # of a file of JSON or TOML
-DEEPEST = 64  # brackets within brackets
-KINDS = {  # what is no regular file, by the test that knows it
+MAX_BYTES = 64 * 2**20  # of a file of JSON or TOML
+DEEPEST = 64  # levels of nested lists and mappings
+KINDS = {  # what is not a regular file, and how to tell
     "a folder": stat.S_ISDIR,
     "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
     "a pipe": stat.S_ISFIFO,
@@ -29,10 +29,10 @@ KINDS = {  # what is no regular file, by the test that knows it
 
 
 def write_beside(path: Path, save: Callable[[Path], object], error: type[BinderError] = RunError) -> None:
-    """Let `save` write a file beside `path`, make it durable, rename; nothing of it is left where that fails.
+    """Write a file atomically: `save` writes a temporary file beside `path`, which is synced and renamed.
 
-    A link to a file is followed: its target is replaced. Raises `error`, one line, for whatever cannot be written and
-    for a `path` that is no regular file; what was there before is unchanged.
+    A symbolic link is followed: its target is replaced. Raises `error` where the file cannot be written and where
+    `path` is something other than a regular file; then no temporary file is left, and an older `path` is unchanged.
     """
     from safetensors import SafetensorError
 
@@ -43,19 +43,22 @@ def write_beside(path: Path, save: Callable[[Path], object], error: type[BinderE
         save(beside)
         _to_disk(beside)
         beside.replace(place)
-        with contextlib.suppress(OSError):  # Windows opens no folders
+        with contextlib.suppress(OSError):  # Windows cannot open folders
             _to_disk(place.parent)
     except OSError as failed:
         raise error(f"{path}: cannot be written: {why(failed)}; what was there before is unchanged") from None
-    except (RuntimeError, SafetensorError) as failed:  # torch.save and safetensors report a full disk so
-        said = one_line(failed)
-        raise error(f"{path}: cannot be written (is the disk full?): {said}") from None
+    except (RuntimeError, SafetensorError) as failed:  # how torch.save and safetensors report a full disk
+        raise error(f"{path}: cannot be written (is the disk full?): {one_line(failed)}") from None
     finally:
         beside.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, error: type[BinderError] = RunError) -> None:
-    """In UTF-8. Half a surrogate pair, for which that has no bytes, is written as JSON escapes it."""
+    """Write a text file atomically, in UTF-8.
+
+    Half of a surrogate pair, which UTF-8 cannot encode, is written as a backslash escape. Raises `error` where
+    the file cannot be written; what was there before is then unchanged.
+    """
 
     def save(beside: Path) -> None:
         beside.write_text(text, encoding="utf-8", errors="backslashreplace", newline="")
@@ -64,10 +67,10 @@ def write_text(path: Path, text: str, error: type[BinderError] = RunError) -> No
 
 
 def check_target(path: Path, error: type[BinderError] = RunError, *, folder: bool = False) -> Path:
-    """Where a file of that name would be written, links followed; to be asked before hours of work.
+    """Where the file `path` would be written, links followed: to be called before hours of work, not after.
 
-    With `folder`, a folder of that name. Raises `error` for what is no such thing, for a name that is too long, and
-    where nothing can be written.
+    With `folder`, `path` is to be a folder. Raises `error` where something else has that name, where the name is not
+    possible, and where nothing can be written.
     """
     try:
         place = path.resolve() if path.is_symlink() else path.absolute()
@@ -76,51 +79,51 @@ def check_target(path: Path, error: type[BinderError] = RunError, *, folder: boo
             raise error(f"{path}: is {kind}, not {'a folder' if folder else 'a file'}: choose another name")
         above = next(parent for parent in place.parents if parent.exists())
         if not above.is_dir():
-            raise error(f"{path}: cannot be written: {above} is no folder")
+            raise error(f"{path}: cannot be written: {above} is not a folder")
         if not os.access(above, os.W_OK):
             raise error(f"{path}: cannot be written: the folder {above} is read-only")
-    except (OSError, ValueError, RuntimeError) as failed:  # too long; a NUL; links in a circle
+    except (OSError, ValueError, RuntimeError) as failed:  # too long; a NUL; circular links
         raise error(f"{str(path)[:200]}: cannot be written: {why(failed)}") from None
     return place
 
 
 def kind_of(path: Path) -> str | None:
-    """What stands there where it is no regular file ("a device"), links followed; None for a file or nothing."""
+    """What is at `path` if not a regular file ("a device"), links followed; None for a regular file and for nothing."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return None
-    return kind_by(mode)
+    return kind_of_mode(mode)
 
 
-def kind_by(mode: int) -> str | None:
-    """The same by what `stat` says of it."""
+def kind_of_mode(mode: int) -> str | None:
+    """The same, from the `st_mode` that `stat` returned."""
     return None if stat.S_ISREG(mode) else next((name for name, is_it in KINDS.items() if is_it(mode)), "no file")
 
 
 def utf8(text: str) -> str:
-    """The same text, half surrogate pairs (a file name that is no UTF-8 holds such) as \\udc80: it can be encoded."""
+    """Text that UTF-8 can encode: half of a surrogate pair (as in a file name that is not UTF-8) becomes \\udc80."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def is_file(path: Path) -> bool:
-    """Whether there is a regular file, links followed; of a name that cannot be one there is none."""
+    """Whether `path` is a regular file, links followed; False also for an impossible name."""
     try:
         return path.is_file()
-    except OSError:  # too long a name
+    except OSError:  # the name is too long
         return False
 
 
 def is_folder(path: Path) -> bool:
-    """Whether there is a folder, links followed."""
+    """Whether `path` is a folder, links followed; False also for an impossible name."""
     try:
         return path.is_dir()
     except OSError:
         return False
 
 
-def read_text(path: Path, most: int = MOST_BYTES) -> str:
-    """A file of UTF-8, with or without a BOM. Raises OSError, or ValueError: more bytes than `most`, other text."""
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
+    """The text of a UTF-8 file, BOM or not. Raises OSError, or ValueError for other encodings and over `most` bytes."""
     kind = kind_of(path)
     if kind:
         raise ValueError(f"is {kind}, not a file")
@@ -131,13 +134,13 @@ def read_text(path: Path, most: int = MOST_BYTES) -> str:
     return data.decode("utf-8-sig")
 
 
-def read_json(path: Path, most: int = MOST_BYTES) -> Any:
-    """The value in a JSON file. Raises OSError, or ValueError with one line that says what is wrong."""
+def read_json(path: Path, most: int = MAX_BYTES) -> Any:
+    """The value in a JSON file. Raises OSError, or ValueError with a one-line reason."""
     return parse_json(read_text(path, most))
 
 
 def parse_json(text: str) -> Any:
-    """A JSON value: no deeper than DEEPEST, its numbers finite. Raises ValueError."""
+    """The value in a JSON text. Raises ValueError for other text, numbers that are not finite, and too deep nesting."""
     try:
         value = json.loads(text, parse_constant=_no_number, parse_float=_finite)
     except RecursionError:
@@ -147,7 +150,7 @@ def parse_json(text: str) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Raises ValueError where lists and mappings hold each other deeper than DEEPEST; itself it does not recurse."""
+    """Raises ValueError for lists and mappings nested deeper than DEEPEST. It does not recurse itself."""
     level = [value]
     for _ in range(DEEPEST + 1):
         level = [
@@ -162,14 +165,15 @@ def check_depth(value: Any) -> None:
 
 
 def why(failed: BaseException) -> str:
-    """What an error of the system says, without the path."""
+    """The reason in an OSError, without the path; the message of any other exception, in one line."""
     if getattr(failed, "errno", None) == errno.ENOSPC:
         return "the disk is full"
-    return " ".join(str(getattr(failed, "strerror", None) or failed).split())[:200]
+    strerror = getattr(failed, "strerror", None)
+    return " ".join(str(strerror).split()) if strerror else one_line(failed)
 
 
 def _no_number(name: str) -> float:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(digits: str) -> float:
@@ -180,6 +184,7 @@ def _finite(digits: str) -> float:
 
 
 def _to_disk(path: Path) -> None:
+    """Flush a file or a folder to the disk."""
     handle = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(handle)

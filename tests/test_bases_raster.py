@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from binder import ItemError, PictureConfig, raster_modality, read_array, read_bytes, read_raster
-from binder.formats.raster import MOST_PIXELS
+from binder.formats.raster import MAX_PIXELS
 from binder.testing import huge_png, tiny_anchor
 
 
@@ -54,7 +54,7 @@ def test_what_a_file_says_in_words_is_kept():
 @pytest.mark.parametrize(
     ("width", "height", "message"),
     [
-        (10_000, 9_000, f"10000 x 9000 pixels, more than {MOST_PIXELS:,}"),
+        (10_000, 9_000, f"10000 x 9000 pixels, more than {MAX_PIXELS:,}"),
         (200_000, 200_000, "far too many pixels"),
         (1, 100_000, "one side is more than 250 times the other"),
     ],
@@ -172,7 +172,7 @@ def test_bare_numbers_are_read_however_they_are_parted(text, tmp_path):
         (b"one two", "not a table of numbers"),
         (b"# nothing else\n", "not a table of numbers"),
         (b"\x93NUMPY\x01\x00", "not a readable NumPy file"),
-        (b"\xff\xfe\x00" * 9, "text in utf-16 that is cut off or damaged"),
+        (b"\xff\xfe\x00" * 9, "truncated or damaged utf-16 text"),
         (None, "expected a path, bytes or an array, not NoneType"),
         ("no\0name", "not a path: it holds a NUL"),
         (Path(__file__).parent, "not a file"),
@@ -258,7 +258,7 @@ def test_flipped_bits_in_a_raster_are_one_line_or_numbers(form, recwarn, capfd):
         (b"P5 20 12 60000\n" + bytes(100), "truncated: 480 bytes are promised, 100 are there"),
         (b"P2 4 4 9\n1 2 3", "truncated: 16 values are promised, 3 are there"),
         (b"P2 4 4 9\n1 2 three", "more than whole numbers"),
-        (b"P2 4 4 9\n" + b"10 " * 16, "damaged: a value of 10, though the largest is said to be 9"),
+        (b"P2 4 4 9\n" + b"10 " * 16, "damaged: a value of 10, above the largest in its header, 9"),
         (b"P5 99999999 99999999 255\n", "99999999 x 99999999 pixels, more than"),
         (b"P5 -4 4 255\n" + bytes(16), "header is damaged"),
         (b"P5 4 4 70000\n" + bytes(99), "a largest value of 70000"),

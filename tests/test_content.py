@@ -65,8 +65,8 @@ def test_what_is_no_regular_file_is_refused_without_opening_it(call, tmp_path, m
     ("path", "why"),
     [
         ("a\0b", "it holds a NUL"),
-        ("\ud800.csv", "it holds half of a character"),
-        ("x" * 5000, "5,000 letters are too many"),
+        ("\ud800.csv", "it holds half of a surrogate pair"),
+        ("x" * 5000, "5,000 characters are too many"),
         ("", "a folder"),
         ("~none/here.csv", "no such file"),
     ],
@@ -114,7 +114,7 @@ def test_a_closed_file_and_one_without_end_are_refused(monkeypatch):
     closed = io.BytesIO(b"1")
     closed.close()
     assert "cannot be read" in reason(read_bytes, closed)
-    monkeypatch.setattr("binder.formats.content.MOST_BYTES", 1000)
+    monkeypatch.setattr("binder.formats.content.MAX_BYTES", 1000)
 
     class Endless(io.RawIOBase):
         def read(self, size=-1):
@@ -204,7 +204,7 @@ def test_an_archive_that_unpacks_to_too_much_is_refused_before_it_is(monkeypatch
     data = zipped(compress=True, a=np.zeros(1_000_000))
     assert len(data) < 10_000
     assert read_array(data).shape == (1_000_000,)
-    monkeypatch.setattr(arrays, "MOST_UNPACKED", 1 << 20)
+    monkeypatch.setattr(arrays, "MAX_UNPACKED", 1 << 20)
     assert "unpacks to 7 MiB" in reason(read_array, data)
     held = io.BytesIO()  # one that says less than it unpacks to
     with zipfile.ZipFile(held, "w", zipfile.ZIP_DEFLATED) as archive:

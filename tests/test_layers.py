@@ -21,7 +21,7 @@ PLUGINS = ROOT.parent / "plugins"
 
 # A part imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
-    {"errors"},
+    {"errors", "scoped"},
     {"files", "space"},
     {"config"},
     {"modality"},

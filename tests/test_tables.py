@@ -280,10 +280,10 @@ def test_a_parquet_file_that_promises_too_much_is_refused_before_it_is_read(monk
     rows = 2_000_000
     data = packed({name: np.zeros(rows, np.int8) for name in ("time_s", "x", "y", "z")}, compression="zstd")
     assert len(data) < 200_000
-    monkeypatch.setattr("binder.formats.parquet.MOST_CELLS", 1_000_000)
+    monkeypatch.setattr("binder.formats.parquet.MAX_CELLS", 1_000_000)
     monkeypatch.setattr("pyarrow.parquet.ParquetFile.read", None)
     assert "2,000,000 rows of 4 columns" in refused(data)
-    monkeypatch.setattr("binder.formats.parquet.MOST_COLUMNS", 3)
+    monkeypatch.setattr("binder.formats.parquet.MAX_COLUMNS", 3)
     assert "at most 1,000,000 rows and 3 columns" in refused(data)
 
 
@@ -305,11 +305,11 @@ def test_damaged_parquet_files_are_one_line():
 def test_tables_that_are_too_large_are_refused_at_once(monkeypatch):
     names = ",".join(f"c{i}" for i in range(100_000))
     assert "more than 10,000 columns" in refused(f"{names}\n{'1,' * 99_999}1\n".encode())
-    monkeypatch.setattr(text, "MOST_CELLS", 100)
+    monkeypatch.setattr(text, "MAX_CELLS", 100)
     assert "more than 100 cells; cut it into recordings" in refused(f"time_s,x,y,z\n{rows()}".encode())
-    monkeypatch.setattr(text, "MOST_BYTES", 100)
+    monkeypatch.setattr(text, "MAX_BYTES", 100)
     assert "MiB of text; cut it into recordings" in refused(f"time_s,x,y,z\n{rows()}".encode())
-    monkeypatch.setattr("binder.formats.table.MOST_CELLS", 100)
+    monkeypatch.setattr("binder.formats.table.MAX_CELLS", 100)
     assert "120 numbers, at most 100 are read" in refused((VALUES, 50.0))
 
 

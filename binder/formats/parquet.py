@@ -1,25 +1,25 @@
-"""A Parquet file's columns, each read when it is asked for, and none before its size is known. Free of torch."""
+"""The columns of a Parquet file, each read on demand and only after its size was checked. Free of torch."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from binder.errors import ItemError
-from binder.formats.content import MOST_BYTES, one_line
-from binder.formats.delimited import MOST_CELLS, MOST_COLUMNS
+from binder.errors import ItemError, one_line
+from binder.formats.content import MAX_BYTES
+from binder.formats.delimited import MAX_CELLS, MAX_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow
 
-PARQUET, ENCRYPTED = b"PAR1", b"PARE"  # how such a file begins
-MOST_STRING, MOST_LIST = 1 << 24, 1 << 17  # of what its footer may hold
+PARQUET, ENCRYPTED = b"PAR1", b"PARE"  # first bytes of a plain and of an encrypted file
+MAX_STRING, MAX_LIST = 1 << 24, 1 << 17  # bytes of a string and entries of a list in the footer
 
 
 class ParquetColumns:
-    """The columns of a Parquet file, in the ways of a pyarrow table that `Table` uses."""
+    """The columns of a Parquet file, with the part of a pyarrow table's interface that `Table` uses."""
 
     def __init__(self, data: bytes, name: str) -> None:
-        """Raises ItemError: damaged, encrypted, more rows or columns than an item has."""
+        """Raises ItemError where the file is damaged, encrypted or has too many rows or columns for one item."""
         import pyarrow
         from pyarrow import parquet
 
@@ -29,25 +29,25 @@ class ParquetColumns:
         try:
             self.file = parquet.ParquetFile(
                 pyarrow.BufferReader(data),
-                thrift_string_size_limit=MOST_STRING,
-                thrift_container_size_limit=MOST_LIST,
+                thrift_string_size_limit=MAX_STRING,
+                thrift_container_size_limit=MAX_LIST,
             )
             self.schema = self.file.schema_arrow
             self.column_names = list(self.schema.names)
             groups = [self.file.metadata.row_group(i) for i in range(self.file.metadata.num_row_groups)]
             self.num_rows = max(int(self.file.metadata.num_rows), sum(group.num_rows for group in groups))
             leaves = int(self.file.metadata.num_columns)
-        except Exception as error:  # Arrow's are of many kinds, Python's own among them
+        except Exception as error:  # Arrow raises many types, Python's own among them
             raise ItemError(name, f"not a readable Parquet file: {one_line(error)}") from None
-        if self.num_rows > MOST_CELLS or leaves > MOST_COLUMNS:
+        if self.num_rows > MAX_CELLS or leaves > MAX_COLUMNS:
             raise ItemError(
                 name,
-                f"{self.num_rows:,} rows of {leaves:,} columns: at most {MOST_CELLS:,} rows and {MOST_COLUMNS:,} "
+                f"{self.num_rows:,} rows of {leaves:,} columns: at most {MAX_CELLS:,} rows and {MAX_COLUMNS:,} "
                 "columns are read; cut it into recordings",
             )
 
     def __getitem__(self, column: str) -> pyarrow.ChunkedArray:
-        """One column of numbers or of times. Raises ItemError: of another type, or it cannot be read."""
+        """One column of numbers or of times. Raises ItemError where it has another type or cannot be read."""
         from pyarrow import types
 
         kind = self.schema.field(column).type
@@ -64,13 +64,13 @@ class ParquetColumns:
             raise ItemError(self.name, f"not a readable Parquet file: column {column!r}: {one_line(error)}") from None
 
     def _check_size(self, column: str) -> None:
-        """Raises ItemError where a column would unpack to more than any of so many numbers does."""
+        """Raises ItemError where a column would unpack to more than its number of rows can need."""
         data: Any = self.file.metadata
         place = next(i for i in range(data.num_columns) if data.schema.column(i).path == column)
         chunks = [data.row_group(i).column(place) for i in range(data.num_row_groups)]
         values = sum(chunk.num_values for chunk in chunks)
         size = sum(chunk.total_uncompressed_size for chunk in chunks)
-        if values > self.num_rows or size > MOST_BYTES:
+        if values > self.num_rows or size > MAX_BYTES:
             raise ItemError(
-                self.name, f"column {column!r} says that it holds {values:,} values in {size:,} bytes; is it damaged?"
+                self.name, f"column {column!r} claims {values:,} values in {size:,} bytes; is the file damaged?"
             )

@@ -1,6 +1,6 @@
-"""A series: what a reading function returns. Free of torch and NumPy.
+"""The type of a series: samples of several channels over time. Free of torch and NumPy.
 
-Shapes: S samples of a series, C channels.
+Shapes: S samples, C channels.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """What a reading function returns: samples, and when they were taken.
+    """What the `read` function of a series plugin returns: samples, and when they were taken.
 
-    `values` (S, C) or, of one channel, (S,); NaN where nothing was measured. Either `rate_hz`, or `time_s` (S,) in
-    rising seconds for samples that are not evenly spaced. A pause is a large step of the times: it is not filled.
+    `values` is (S, C), or (S,) for one channel, with NaN where nothing was measured. Give `rate_hz` for evenly spaced
+    samples, otherwise `time_s` (S,), ascending, in seconds. A pause in the recording is just a large step in `time_s`;
+    it is not filled.
     """
 
     values: Floats

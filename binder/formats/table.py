@@ -1,4 +1,4 @@
-"""Tables of numbers: CSV, TSV, Parquet and NumPy files, and arrays, as a Series of named columns.
+"""Tables of numbers (CSV, TSV, Parquet, NumPy files, data frames, arrays) -> Series of their columns.
 
 Free of torch, and of NumPy until something is read. Shapes: S samples (rows), C channels (columns).
 """
@@ -10,36 +10,43 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from binder.errors import ItemError, name_of, nearest
+from binder.errors import ItemError, name_of, nearest, one_line
 from binder.formats import clock
 from binder.formats.arrays import NUMPY, ZIP, array_of, arrays_of, from_numpy
-from binder.formats.content import one_line, read_bytes
-from binder.formats.delimited import MOST_CELLS, read_delimited
+from binder.formats.content import read_bytes
+from binder.formats.delimited import MAX_CELLS, read_delimited
 from binder.formats.parquet import ENCRYPTED, PARQUET, ParquetColumns
 from binder.formats.series import Series
 from binder.modality import Item
 
 if TYPE_CHECKING:
     import pyarrow
+    from numpy.typing import NDArray
 
     from binder.formats.series import Floats
 
-AXES = ("x", "y", "z")  # of the columns of an array (S, 3) in an npz file
-RATES = ("rate_hz", "rate", "fs", "sampling_rate", "sample_rate")  # what the rate is called there
+AXES = ("x", "y", "z")  # suffixes for the columns of an (S, 3) array in an npz file
+RATES = ("rate_hz", "rate", "fs", "sampling_rate", "sample_rate")  # names of a sampling rate in an npz file
+
+
+def check_count(numbers: float, item: Item) -> None:
+    """Raises ItemError for more numbers than one item may have."""
+    if numbers > MAX_CELLS:
+        raise ItemError(item, f"{numbers:,.0f} numbers, at most {MAX_CELLS:,} are read; cut it into recordings")
 
 
 @dataclass(frozen=True)
 class Table:
-    """What `read_table` found: named columns, or an array whose columns have no names."""
+    """What `read_table` returns: named columns, or an array whose columns have no names."""
 
     name: str  # of the item, for messages
     data: Any  # a pyarrow table, the columns of a Parquet file, or a NumPy array
-    rate_hz: Any = None  # where the item itself says so, checked when it is used
-    units: Mapping[str, str] = field(default_factory=dict)  # of columns, where the file has a row for them
+    rate_hz: Any = None  # where the item itself gives it; checked when it is used
+    units: Mapping[str, str] = field(default_factory=dict)  # of columns, where the file has a row of units
 
     @property
     def columns(self) -> list[str]:
-        """The columns' names; none of an array."""
+        """The names of the columns; [] for an array."""
         return self._columns
 
     @cached_property
@@ -55,25 +62,24 @@ class Table:
         rate_hz: float | None = None,
         usual_hz: tuple[float, float] | None = None,
     ) -> Series:
-        """The named columns as a Series of (S, C); an array's columns are the channels in their order.
+        """The columns named `channels` -> a Series (S, C); the columns of an array are the channels, in order.
 
-        Where there is a column `time` (in `time_unit`: s, ms, us or ns) it says when samples were taken; else a column
-        whose name says time and unit ("Time (ms)", seconds_elapsed), or that holds dates; otherwise `rate_hz` does. How
-        often such things are sampled, `usual_hz`, tells the unit of a column that only says time. Cells that are empty
-        become NaN. Raises ItemError: the column that lacks, the cell that is no number, a rate that nobody knows, times
-        that cannot be in their unit.
+        The times come from the column `time` (in `time_unit`: s, ms, us or ns), else from a column whose name means a
+        time ("Time (ms)", seconds_elapsed) or that holds dates, else from `rate_hz`. Where a time column names no unit,
+        `usual_hz`, the usual range of sampling rates, decides. Empty cells become NaN. Raises ItemError for a missing
+        column, a cell that is not a number, an unknown rate, and times that cannot be in their unit.
         """
         import numpy as np
 
         rate = rate_hz if self.rate_hz is None else self.rate_hz
         if isinstance(self.data, np.ndarray):
             if rate is None:
-                raise ItemError(self.name, "its rate is not known: expected (array, rate in Hz) or a rate to be set")
+                raise ItemError(self.name, "its rate is not known: give (array, rate in Hz), or set a rate")
             return Series(self._array(len(channels)), rate_hz=rate)
         rows = self.data.num_rows
         if rows == 0:
             raise ItemError(self.name, "a table without rows")
-        self._check_size(rows * len(channels))
+        check_count(rows * len(channels), self.name)
         for column in channels:
             self._check_column(column)
         values = np.empty((rows, len(channels)))
@@ -90,7 +96,7 @@ class Table:
         return Series(values, rate_hz=rate)
 
     def numbers(self, column: str) -> Floats:
-        """One column (S,) as float64, NaN where a cell is empty. Raises ItemError: not there, a cell is no number."""
+        """One column (S,) as float64, NaN for empty cells. Raises ItemError where it is missing or not all numbers."""
         self._check_column(column)
         return self._numbers(self.data[column], column)
 
@@ -104,16 +110,17 @@ class Table:
         if not (types.is_floating(kind) or types.is_integer(kind) or types.is_decimal(kind) or types.is_null(kind)):
             raise ItemError(self.name, _not_numbers(cells, column))
         try:
-            return cells.cast(pyarrow.float64(), safe=False).to_numpy()
-        except Exception as error:  # Arrow's are of many kinds
-            raise ItemError(self.name, f"column {column!r}: no numbers: {one_line(error)}") from None
+            values: Floats = cells.cast(pyarrow.float64(), safe=False).to_numpy()
+        except Exception as error:  # Arrow raises many types
+            raise ItemError(self.name, f"column {column!r}: not numbers: {one_line(error)}") from None
+        return values
 
     def _array(self, channels: int) -> Floats:
-        """The array as (S, C) float64, whichever way it lies."""
-        found = self.data
+        """The array as (S, C) float64, transposed where it was (C, S)."""
+        found: NDArray[Any] = self.data
         if found.dtype.kind not in "iufb":
             raise ItemError(self.name, f"expected numbers, got an array of type {str(found.dtype)[:60]}")
-        self._check_size(found.size)
+        check_count(found.size, self.name)
         if found.ndim == 1 and channels == 1:
             found = found[:, None]
         if found.ndim == 2 and found.shape[1] != channels == found.shape[0]:
@@ -121,10 +128,6 @@ class Table:
         if found.ndim != 2 or found.shape[1] != channels:
             raise ItemError(self.name, f"expected an array of shape (samples, {channels}), got {found.shape}")
         return found.astype("float64")
-
-    def _check_size(self, numbers: int) -> None:
-        if numbers > MOST_CELLS:
-            raise ItemError(self.name, f"{numbers:,} numbers, at most {MOST_CELLS:,} are read; cut it into recordings")
 
     def _check_column(self, column: str) -> None:
         if column not in self.columns:
@@ -134,15 +137,15 @@ class Table:
             raise ItemError(self.name, f"two columns are named {column!r}")
 
     def _times(self, time: str, unit: str, usual_hz: tuple[float, float] | None) -> Floats | None:
-        """When the samples were taken (S,), in s; None where no column says so."""
+        """When the samples were taken (S,), in s; None where there is no column of times."""
         if time in self.columns:
             self._check_column(time)
             cells = self.data[time]
             dates = _dates(cells)
             return self._counted(self._numbers(cells, time), time, unit, usual_hz) if dates is None else dates
-        named = ((column, *clock.named(column, self.units.get(column, ""))) for column in self.columns if column)
-        clocks = [(column, unit) for column, is_clock, unit in named if is_clock]
-        for column, said in sorted(clocks, key=lambda found: found[1] is None):  # those that say their unit first
+        parsed = ((column, *clock.parse_name(column, self.units.get(column, ""))) for column in self.columns if column)
+        clocks = [(column, own_unit) for column, is_clock, own_unit in parsed if is_clock]
+        for column, own_unit in sorted(clocks, key=lambda found: found[1] is None):  # those that name their unit first
             self._check_column(column)
             cells = self.data[column]
             dates = _dates(cells)
@@ -151,8 +154,8 @@ class Table:
             try:
                 raw = self._numbers(cells, column)
             except ItemError:
-                continue  # dates as text, say
-            known = said or clock.guessed(*_beginning(raw), usual_hz)
+                continue  # dates in a format that Arrow does not parse, for instance
+            known = own_unit or clock.guess_unit(*_beginning(raw), usual_hz)
             if known:
                 return self._counted(raw, column, known, usual_hz, f"encoder.time={column!r} and ")
         return None
@@ -160,12 +163,12 @@ class Table:
     def _counted(
         self, raw: Floats, column: str, unit: str, usual_hz: tuple[float, float] | None, also: str = ""
     ) -> Floats:
-        """A column of times, found to be possible in its unit -> s. `also` is to be set, too, to set its unit."""
+        """Times in `unit` -> s. Raises ItemError where they cannot be in it; `also` goes in front of its advice."""
         seconds = raw * clock.SECONDS[unit]
         mean = abs(seconds[-1] - seconds[0]) / max(1, len(raw) - 1)
         slow = clock.SLOWEST_S if usual_hz is None else 1 / usual_hz[0]
-        if not (abs(seconds[0]) <= clock.LATEST_S and mean < slow / 2):  # seldom: then it is looked at closely
-            problem = clock.doubted(unit, *_beginning(raw), usual_hz)
+        if not (abs(seconds[0]) <= clock.LATEST_S and mean < slow / 2):  # rare: only then look closely
+            problem = clock.unit_problem(unit, *_beginning(raw), usual_hz)
             if problem:
                 problem = problem.replace("set encoder", f"set {also}encoder")
                 raise ItemError(self.name, f"column {column!r} {problem}")
@@ -173,11 +176,10 @@ class Table:
 
 
 def read_table(item: Item) -> Table:
-    """Path, bytes, open file, table of pandas or Arrow, (S, C) array, or (array, rate in Hz) -> Table.
+    """A path, bytes, an open file, a pandas or Arrow table, an (S, C) array, or (array, rate in Hz) -> Table.
 
-    Text (comma, semicolon, tab or blanks between the cells, decimal points or commas, in UTF-8, UTF-16 or Windows-1252,
-    with or without lines before the names and a row of units below them), Parquet, NumPy's npy and npz; which of them
-    is found out from the content. Raises ItemError for whatever is no table, or larger than one item is.
+    Reads delimited text (see `binder.formats.delimited`), Parquet, and NumPy's npy and npz; the format is detected from
+    the content. Raises ItemError for anything else, and for a table that is too large for one item.
     """
     rate = None
     if isinstance(item, tuple) and len(item) == 2:
@@ -200,21 +202,21 @@ def read_table(item: Item) -> Table:
 
 
 def _held(item: Item) -> Any:
-    """What is in memory already -> a pyarrow table or an array; None for what is none. Raises ItemError."""
+    """Data that is in memory already -> a pyarrow table or an array; anything else -> None. Raises ItemError."""
     if hasattr(item, "__arrow_c_stream__") or isinstance(item, Mapping):
         import pyarrow
 
         try:
             return pyarrow.table(dict(item) if isinstance(item, Mapping) else item)
-        except Exception:  # a column of a table, which is an array
+        except Exception:  # a single column of a table, which `array_of` takes
             if isinstance(item, Mapping):
-                raise ItemError(item, "expected a table: columns of one length by their names") from None
+                raise ItemError(item, "expected a mapping of names to columns of equal length") from None
     array = array_of(item)
     return None if array is None else _columns_of(array)
 
 
 def _columns_of(array: Any) -> Any:
-    """An array of records -> a pyarrow table of its fields; any other array as it is."""
+    """A structured array -> a pyarrow table of its fields; any other array as it is."""
     if array.dtype.names is None or array.ndim != 1:
         return array
     import pyarrow
@@ -224,7 +226,7 @@ def _columns_of(array: Any) -> Any:
 
 
 def _from_arrays(name: str, arrays: dict[str, Any], rate: Any) -> Table:
-    """The arrays of an npz file: one array, or columns by their names; one of shape (S, 3) is three, x, y and z."""
+    """The arrays of an npz file -> Table: one array, or one column each, an (S, 3) array giving three (x, y, z)."""
     import pyarrow
 
     rates = [array.item() for key, array in arrays.items() if key.lower() in RATES and not array.ndim]
@@ -240,11 +242,11 @@ def _from_arrays(name: str, arrays: dict[str, Any], rate: Any) -> Table:
         return Table(name, pyarrow.table(columns), rate)
     except Exception:
         shapes = ", ".join(f"{key} {array.shape}" for key, array in arrays.items())[:160]
-        raise ItemError(name, f"expected one array, or columns of one length; found: {shapes}") from None
+        raise ItemError(name, f"expected one array, or columns of equal length; found: {shapes}") from None
 
 
 def _nameless(table: pyarrow.Table, name: str) -> Any:
-    """The columns of a text without names -> an array. Raises ItemError where there is text in it."""
+    """The columns of a text file without a header -> an array. Raises ItemError where cells are not numbers."""
     import numpy as np
 
     named = Table(name, table.rename_columns([f"column {i + 1}" for i in range(table.num_columns)]))
@@ -252,7 +254,7 @@ def _nameless(table: pyarrow.Table, name: str) -> Any:
 
 
 def _beginning(raw: Floats) -> tuple[float, float]:
-    """The first of some times, and the usual step among them; 0 where there is none."""
+    """The first time and the median step of the first thousand; 0 where there is none."""
     import numpy as np
 
     known = raw[np.isfinite(raw)]
@@ -262,7 +264,7 @@ def _beginning(raw: Floats) -> tuple[float, float]:
 
 
 def _dates(cells: pyarrow.ChunkedArray) -> Floats | None:
-    """A column of dates and times (S,) -> s since the first; None where it is none."""
+    """A column of dates and times (S,) -> s since the earliest; None where it holds something else."""
     import numpy as np
     import pyarrow
     from pyarrow import compute, types
@@ -272,13 +274,14 @@ def _dates(cells: pyarrow.ChunkedArray) -> Floats | None:
     try:
         whole = cells.cast(pyarrow.timestamp("ns", cells.type.tz)).cast(pyarrow.int64())
         since = compute.subtract(whole, compute.min(whole))
-        return since.cast(pyarrow.float64(), safe=False).to_numpy() * 1e-9
+        seconds: Floats = since.cast(pyarrow.float64(), safe=False).to_numpy() * 1e-9
+        return seconds
     except (pyarrow.ArrowException, ValueError, OverflowError):
-        return np.full(len(cells), np.nan)  # years that no clock shows: told as times that are missing
+        return np.full(len(cells), np.nan)  # years beyond what nanoseconds can hold: reported as missing times
 
 
 def _with_decimal_commas(cells: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """Text that is numbers with decimal commas in each cell (and not thousands) -> the numbers; else as it is."""
+    """Text cells that all hold numbers with a decimal comma (not a thousands separator) -> numbers; else unchanged."""
     import pyarrow
     from pyarrow import compute
 
@@ -294,6 +297,7 @@ def _with_decimal_commas(cells: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
 
 
 def _not_numbers(cells: pyarrow.ChunkedArray, column: str) -> str:
+    """Which cell of a column is not a number, as a message."""
     for row, cell in enumerate(cells.slice(0, 100_000).to_pylist(), start=1):
         try:
             if cell is not None:

@@ -1,4 +1,4 @@
-"""Whether a picture is all there, where Pillow does not ask: what is missing would be grey, black or another number.
+"""Finds truncated and damaged pictures that Pillow decodes anyway, filling what is missing with gray or black.
 
 Free of torch.
 """
@@ -16,40 +16,33 @@ from PIL import Image, ImageChops
 
 from binder.errors import ItemError
 
-JPEG = ("JPEG", "MPO")  # Pillow's names
+JPEG_FORMATS = ("JPEG", "MPO")  # Pillow's names
 ENDS_EARLY = "cannot be decoded, truncated: it ends before the last of its {} x {} pixels"
-MOST_SCANNED = 1 << 32  # pixels times scans of a JPEG: some seconds
-RESTARTS = [bytes((0xFF, mark)) for mark in range(0xD0, 0xD8)]  # JPEG's marks between parts of a scan
-END = b"\xff\xd9"  # of a JPEG
-BEHIND = b"\x5a\xa7\x3c\x91" * 64  # bits of every kind, and no mark of a JPEG
-CORNER = 3  # pixels a side, of a block that is filled up: beyond where colors of its neighbors reach into it
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of a PNG's kinds of color
-PASSES = (
-    (0, 0, 8, 8),
-    (4, 0, 8, 8),
-    (0, 4, 4, 8),
-    (2, 0, 4, 4),
-    (0, 2, 2, 4),
-    (1, 0, 2, 2),
-    (0, 1, 1, 2),
-)  # interlaced
-STEP = 1 << 20  # bytes that are unpacked at a time
-TILE_SIDES = (322, 323)  # TIFF's tags
+MAX_SCANNED = 1 << 32  # pixels times scans of a JPEG: some seconds of decoding
+RESTARTS = [bytes((0xFF, mark)) for mark in range(0xD0, 0xD8)]  # JPEG's restart markers, between parts of a scan
+END = b"\xff\xd9"  # JPEG's end marker
+PROBE = b"\x5a\xa7\x3c\x91" * 64  # varied bits without a JPEG marker
+CORNER = 3  # pixels a side, of the last block: far enough from its neighbors that their color does not bleed into it
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # of PNG's color types
+# left, top, step across, step down of the passes of an interlaced PNG
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+STEP = 1 << 20  # bytes that are decompressed at a time
+TILE_SIDES = (322, 323)  # TIFF's tags TileWidth and TileLength
 
 
 def check_header(picture: Any, data: bytes, name: str, most_pixels: int) -> None:
-    """An opened picture against the bytes it was opened from, before it is decoded. Raises ItemError."""
+    """Check an opened picture against the bytes it came from, before it is decoded. Raises ItemError."""
     if picture.format == "PNG":
         _check_parts(data, name)
     elif picture.format == "TIFF":
         _check_tiles(picture, name, most_pixels)
-    elif picture.format in JPEG:
+    elif picture.format in JPEG_FORMATS:
         _check_scans(picture, data, name)
 
 
 def check_end(picture: Image.Image, data: bytes, name: str) -> None:
-    """A decoded picture whose pixels ended before its last row, which is filled up without a word. Raises ItemError."""
-    if picture.format in JPEG:
+    """Raises ItemError for a decoded picture whose data ended before its last row; decoders fill that up silently."""
+    if picture.format in JPEG_FORMATS:
         ends = _jpeg_ends_early(picture, data)
     else:
         ends = picture.format == "PNG" and _png_ends_early(picture, data)
@@ -58,9 +51,10 @@ def check_end(picture: Image.Image, data: bytes, name: str) -> None:
 
 
 def _jpeg_ends_early(picture: Image.Image, data: bytes) -> bool:
-    """Missing blocks are flat. What stands behind the end is seen then, and else is not.
+    """Whether the last blocks of a decoded JPEG are missing.
 
-    Few others end in a flat block, so that few are decoded twice.
+    Missing blocks are flat. So is the last block of a few complete pictures; those are decoded once more with a probe
+    appended to the data, which shows in the pixels only where the data ended too early.
     """
     end = data.rfind(END)
     width, height = picture.size
@@ -69,19 +63,19 @@ def _jpeg_ends_early(picture: Image.Image, data: bytes) -> bool:
     if end < 0 or any(picture.getpixel(place) != last for place in corner):
         return False
     between, _ = _first_scan(data)
-    if between:  # then what stands behind the end is passed over: each part ends with a mark
+    if between:  # then a probe would be skipped, as each part ends with a restart marker: count those instead
         frame = Image.open(io.BytesIO(data), formats=("JPEG",))
-        layers: Any = getattr(frame, "layer")  # noqa: B009  # (number, blocks across, blocks down, table) of each channel
+        layers: Any = getattr(frame, "layer")  # noqa: B009  # (number, blocks across, blocks down, table) per channel
         across, down = (max(layer[side] for layer in layers) if len(layers) > 1 else 1 for side in (1, 2))
         blocks = -(-frame.width // (8 * across)) * -(-frame.height // (8 * down))
         return sum(data.count(mark) for mark in RESTARTS) < -(-blocks // between) - 1
-    other = Image.open(io.BytesIO(data[:end] + BEHIND + data[end:]), formats=("JPEG",))
+    other = Image.open(io.BytesIO(data[:end] + PROBE + data[end:]), formats=("JPEG",))
     other.draft(picture.mode, picture.size)
     return ImageChops.difference(picture, other).getbbox() is not None
 
 
 def _png_ends_early(picture: Image.Image, data: bytes) -> bool:
-    """Missing rows are zeros. Whether that is what was stored, the length of what was packed says."""
+    """Whether rows of a decoded PNG are missing: they are zeros, and the compressed data is too short for them."""
     width, height = picture.size
     bits, kind, interlaced = data[24], data[25], data[28]
     if not interlaced and np.asarray(picture.crop((0, height - 1, width, height))).any():
@@ -103,7 +97,7 @@ def _png_ends_early(picture: Image.Image, data: bytes) -> bool:
 
 
 def _check_parts(data: bytes, name: str) -> None:
-    """The checksums of a PNG's pixels, which Pillow passes over: a flipped bit is another number."""
+    """Check the CRCs of a PNG's pixel data, which Pillow ignores: a flipped bit would be another value."""
     view, at = memoryview(data), 8
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -115,30 +109,30 @@ def _check_parts(data: bytes, name: str) -> None:
 
 
 def _check_tiles(picture: Any, name: str, most_pixels: int) -> None:
-    """A TIFF's tiles and strips: room is made for a whole one, and where there is none Pillow leaves it black."""
+    """Check a TIFF's tiles and strips: Pillow allocates a tile however large it is, and leaves missing strips black."""
     for side in (picture.tag_v2.get(tag, 1) for tag in TILE_SIDES):
         if not isinstance(side, int) or not 0 < side * side <= most_pixels:
             raise ItemError(name, f"cannot be decoded: tiles of {side} pixels a side")
     boxes = [tile[1] for tile in picture.tile if tile[1]]  # left, top, right, bottom
     reached = tuple(max((box[side] for box in boxes), default=0) for side in (2, 3))
-    stored = {picture.size, picture.size[::-1]}  # before and after it is turned upright
+    stored = {picture.size, picture.size[::-1]}  # the size may be given before or after turning it upright
     if not any(reached[0] >= width and reached[1] >= height for width, height in stored):
         width, height = picture.size
         raise ItemError(name, f"cannot be decoded, truncated: strips for {reached} of {width} x {height} pixels")
 
 
 def _check_scans(picture: Any, data: bytes, name: str) -> None:
-    """A JPEG's scans, where there may be several: each takes as long as the whole picture."""
+    """Check the number of scans of a JPEG: each of them takes as long as decoding the whole picture."""
     width, height = picture.size
     if not picture.info.get("progressive") and _first_scan(data)[1] == len(picture.layer):
-        return  # all is in one
+        return  # one scan holds everything
     scans = data.count(b"\xff\xda")
-    if width * height * scans > MOST_SCANNED:
+    if width * height * scans > MAX_SCANNED:
         raise ItemError(name, f"cannot be decoded: {scans} scans of {width} x {height} pixels")
 
 
 def _first_scan(data: bytes) -> tuple[int, int]:
-    """What a JPEG says before its pixels: blocks between two restart marks, or 0, and channels in the first scan."""
+    """From a JPEG's header: blocks between two restart markers (0 for none), and channels in the first scan."""
     at, between = 2, 0
     while at + 6 <= len(data) and data[at] == 0xFF:
         kind, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")

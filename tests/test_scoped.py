@@ -1,0 +1,171 @@
+"""What binder changes of the whole process is back afterwards, whatever fails and however threads overlap."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, contextmanager, suppress
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from binder import ItemError, read_array, read_image, read_raster
+from binder.formats.picture import decoding, no_stderr
+from binder.scoped import ProcessWide, no_warnings
+
+
+def process_state() -> dict[str, Any]:
+    """What a library has no business changing."""
+    from huggingface_hub import constants
+
+    error = os.fstat(2)
+    return {
+        "warnings": list(warnings.filters),
+        "streams": (sys.stdout, sys.stderr, error.st_dev, error.st_ino),
+        "formats of Pillow": sorted(Image.OPEN),
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),  # noqa: PTH109
+        "levels": {name: logging.getLogger(name).level for name in ("", "transformers", "PIL", "huggingface_hub")},
+        "threads of torch": torch.get_num_threads(),
+        "random": (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()),  # type: ignore[index]
+        "numbers": (np.geterr(), torch.get_default_dtype(), torch.is_grad_enabled()),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "hub": constants.HF_HUB_OFFLINE,
+    }
+
+
+class Setting:
+    """A global setting, and the changes that were made to it."""
+
+    def __init__(self) -> None:
+        self.value, self.made = "usual", 0
+
+    @contextmanager
+    def changed(self) -> Any:
+        before, self.value, self.made = self.value, "changed", self.made + 1
+        try:
+            yield
+        finally:
+            self.value = before
+
+
+def overlapping(first: AbstractContextManager[None], second: AbstractContextManager[None]) -> Callable[[], None]:
+    """Enters both, each in a thread of its own, and leaves the first one; what is returned leaves the second."""
+    leave = [threading.Event(), threading.Event()]
+    inside = [threading.Event(), threading.Event()]
+
+    def stay(number: int, context: AbstractContextManager[None]) -> None:
+        with context:
+            inside[number].set()
+            assert leave[number].wait(10)
+
+    threads = [threading.Thread(target=stay, args=pair) for pair in enumerate((first, second))]
+    for thread, event in zip(threads, inside, strict=True):
+        thread.start()
+        assert event.wait(10)
+    leave[0].set()
+    threads[0].join(10)
+
+    def last() -> None:
+        leave[1].set()
+        threads[1].join(10)
+
+    return last
+
+
+def test_a_setting_stays_changed_while_one_thread_is_inside_and_then_is_as_before():
+    setting = Setting()
+    scope = ProcessWide(setting.changed)
+    last = overlapping(scope, scope)
+    assert (setting.value, setting.made) == ("changed", 1)
+    last()
+    assert setting.value == "usual"
+    with scope, scope:
+        assert (setting.value, setting.made) == ("changed", 2)
+    assert setting.value == "usual"
+
+
+def test_overlapping_threads_without_it_leave_a_setting_changed():
+    setting = Setting()
+    overlapping(setting.changed(), setting.changed())()
+    assert setting.value == "changed", "else ProcessWide is not needed"
+
+
+def test_a_setting_is_back_after_an_error_inside_and_after_one_in_changing_it():
+    setting, broken = Setting(), True
+
+    @contextmanager
+    def change() -> Any:
+        if broken:
+            raise OSError
+        with setting.changed():
+            yield
+
+    scope = ProcessWide(change)
+    with suppress(OSError), scope:
+        raise AssertionError("entered")
+    broken = False
+    with suppress(KeyError), scope:
+        assert setting.value == "changed"
+        raise KeyError
+    assert setting.value == "usual"
+
+
+@pytest.mark.parametrize("scope", [no_warnings, no_stderr, "decoding"])
+def test_threads_that_decode_at_once_leave_the_process_as_it_was(scope, capfd):
+    before = process_state()
+    make = (lambda: decoding("x")) if scope == "decoding" else lambda: scope
+    last = overlapping(make(), make())
+    assert process_state() != before
+    last()
+    assert process_state() == before
+    os.write(2, b"still heard")
+    assert capfd.readouterr().err == "still heard"
+
+
+def files() -> dict[str, bytes]:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 48, 3), dtype=np.uint8))
+    made = {}
+    for form, options in (("PNG", {}), ("JPEG", {}), ("TIFF", {"compression": "tiff_lzw"}), ("GIF", {})):
+        held = io.BytesIO()
+        picture.save(held, form, **options)
+        made[form] = held.getvalue()
+    held = io.BytesIO()
+    np.save(held, np.eye(9))
+    made["npy"] = held.getvalue()
+    made["text"] = b"1 2 3\n4 5 6\n" * 20
+    with suppress(ImportError):
+        import pillow_heif
+
+        held = io.BytesIO()
+        pillow_heif.from_pillow(picture).save(held)
+        made["HEIC"] = held.getvalue()
+    with suppress(ImportError):
+        import OpenEXR
+
+        header = {"compression": OpenEXR.NO_COMPRESSION, "type": OpenEXR.scanlineimage}
+        held = io.BytesIO()
+        OpenEXR.File(header, {"Z": np.eye(9, dtype=np.float32)}).write(held)
+        made["EXR"] = held.getvalue()
+    return made
+
+
+@pytest.mark.parametrize("form", sorted(files()))
+def test_reading_a_file_leaves_the_process_as_it_was_whole_or_damaged(form):
+    data = files()[form]
+    middle = len(data) // 2
+    before = process_state()
+    for read in (read_image, read_raster, read_array):
+        for damaged in (data, data[:middle], data[:middle] + b"\xff" * 60 + data[middle + 60 :], data[:40]):
+            with suppress(ItemError):
+                read(damaged)
+            assert process_state() == before
