@@ -17,7 +17,7 @@ from binder.errors import ManifestError, one_line
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
 OTHERS = ",;\t|"  # what separates cells as well, whatever the suffix says
-MOST_COLUMNS = 10_000
+MAX_COLUMNS = 10_000
 BATCH = 256  # rows of Parquet that become Python's at a time
 
 
@@ -94,8 +94,8 @@ def _delimiter(text: str, usual: str) -> str:
 
 
 def _checked_names(path: Path, line: int, names: list[str]) -> list[str]:
-    if len(names) > MOST_COLUMNS:
-        raise ManifestError(f"{path}:{line}: {len(names):,} columns, more than {MOST_COLUMNS:,}: is it a manifest?")
+    if len(names) > MAX_COLUMNS:
+        raise ManifestError(f"{path}:{line}: {len(names):,} columns, more than {MAX_COLUMNS:,}: is it a manifest?")
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
         raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")

@@ -27,7 +27,7 @@ from binder.space import vectors
 
 FIXED_BATCH = 16  # windows, on CPU, of what is kept: a vector's last digits depend on the size of its batch
 PIECE_S = (1e-3, 1e7)  # s, the shortest and the longest piece that items are cut into
-MOST_PIECES = 1_000_000  # of an item
+MAX_PIECES = 1_000_000  # of an item
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
 
@@ -119,8 +119,8 @@ def encode_moments(
 
         def pieces(item: Item = item, own: list[Span | None] = own) -> Iterator[Entry]:
             for span, windows in reading.moments(encoder, item, every_s, workers):
-                if len(own) == MOST_PIECES:
-                    raise ItemError(item, f"gives more than {MOST_PIECES:,} pieces of {every_s:g} s; take longer ones")
+                if len(own) == MAX_PIECES:
+                    raise ItemError(item, f"gives more than {MAX_PIECES:,} pieces of {every_s:g} s; take longer ones")
                 own.append(span)
                 yield b"%d" % len(own), item, windows
 

@@ -26,7 +26,7 @@ __all__ = ["SUFFIXES", "Row", "columns", "files_below", "plain", "read", "requir
 log = logging.getLogger(__name__)
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-MOST_TOGETHER = 1000  # rows that the lists in one row may stand for
+MAX_TOGETHER = 1000  # rows that the lists in one row may stand for
 LONGEST = 1_000_000  # letters of a text
 SHOWN = 20  # column names in a message
 
@@ -141,10 +141,10 @@ def _rows(source: str, base: Path, line: int, said: Mapping[str, Any], modalitie
         if found:  # otherwise this row lacks that modality
             items[modality.name] = found
     combined = itertools.product(*items.values())
-    for together in itertools.islice(combined, MOST_TOGETHER):
+    for together in itertools.islice(combined, MAX_TOGETHER):
         yield Row(source, line, dict(zip(items, together, strict=True)), meta)
     if next(combined, None) is not None:
-        raise ManifestError(f"{source}:{line}: its lists stand for more than {MOST_TOGETHER} rows")
+        raise ManifestError(f"{source}:{line}: its lists stand for more than {MAX_TOGETHER} rows")
 
 
 def _named(key: Any) -> str:

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL = ("train", "training"), ("val", "valid", "validation", "dev")
 
-MOST_HELD_OUT = 10_000  # rows: enough to tell R@k to a percent, and every check of a run searches all for all
+MAX_HELD_OUT = 10_000  # rows: enough to tell R@k to a percent, and every check of a run searches all for all
 
 
 def split_rows(
@@ -31,7 +31,7 @@ def split_rows(
     `links` names what each row is made of (its recording, its picture, by content): rows that share one stay on one
     side. With `column` the manifest says which is which (train, val; other values, such as test, are left out); with
     `group` rows that agree in that column stay together. Otherwise about `fraction` of the rows, at most
-    MOST_HELD_OUT, is held out at random.
+    MAX_HELD_OUT, is held out at random.
     """
     if column is not None:
         return _by_column(rows, links, column)
@@ -41,7 +41,7 @@ def split_rows(
     if fraction == 0:
         return list(range(len(rows))), []
     parts = components(links)
-    wanted = min(max(1, round(fraction * len(rows))), MOST_HELD_OUT)
+    wanted = min(max(1, round(fraction * len(rows))), MAX_HELD_OUT)
     order = np.random.default_rng(seed).permutation(len(parts))
     val: list[int] = []
     for index in order:

@@ -23,7 +23,7 @@ SIZE = (320, 160)  # pixels
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#b8a800")
 PAPER, INK, GRID = "#fafaf8", "#303030", "#dcdcd8"  # opaque and light: pages may be light or dark
 SMALLEST = 32  # pixels of a raster's shorter side: those of the smallest sensors are shown as squares
-MOST_LINES = 16  # channels drawn
+MAX_LINES = 16  # channels drawn
 SCALE = 2  # drawn this many times larger, then averaged
 LEFT, BELOW, RIGHT = 52, 24, 12  # pixels for the numbers at the axes, and beyond the last of them
 LETTER = 15  # pixels, height of the letters: half as large they can still be read
@@ -40,7 +40,7 @@ def lines(time_S: Floats, values_SC: Floats, names: Sequence[str] = ()) -> Image
     width, height = (n * SCALE for n in SIZE)
     page = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(page)
-    shown = values_SC[:, :MOST_LINES].T
+    shown = values_SC[:, :MAX_LINES].T
     left, right, bottom = LEFT * SCALE, width - RIGHT * SCALE, height - BELOW * SCALE
     length_s = max(float(time_S[-1] - time_S[0]), 1e-12)
     _time_axis(pen, length_s, left, right, bottom)

@@ -19,7 +19,7 @@ from binder.readers import worker
 
 TICK_S = 0.5
 GRACE_S = 10.0  # after an item's time, before the process itself is given up
-MOST_SAID = 1000  # different log messages that are remembered, so that each is said once
+MAX_SAID = 1000  # different log messages that are remembered, so that each is said once
 START = "import sys; sys.path[:] = {path!r}; from binder.readers.worker import main; main()"
 
 _said: set[str] = set()
@@ -260,6 +260,6 @@ def lost(name: object, code: int | None) -> ItemError:
 def _relay(name: str, level: int, message: str) -> None:
     """What another process logged, once for all of them."""
     if message not in _said:
-        if len(_said) < MOST_SAID:
+        if len(_said) < MAX_SAID:
             _said.add(message)
         logging.getLogger(name).log(level, "%s", message)

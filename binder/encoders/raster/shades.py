@@ -27,7 +27,7 @@ Read = Callable[[Item, Any], NDArray[Any]]  # (item, config) -> (H, W), any unit
 Tone = Callable[[NDArray[np.float32], Any, int, np.random.Generator | None], Floats]
 
 ENDS = (1.0, 99.0)  # percentiles that are a picture's own darkest and brightest: single pixels are often broken
-MOST_DRAWN = 16  # pixels drawn, over the square of the side: what is more than four times as long as high is cut down
+MAX_DRAWN = 16  # pixels drawn, over the square of the side: what is more than four times as long as high is cut down
 CUT = 0.1  # of each side, at most, that training cuts off
 CONTRAST = 0.25  # log of the exponent that training gives to brightness, standard deviation
 
@@ -44,7 +44,7 @@ def read_grid(read: Read, item: Item, config: Any, side: int) -> Grid:
     with np.errstate(over="ignore"):
         values_HW = values.astype(np.float32)
     values_HW[~np.isfinite(values_HW)] = np.nan
-    factor = max(1, min(values_HW.shape) // side, math.ceil(math.sqrt(values_HW.size / MOST_DRAWN) / side))
+    factor = max(1, min(values_HW.shape) // side, math.ceil(math.sqrt(values_HW.size / MAX_DRAWN) / side))
     values_HW = _shrunk(values_HW, factor)
     if np.isnan(values_HW).all():
         raise ItemError(item, "no pixel was measured, or too few of them")

@@ -70,7 +70,7 @@ def rising(values_SC: Floats, time_S: Floats, item: Item, timed: bool = True) ->
     usual = float(np.median(steps))
     if not usual > 0:
         raise ItemError(item, "the times stand still: most samples have the same time")
-    problem = clock.doubted("s", float(time_S[0]), usual)
+    problem = clock.unit_problem("s", float(time_S[0]), usual)
     if timed and problem:
         raise ItemError(item, f"time_s {problem.partition(': set')[0]}; expected seconds")
     if high > max(YEAR_S, 1000 * usual):

@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from binder.formats.series import Series
 from binder.modality import EncoderConfig, Item
 
-MOST_SAMPLES = 1 << 20  # of a window
+MAX_SAMPLES = 1 << 20  # of a window
 
 
 class SeriesConfig(EncoderConfig):
@@ -44,9 +44,9 @@ class SeriesConfig(EncoderConfig):
                 raise ValueError(f"{name}: expected {len(self.channels)} numbers, one a channel, got {len(values)}")
         if not all(math.isfinite(x) for x in self.mean or ()) or not all(0 < x < math.inf for x in self.std or ()):
             raise ValueError("mean and std: expected finite numbers, std above 0")
-        if self.rate_hz and self.window_s and self.rate_hz * self.window_s > MOST_SAMPLES:
+        if self.rate_hz and self.window_s and self.rate_hz * self.window_s > MAX_SAMPLES:
             size = f"{self.rate_hz * self.window_s:,.0f}"
-            raise ValueError(f"window_s x rate_hz: {size} samples a window, at most {MOST_SAMPLES:,}")
+            raise ValueError(f"window_s x rate_hz: {size} samples a window, at most {MAX_SAMPLES:,}")
         unknown = {c for triple in self.vectors for c in triple} - set(self.channels)
         if unknown:
             raise ValueError(f"vectors: {min(unknown)!r} is not among the channels {', '.join(self.channels)}")

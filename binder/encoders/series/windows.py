@@ -17,10 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binder.encoders.series.clean import LARGEST, rising, times, whole
-from binder.encoders.series.config import MOST_SAMPLES, Read, SeriesConfig, TableConfig
+from binder.encoders.series.config import MAX_SAMPLES, Read, SeriesConfig, TableConfig
 from binder.errors import ConfigError, ItemError
 from binder.formats.clock import short
-from binder.formats.delimited import MOST_CELLS
+from binder.formats.delimited import MAX_CELLS
 from binder.formats.series import Series
 from binder.modality import Item
 
@@ -104,8 +104,8 @@ def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
 
 
 def _check_size(numbers: float, item: Item) -> None:
-    if numbers > MOST_CELLS:
-        raise ItemError(item, f"{numbers:,.0f} numbers, at most {MOST_CELLS:,} are read; cut it into recordings")
+    if numbers > MAX_CELLS:
+        raise ItemError(item, f"{numbers:,.0f} numbers, at most {MAX_CELLS:,} are read; cut it into recordings")
 
 
 def _fits(series: Clean, rate_hz: float, item: Item) -> None:
@@ -116,7 +116,7 @@ def _fits(series: Clean, rate_hz: float, item: Item) -> None:
     if series.duration_s * rate_hz < 0.5 and len(series.time_S) > SHORTEST:
         raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
     channels = series.values_SC.shape[1]
-    if series.duration_s * rate_hz * channels > MOST_CELLS:
+    if series.duration_s * rate_hz * channels > MAX_CELLS:
         _check_size(series.recorded_s * rate_hz * channels, item)
 
 
@@ -252,7 +252,7 @@ def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> Ser
                 continue
             found.append(_Measures.of(series))
             numbers += series.values_SC.size
-            if numbers > MOST_CELLS:
+            if numbers > MAX_CELLS:
                 break
         if found:
             config = _measured(config, found)
@@ -276,9 +276,9 @@ def complete(config: SeriesConfig) -> SeriesConfig:
         "std": (1.0,) * channels,
     }
     made = config.model_copy(update={key: value for key, value in values.items() if getattr(config, key) is None})
-    if (made.rate_hz or 0) * (made.window_s or 0) > MOST_SAMPLES:
+    if (made.rate_hz or 0) * (made.window_s or 0) > MAX_SAMPLES:
         size = f"{(made.rate_hz or 0) * (made.window_s or 0):,.0f}"
-        raise ConfigError(f"encoder.window_s x encoder.rate_hz: {size} samples a window, at most {MOST_SAMPLES:,}")
+        raise ConfigError(f"encoder.window_s x encoder.rate_hz: {size} samples a window, at most {MAX_SAMPLES:,}")
     return made
 
 
