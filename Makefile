@@ -5,7 +5,7 @@ PLACE   ?=
 BIN     := $(VENV)/bin
 WRITTEN := pyproject.toml $(wildcard plugins/*/pyproject.toml)
 PLUGINS := $(patsubst %/pyproject.toml,--editable ./%,$(wildcard plugins/*/pyproject.toml))
-DEMO    := --editable ./plugins/audio --editable ./plugins/video --editable ./plugins/chart
+DEMO    := $(patsubst %,--editable ./plugins/%,audio video chart playground)
 
 .PHONY: demo install test test-slow lint docs dist bench clean
 
@@ -41,11 +41,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: $(WRITTEN) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[playground,exr,heic,transformers,dev]' $(PLUGINS)
+	$(BIN)/python -m pip install --quiet --editable '.[exr,heic,transformers,dev]' $(PLUGINS)
 	touch $(VENV)/.demo $@
 
 $(VENV)/.demo: $(WRITTEN) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable '.[playground]' $(DEMO)
+	$(BIN)/python -m pip install --quiet --editable . $(DEMO)
 	touch $@
 
 clean:

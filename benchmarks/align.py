@@ -21,11 +21,11 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
+from binder_playground import clips, speech, tables, world
 from torch.nn import functional as F
 from turns import Turns
 
 import binder
-from binder.playground import clips, speech, tables, world
 from binder.train import loop, losses
 
 ITEMS = 480

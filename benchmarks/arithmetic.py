@@ -3,13 +3,13 @@
     binder demo --out demo                 # once
     python benchmarks/arithmetic.py demo   # two minutes or so; less when the cache has the vectors
 
-Asked as in the demo (binder/playground/arithmetic.py): the colour of a picture, or of a video, is changed by words,
+Asked as in the demo (binder_playground/demo/arithmetic.py): the color of a picture, or of a video, is changed by words,
 written or spoken; the right one is to come first among all other kinds. Every way is tried with several weights of the
 words; the weight is chosen on every other operand, and R@1 is of those in between.
 
 plain        sum of unit vectors
-centred      each operand less the mean of its modality's items, length one again (Liang et al., NeurIPS 2022);
-             what is searched is centred, too
+centered      each operand less the mean of its modality's items, length one again (Liang et al., NeurIPS 2022);
+             what is searched is centered, too
 contrasted   each word less the mean of the ten words that could stand in its place, length one again
 smoothed     each word less its modality's mean, its part along each principal axis of the pictures shrunk where the
              pictures vary little (Wiener's filter), length one again
@@ -30,19 +30,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from binder_playground import world
+from binder_playground.demo import arithmetic
+from binder_playground.demo.cells import FACETS, label
+from binder_playground.demo.data import Gallery
+from binder_playground.demo.run import first_of_each, gallery
 from finished_demo import Finished, opened
 
-from binder.playground import arithmetic, world
-from binder.playground.demo import first_of_each, gallery
-from binder.playground.demo_cells import FACETS, label
-from binder.playground.demo_data import Gallery
+from binder import Embeddings
 from binder.space import vectors
 from binder.space.vectors import Vectors
 
 WEIGHTS = (0.12, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 NEAREST = 100  # pictures that stand for a word
 NOISE = 0.01  # variance that is taken for noise, of that along the pictures' first axis
-Words = Mapping[str, Vectors]
+Words = Mapping[str, Vectors]  # color -> (T, D)
 Sum = Callable[[Vectors, Vectors, Vectors | None, float], Vectors]  # operands, new words, old words (C, D), weight
 
 
@@ -93,34 +95,35 @@ def table(found: Finished) -> None:
 
 
 def every(found: Finished, modality: str) -> Vectors:
-    return np.concatenate([g.vectors for g in found.galleries if g.modality == modality and g.vectors is not None])
+    return np.concatenate([np.asarray(g.z) for g in found.galleries if g.modality == modality])
 
 
 def kinds(found: Finished) -> list[Kind]:
     picture, video = found.operands
     pictures = first_of_each(gallery(found.galleries, "image", "scene"))
     videos = first_of_each(gallery(found.galleries, "video", "motion"))
-    clear = {word: vectors.normalize(takes.mean(0)) for word, takes in found.words["audio"].items()}
+    written, spoken = ({word: z.vectors for word, z in found.words[name].items()} for name in ("text", "audio"))
+    clear = {word: vectors.normalize(takes.mean(0, keepdims=True)) for word, takes in spoken.items()}
     return [
-        Kind("image - text + text", picture, pictures, "text", True, found.words["text"]),
-        Kind("image + text", picture, pictures, "text", False, found.words["text"]),
-        Kind("image - audio + audio", picture, pictures, "audio", True, found.words["audio"]),
-        Kind("image + audio", picture, pictures, "audio", False, found.words["audio"]),
+        Kind("image - text + text", picture, pictures, "text", True, written),
+        Kind("image + text", picture, pictures, "text", False, written),
+        Kind("image - audio + audio", picture, pictures, "audio", True, spoken),
+        Kind("image + audio", picture, pictures, "audio", False, spoken),
         Kind("image - audio + audio, mean of takes", picture, pictures, "audio", True, clear),
         Kind("image + audio, mean of takes", picture, pictures, "audio", False, clear),
-        Kind("video + text", video, videos, "text", False, found.words["text"]),
-        Kind("video + audio", video, videos, "audio", False, found.words["audio"]),
+        Kind("video + text", video, videos, "text", False, written),
+        Kind("video + audio", video, videos, "audio", False, spoken),
     ]
 
 
 def ways(kind: Kind, means: Mapping[str, Vectors], pictures: Vectors) -> list[Way]:
-    all_words = np.concatenate([np.atleast_2d(takes) for takes in kind.words.values()])
-    names = vectors.normalize(np.stack([np.atleast_2d(takes).mean(0) for takes in kind.words.values()]))
+    all_words = np.concatenate(list(kind.words.values()))
+    names = vectors.normalize(np.stack([takes.mean(0) for takes in kind.words.values()]))
     middle, own = pictures.mean(0), means[kind.modality]
     variances, axes_DD = np.linalg.eigh(np.cov((pictures - middle).T))
     kept_DD = (axes_DD * (variances / (variances + NOISE * variances[-1]))) @ axes_DD.T
 
-    def centred(name: str) -> Callable[[Vectors], Vectors]:
+    def centered(name: str) -> Callable[[Vectors], Vectors]:
         return lambda z: vectors.center(z, means[name])
 
     def through(z: Vectors) -> Vectors:
@@ -129,7 +132,7 @@ def ways(kind: Kind, means: Mapping[str, Vectors], pictures: Vectors) -> list[Wa
 
     return [
         Way("plain", vectors.normalize),
-        Way("centred", centred(kind.modality), centred(kind.searched.modality)),
+        Way("centered", centered(kind.modality), centered(kind.searched.modality)),
         Way("contrasted", lambda z: vectors.center(z, all_words.mean(0))),
         Way("smoothed", lambda z: vectors.normalize((z - own) @ kept_DD)),
         Way("through", through),
@@ -155,21 +158,22 @@ def best(kind: Kind, way: Way) -> tuple[float, float]:
 
 
 def hits_of(kind: Kind, way: Way, weight: float) -> list[np.ndarray]:
-    """For each operand, which of the other colours were found."""
+    """For each operand, which of the other colors were found."""
     facets = FACETS[kind.searched.kind]
     place = {label(c, facets): i for i, c in enumerate(kind.searched.concepts)}
-    assert kind.operands.vectors is not None and kind.searched.vectors is not None
-    words = {colour: way.words(np.atleast_2d(takes)) for colour, takes in kind.words.items()}
-    searched, together = way.operand(kind.searched.vectors), way.together or plain
+    assert kind.operands.z is not None and kind.searched.z is not None
+    words = {color: Embeddings(way.words(takes), kind.searched.z.space) for color, takes in kind.words.items()}
+    searched, together = way.operand(kind.searched.z.vectors), way.together or plain
     found: list[np.ndarray] = []
-    for i, (z_D, concept) in enumerate(zip(way.operand(kind.operands.vectors), kind.operands.concepts, strict=True)):
-        asked = {c: place.get(label(replace(concept, colour=c), facets)) for c in world.COLOURS if c != concept.colour}
-        others = [colour for colour, wanted in asked.items() if wanted is not None]
-        new = arithmetic.take(words, others, i * len(others))
-        old = arithmetic.take(words, [concept.colour] * len(others), i * len(others)) if kind.minus else None
+    for i, (z_D, concept) in enumerate(zip(way.operand(kind.operands.z.vectors), kind.operands.concepts, strict=True)):
+        asked = {c: place.get(label(replace(concept, color=c), facets)) for c in world.COLORS if c != concept.color}
+        others = [color for color, wanted in asked.items() if wanted is not None]
+        new = arithmetic.take(words, others, i * len(others)).vectors
+        own = [concept.color] * len(others)
+        old = arithmetic.take(words, own, i * len(others)).vectors if kind.minus else None
         scores = together(np.broadcast_to(z_D, new.shape), new, old, weight) @ searched.T
         scores[:, place[label(concept, facets)]] = -np.inf  # as in word analogies: an operand is no answer
-        found.append(scores.argmax(1) == np.array([asked[colour] for colour in others]))
+        found.append(scores.argmax(1) == np.array([asked[color] for color in others]))
     return found
 
 

@@ -5,7 +5,7 @@
     python benchmarks/calibration.py demo --plot reliability.png
 
 The held-out items of the demo are one index. A hit is right where it shows the same as the query in everything that
-both are labelled with (colour, shape and count of a scene, and so on); one with no label in common is wrong. Queries
+both are labeled with (color, shape and count of a scene, and so on); one with no label in common is wrong. Queries
 are items of the index, as many of each modality, and are left out of their own hits. Judged hits are the first ten in
 each modality of other queries than those that are measured.
 """
@@ -20,13 +20,13 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+from binder_playground.demo.cells import FACETS
+from binder_playground.demo.data import MODALITIES, Gallery
+from binder_playground.world import Concept
 from finished_demo import opened
 
 from binder import Embeddings, Index
 from binder.index import Hit
-from binder.playground.demo_cells import FACETS
-from binder.playground.demo_data import MODALITIES, Gallery
-from binder.playground.world import Concept
 
 QUERIES = 60  # of each modality
 JUDGED = 10  # other queries of each modality whose hits are judged
@@ -64,7 +64,7 @@ def mixed(galleries: Sequence[Gallery], place: Path) -> Mixed:
     index: Index | None = None
     for g in galleries:
         names = [f"{g.modality}-{g.kind}-{i}" for i in range(len(g.items))]
-        rows = Embeddings(g.vectors, "demo", names, g.modality)
+        rows = Embeddings(g.z, "demo", names, g.modality)
         index = index or Index.create(place, rows)
         index.add(**{g.modality: rows})
         z |= dict(zip(names, rows, strict=True))
@@ -118,10 +118,10 @@ def plot(found: dict[str, Bins], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(4.4, 4.2))
     axes.plot([0, 1], [0, 1], "--", color="#888", linewidth=1)
-    for (title, bins), colour in zip(found.items(), ("#2b7bba", "#e07b28"), strict=True):
+    for (title, bins), color in zip(found.items(), ("#2b7bba", "#e07b28"), strict=True):
         said, true, n = np.array(bins).T
-        axes.plot(said, true, color=colour, linewidth=1, label=title)
-        axes.scatter(said, true, 300 * n / n.sum(), color=colour)
+        axes.plot(said, true, color=color, linewidth=1, label=title)
+        axes.scatter(said, true, 300 * n / n.sum(), color=color)
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="probability that hits said", ylabel="share of them that is right")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper left")

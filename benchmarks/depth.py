@@ -1,6 +1,6 @@
 """Depth maps of 20 shapes aligned to shaded pictures only, then named by text.
 
-Data, made up here: instances of the playground's 20 solids (`binder.playground.solids`) of varied proportions, as a
+Data, made up here: instances of the playground's 20 solids (`binder_playground.solids`) of varied proportions, as a
 depth camera sees them from a random side: 160 x 120 pixels, 16-bit PNG in millimetres, a slanted wall or nothing
 behind them, noise that grows with the distance (0.0012 m + 0.0019 (z - 0.4 m)^2: Nguyen et al. 2012), 2 % of the
 pixels and most edges not measured. Training: each with shaded pictures of other instances of its solid. Test: instances
@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import trimesh
 from binder_depth import DEPTH, DepthConfig
+from binder_playground.solids import mesh
+from binder_playground.world import SOLIDS
 from numpy.typing import NDArray
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
@@ -28,8 +30,6 @@ from solid_shapes import bind, command
 
 from binder import PictureEncoder
 from binder import config as configs
-from binder.playground.solids import mesh
-from binder.playground.world import SOLIDS
 from binder.train.ridge import Moments, ridge
 
 TEST_PER_CLASS = 20

@@ -6,19 +6,20 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from binder_playground.demo import data, run
+from binder_playground.demo.arithmetic import Words
+from binder_playground.demo.data import Gallery
+
 from binder import Binder
-from binder.playground import demo, demo_data
-from binder.playground.demo_data import Gallery
-from binder.space.vectors import Vectors
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The items that were held out, the pictures and videos that sums change, the words for colours; with vectors."""
+    """The items that were held out, the pictures and videos that sums change, the words for colors; with vectors."""
 
     galleries: list[Gallery]
     operands: list[Gallery]
-    words: dict[str, dict[str, Vectors]]  # modality -> colour -> (D,), or (T, D) for several takes
+    words: dict[str, Words]  # modality -> color -> (T, D), a row per take
 
 
 def opened(folder: Path, work: Path) -> Finished:
@@ -28,7 +29,7 @@ def opened(folder: Path, work: Path) -> Finished:
     except (OSError, ValueError, KeyError) as error:
         raise SystemExit(f"{folder}: no finished demo ({error}); make one with: binder demo --out {folder}") from None
     space = Binder("mini")
-    for name in demo_data.BOUND:
+    for name in data.BOUND:
         space.load(folder / "runs" / name)
-    galleries = demo.embed(space, demo_data.galleries(work, seed))
-    return Finished(galleries, demo.operands(space, work, seed), demo.words_of(space, work))
+    galleries = run.embed(space, data.galleries(work, seed))
+    return Finished(galleries, run.operands(space, work, seed), run.words_of(space, work))

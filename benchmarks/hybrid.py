@@ -25,11 +25,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+from binder_playground import world
+from binder_playground.demo import data
+from binder_playground.demo.run import embed
 
 from binder import Binder, Embeddings, Index
 from binder.index.index import Mode
-from binder.playground import demo_data, world
-from binder.playground.demo import embed
 
 PEOPLE = (
     "Abara", "Bergström", "Castellanos", "Dvořák", "Eriksen", "Fontaine", "Grünwald", "Hashimoto", "Ibrahimović",
@@ -67,10 +68,10 @@ def main() -> None:
 def playground(space: Binder, work: Path) -> None:
     rng = np.random.default_rng(0)
     kinds = world.concepts("scene")
-    (pictures,) = embed(space, [demo_data.pictures("scene", 2 * kinds, work / "pictures", rng)])
+    (pictures,) = embed(space, [data.pictures("scene", 2 * kinds, work / "pictures", rng)])
     n = len(pictures.items)
     files = [f"IMG_{number}" for number in rng.permutation(9000)[:n] + 1000]
-    z = Embeddings(pictures.vectors, space.space, files, "image")
+    z = Embeddings(pictures.z, space.space, files, "image")
     people = [PEOPLE[i] for i in rng.integers(len(PEOPLE), size=n)]
     of_kind: dict[str, list[int]] = {}
     for i, concept in enumerate(pictures.concepts):

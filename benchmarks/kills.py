@@ -160,7 +160,7 @@ def damage(cache: Path, random: np.random.Generator) -> int:
 
 
 def write_pairs(folder: Path) -> Path:
-    from binder.playground import speech
+    from binder_playground import speech
 
     clips = speech.clips("train", "scene")[:48]
     wavs = speech.write_wavs(clips, folder / "audio")

@@ -95,7 +95,7 @@ def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, f
 
 def quality(clips: int, steps: int, size: int) -> dict[str, dict[str, float]]:
     """Held-out R@1 of spoken captions among the pictures they were aligned to, for each kind of negatives."""
-    from binder.playground import speech
+    from binder_playground import speech
 
     found = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
 """Point clouds of 20 shapes aligned to renderings only, then named by text.
 
-Data, made up here: instances of the playground's 20 solids (`binder.playground.solids`), of varied proportions, bent,
+Data, made up here: instances of the playground's 20 solids (`binder_playground.solids`), of varied proportions, bent,
 turned about the upright axis, scaled and moved; half of them as meshes (off), half as noisy scans of one to three
 thousand points (ply). Training: each with renderings of other instances of its solid. Test: instances never seen;
 point cloud -> text ("a mug", never trained) and point cloud -> picture (new renderings). References in the same run:
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import trimesh
+from binder_playground.solids import mesh
+from binder_playground.world import SOLIDS
 from binder_pointcloud import PointcloudConfig
 from binder_pointcloud.reading import read
 from numpy.typing import NDArray
@@ -23,9 +25,6 @@ from sklearn.neighbors import KNeighborsClassifier, NearestCentroid
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from solid_shapes import bind, command
-
-from binder.playground.solids import mesh
-from binder.playground.world import SOLIDS
 
 TEST_PER_CLASS = 25
 KEYS = ("cloud_to_text", "cloud_to_picture", "picture_to_text", "class_mean", "nearest_neighbour")

@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from binder_playground import speech, world
+from binder_playground.draw import draw
 from scans import NAMES, pairs, write_scans
 
 import binder
-from binder.playground import speech, world
-from binder.playground.draw import draw
 
 SPEAKERS = ("lucas", "george", "jackson", "nicolas")
 Scores = dict[str, float]

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from binder_playground.solids import draw_solid
+from binder_playground.world import SOLIDS, Concept, caption, detailed
 
 import binder
-from binder.playground.solids import draw_solid
-from binder.playground.world import SOLIDS, Concept, caption, detailed
 
 PICTURES_PER_ITEM = 2
 SIZE = 64  # pixels of a picture

@@ -9,7 +9,7 @@ import logging
 import os
 import time
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -40,6 +40,7 @@ class Plugin:
     name: str
     version: str
     modalities: list[Modality] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)  # that it has added to the command line
     error: str | None = None  # why it is unusable, in one line
     import_s: float = 0.0  # seconds that its import took; every command waits for it
     place: Path | None = None  # of its source: a package's folder, or a module's file
@@ -65,6 +66,8 @@ class KnownPlugin:
     folder: str  # in a checkout of the project
     summary: str
     wheel: str = ""  # of a release: where its wheel lies, with its hash
+    commands: Sequence[str] = ()  # that it adds to `binder`; without any it provides the modality of its name
+    needs: Sequence[str] = ()  # short names of other known plugins, which are installed with it
 
 
 class Registry:
@@ -74,6 +77,7 @@ class Registry:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
+        self._by_key: dict[str, Plugin] = {}  # by the name under which pluggy knows it
         import binder.anchors.modalities
 
         self._add(BUILTIN, _version(CORE), binder.anchors.modalities)
@@ -113,10 +117,23 @@ class Registry:
     def register_commands(self, cli: click.Group) -> None:
         """Let every plugin add its commands; one that fails is reported, the others go on."""
         for impl in self._manager.hook.binder_register_commands.get_hookimpls():
+            plugin, before = self._by_key[impl.plugin_name], set(cli.commands)
             try:
                 impl.function(cli)
             except Exception as error:
-                log.warning("plugin %s: its commands could not be added: %s", impl.plugin_name, _one_line(error))
+                log.warning("plugin %s: its commands could not be added: %s", plugin.name, _one_line(error))
+            plugin.commands = [name for name in cli.commands if name not in before]
+
+    def unknown_command(self, name: str) -> str | None:
+        """How to get a command that a known plugin adds; None: no known plugin does, or the plugin is there."""
+        owner = next((short for short, known in known_plugins().items() if name in known.commands), None)
+        found = [plugin for plugin in self.plugins if plugin.name == owner]
+        for plugin in found:
+            if plugin.error:
+                return f"command {name!r}: plugin {owner} {plugin.version} is broken: {plugin.error}"
+        if owner is None or found:
+            return None
+        return f"command {name!r} is not installed; install it with: binder plugins install {owner} --from PLACE"
 
     def _owners(self, name: str) -> list[Plugin]:
         return [p for p in self.plugins if any(m.name == name for m in p.modalities)]
@@ -141,8 +158,10 @@ class Registry:
     def _add(self, name: str, version: str, module: ModuleType | Any, import_s: float = 0.0) -> None:
         plugin = Plugin(name, version, import_s=import_s, place=_place(module))
         self.plugins.append(plugin)
+        key = f"{name}#{len(self.plugins)}"
+        self._by_key[key] = plugin
         try:
-            self._manager.register(module, name=f"{name}#{len(self.plugins)}")
+            self._manager.register(module, name=key)
             self._manager.check_pending()
             found = _modalities_of(module)
             plugin.modalities = found if name == BUILTIN else [guarded(m, f"{name} {version}") for m in found]
@@ -152,7 +171,7 @@ class Registry:
                 self._manager.unregister(module)
 
     def _unknown(self, name: str) -> str:
-        known = known_plugins()
+        known = [short for short, plugin in known_plugins().items() if not plugin.commands]
         broken = [p for p in self.plugins if p.error and name in p.name]
         if broken:
             return f"modality {name!r}: plugin {broken[0].name} {broken[0].version} is broken: {broken[0].error}"
@@ -167,9 +186,16 @@ class Registry:
 @cache
 def registry() -> Registry:
     """The registry of this process: all installed plugins, or those that BINDER_PLUGINS=a,b names."""
-    only = os.environ.get("BINDER_PLUGINS")
-    names = None if only is None else {name.strip() for name in only.split(",") if name.strip()}
-    return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), names)
+    return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), _chosen())
+
+
+def command_plugins() -> Registry:
+    """The plugins that may add commands. No other is imported: a plugin that may names the hook in its module's source.
+
+    So the command line starts fast whatever is installed.
+    """
+    entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
+    return Registry([e for e in entry_points if HOOK in _source_of(e)], _chosen())
 
 
 def get_modality(name: str) -> Modality:
@@ -177,9 +203,10 @@ def get_modality(name: str) -> Modality:
     return registry().get(name)
 
 
-def commands_offered() -> bool:
-    """Whether some plugin may add commands, found without importing any: its module names the hook."""
-    return any(HOOK in _source_of(entry) for entry in importlib.metadata.entry_points(group=hookspecs.PROJECT))
+def _chosen() -> set[str] | None:
+    """The names in BINDER_PLUGINS=a,b; None where it is not set, which means all."""
+    only = os.environ.get("BINDER_PLUGINS")
+    return None if only is None else {name.strip() for name in only.split(",") if name.strip()}
 
 
 def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:

@@ -137,6 +137,16 @@ def test_a_folder_made_for_another_core_is_refused_before_pip_would_look_for_tha
         assert message in str(caught.value)
 
 
+def test_what_a_known_plugin_needs_is_installed_before_it_unless_it_is_there(monkeypatch):
+    plain = {name: KnownPlugin(f"binder-{name}", f"plugins/{name}", "") for name in ("a", "b", "imu")}
+    known = {**plain, "c": KnownPlugin("binder-c", "plugins/c", "", needs=["a", "imu", "b"])}
+    monkeypatch.setattr(installing, "known_plugins", lambda: known)
+    monkeypatch.setattr(installing.wheels, "version", lambda name: "0.2.0" if name == "binder-imu" else None)
+    assert installing.with_needed("c") == ["a", "b", "c"]
+    assert installing.with_needed("a") == ["a"]
+    assert installing.with_needed("./folder") == ["./folder"]
+
+
 @pytest.mark.parametrize("text", ["[project", "project = 3\n", "a = " + "[" * 5000])
 def test_a_folder_whose_metadata_cannot_be_read_is_one_line(text, tmp_path):
     (tmp_path / "pyproject.toml").write_text(text)

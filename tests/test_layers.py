@@ -36,7 +36,6 @@ LAYERS = [
     {"train"},
     {"api", "testing"},
     {"index", "pairs"},
-    {"playground"},
     {"devkit"},
     {"cli"},
     {"__main__"},
@@ -56,7 +55,6 @@ BUDGETS = {
     "formats": 1990,
     "index": 3710,
     "pairs": 550,
-    "playground": 3950,
     "readers": 1400,
     "report": 720,
     "space": 330,
@@ -225,7 +223,7 @@ def words(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", [p for p in sources(ROOT) if part(p) != "playground"], ids=shown)
+@pytest.mark.parametrize("path", sources(ROOT), ids=shown)
 def test_the_core_knows_no_modality_but_through_hooks(path):
     assert not words(path.read_text(encoding="utf-8"))
     assert not WORDS.search(path.name)
@@ -253,17 +251,12 @@ def test_a_docstring_and_a_comment_may_say_anything():
 
 def plugin_violations(source: str) -> set[str]:
     """Imports by which a plugin reaches around the public names."""
-    tree = ast.parse(source)
-    late = {id(n) for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
-    bad = set()
-    for node in ast.walk(tree):
-        for dotted in imported(iter([node])):
-            head, _, rest = dotted.partition(".")
-            target = rest.split(".")[0]
-            fine = target in ("", "testing", *binder.__all__) or (target == "playground" and id(node) in late)
-            if head == "binder" and not fine:
-                bad.add(dotted)
-    return bad
+    found = set()
+    for dotted in imported(ast.walk(ast.parse(source))):
+        head, _, rest = dotted.partition(".")
+        if head == "binder" and rest.split(".")[0] not in ("", "testing", *binder.__all__):
+            found.add(dotted)
+    return found
 
 
 @pytest.mark.parametrize("path", sources(PLUGINS), ids=shown)

@@ -9,12 +9,16 @@ import os
 import subprocess
 import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from support import distribution, installed
 
 from binder import EncoderConfig, PluginError, modality, registry
+from binder.cli import main as cli_main
 
 GOOD = """
     from binder import EncoderConfig, Modality, hookimpl
@@ -138,10 +142,17 @@ def test_a_known_plugin_that_is_not_installed_says_how_to_install_it(toy):
         registry.registry().get(name)
 
 
-def test_known_plugins_are_the_folders_of_the_checkout():
+def test_known_plugins_are_the_folders_of_the_checkout_and_need_each_other_as_they_declare():
     root = Path(__file__).parent.parent
-    for known in registry.known_plugins().values():
-        assert f'name = "{known.distribution}"' in (root / known.folder / "pyproject.toml").read_text()
+    plugins = registry.known_plugins()
+    assert {known.folder for known in plugins.values()} == {
+        path.parent.relative_to(root).as_posix() for path in root.glob("plugins/*/pyproject.toml")
+    }
+    for known in plugins.values():
+        project = tomllib.loads((root / known.folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert project["name"] == known.distribution
+        declared = {canonicalize_name(Requirement(line).name) for line in project["dependencies"]}
+        assert {short for short, other in plugins.items() if other.distribution in declared} == set(known.needs)
 
 
 COMMANDS = """
@@ -217,15 +228,45 @@ def test_a_config_without_a_default_is_refused():
 @pytest.mark.parametrize("offers", [True, False])
 def test_a_plugin_that_offers_no_commands_is_not_imported_for_the_help(tmp_path, offers):
     """The command line starts fast whatever is installed: only a module that names the hook is imported."""
-    hook = "def binder_register_commands(cli):\n    pass\n" if offers else ""
-    (tmp_path / "fake_cmd.py").write_text(f"{hook}import pathlib; pathlib.Path(__file__ + '.imported').touch()")
+    hook = textwrap.dedent(COMMANDS.format(line="", name="sonar")) if offers else ""
+    (tmp_path / "fake_cmd.py").write_text(f"{hook}\nimport pathlib; pathlib.Path(__file__ + '.imported').touch()")
     distribution(tmp_path, "cmd", "fake_cmd")
     with installed(tmp_path):
-        code = "import sys; from binder.registry import commands_offered; sys.exit(commands_offered())"
         environment = {**os.environ, "PYTHONPATH": str(tmp_path), "BINDER_PLUGINS": "cmd"}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-    assert done.returncode == offers
-    assert not (tmp_path / "fake_cmd.py.imported").exists()
+        command = [sys.executable, "-m", "binder", "--help"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ("sonar" in done.stdout) == offers
+    assert (tmp_path / "fake_cmd.py.imported").exists() == offers
+
+
+def test_a_plugin_knows_which_commands_it_has_added(install):
+    import click
+
+    with install(aa=COMMANDS.format(line="", name="sonar"), bb=GOOD.format(name="good")):
+        registry.registry().register_commands(click.Group())
+        assert [p.commands for p in registry.registry().plugins] == [[], ["sonar"], []]
+
+
+def test_the_command_of_a_known_plugin_says_how_to_get_it(install, binder, monkeypatch):
+    monkeypatch.setattr(cli_main.cli, "commands", {})  # as at the start of a process
+    monkeypatch.setattr(cli_main.cli, "_asked", False, raising=False)
+    name, known = next((name, known) for name, known in registry.known_plugins().items() if known.commands)
+    for command in known.commands:
+        with install():
+            status, out, err = binder(command)
+        said = f"error: command {command!r} is not installed; install it with: binder plugins install {name} "
+        assert (status, out) == (2, "")
+        assert err.startswith(said) and err.count("\n") == 1
+    with install(**{name: "binder_register_commands = no_such_name"}):
+        status, _, err = binder(known.commands[0])
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"plugin {name} 1.0 is broken: import failed: NameError" in err
+
+
+def test_a_known_plugin_of_commands_is_not_taken_for_a_modality(install):
+    name = next(name for name, known in registry.known_plugins().items() if known.commands)
+    with install(), pytest.raises(PluginError, match=f"unknown modality '{name}'"):
+        registry.registry().get(name)
 
 
 def test_an_edited_plugin_has_another_source(tmp_path):

@@ -10,7 +10,7 @@ import warnings
 import click
 
 from binder.cli import output
-from binder.errors import BinderError, nearest
+from binder.errors import BinderError, PluginError, nearest
 from binder.report.text import visible
 
 LONGEST = 2000  # letters of an error that are shown
@@ -27,7 +27,6 @@ VERBS = {  # name: one line of help
     "push": "Put an aligned encoder on the model hub.",
     "pull": "Fetch an aligned encoder from the model hub.",
     "cache": "What was computed once and is kept: look at it, verify it, make room.",
-    "demo": "See it work in minutes, offline: align a modality, show what was bound.",
     "plugins": "List, install and uninstall modality plugins.",
     "anchors": "List the frozen models there are.",
     "doctor": "Versions, devices, plugins and decoders on this machine.",
@@ -55,6 +54,11 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from binder.registry import command_plugins
+
+            lacking = command_plugins().unknown_command(args[0])
+            if lacking:
+                raise PluginError(lacking)
             ctx.fail(f"no such command {args[0]!r}{nearest(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
 
@@ -71,10 +75,9 @@ class LazyGroup(click.Group):
         if getattr(self, "_asked", False):
             return
         self._asked = True
-        from binder.registry import commands_offered, registry
+        from binder.registry import command_plugins
 
-        if commands_offered():
-            registry().register_commands(self)
+        command_plugins().register_commands(self)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

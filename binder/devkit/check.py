@@ -109,7 +109,8 @@ try:
     new = {name.partition(".")[0] for name in set(sys.modules) - before}
     found["imports"] = sorted(new - set(sys.stdlib_module_names) - {sys.argv[1].partition(".")[0], "binder"})
     found["torch"] = "torch" in sys.modules
-    found["modalities"] = [m.name for m in module.binder_register_modalities()]
+    found["modalities"] = [m.name for m in getattr(module, "binder_register_modalities", list)()]
+    found["commands"] = hasattr(module, "binder_register_commands")
 except BaseException as error:
     found["error"] = kind_and_words(error)
 print("\\n" + json.dumps(found))
@@ -142,8 +143,8 @@ def _import_problems(name: str, facts: dict[str, Any]) -> list[str]:
             f"importing {facts['module']} took {facts['seconds']:.1f} s, and every command waits for it; "
             f"import what is slow inside functions (it brings {', '.join(facts['imports']) or 'nothing'})"
         )
-    if not facts["modalities"]:
-        found.append(f"entry point {name}: binder_register_modalities returns nothing")
+    if not facts["modalities"] and not facts["commands"]:
+        found.append(f"entry point {name}: binder_register_modalities returns nothing, and there are no commands")
     return found
 
 

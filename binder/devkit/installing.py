@@ -59,6 +59,16 @@ def source(what: str, place: str | None = None) -> str:
     return _path(what)
 
 
+def with_needed(what: str) -> list[str]:
+    """What is to be installed, in this order: the known plugins that a known one needs and that are not there, then it.
+
+    pip would look for them on an index, where their names may be anybody's.
+    """
+    known = known_plugins()
+    needed = known[what].needs if what in known else ()
+    return [*(name for name in needed if wheels.version(known[name].distribution) is None), what]
+
+
 def target(what: str, place: str | None, work: Path) -> str:
     """What pip is given: `source`, or the wheel found there, fetched into `work`. Raises PluginError: it does not fit
     the installed binder."""

@@ -94,7 +94,7 @@ def known() -> str:
         "plugin of your own needs no entry here: what is installed is found. To have one listed, open a pull "
         "request that adds it to that file.\n\nThe commands are for a checkout, or a release that says where its "
         "wheels lie; otherwise add `--from PLACE`, a folder or a URL of wheels as `make dist` makes it.\n\n"
-        "| modality | reads | where | install |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
+        "| plugin | what it brings | where | install |\n|---|---|---|---|\n" + "\n".join(rows) + "\n"
     )
 
 

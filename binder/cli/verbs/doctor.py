@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from binder.cli import options, output
+from binder.cli.verbs.plugins import provided
 from binder.registry import CORE, registry
 
 PACKAGES = (
@@ -29,13 +30,14 @@ PACKAGES = (
 def doctor_command(as_json: bool) -> None:
     """Versions, devices, plugins and decoders on this machine, for a look before work and for a bug report."""
     found = registry().plugins
+    registry().register_commands(click.Group())  # so that each plugin's commands are known
     report = {
         "system": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": {name: _version(name) for name in PACKAGES},
         "devices": _devices(),
         "cache": _cache(),
         "anchors": {"mini": _mini()},
-        "plugins": {p.name: f"{p.version}: {p.error or ', '.join(m.name for m in p.modalities)}" for p in found},
+        "plugins": {p.name: f"{p.version}: {p.error or ', '.join(provided(p))}" for p in found},
         "extras": {extra: _extra(extra) for extra in _extras()},
         **{m.name: _diagnose(m.diagnose) for m in registry().modalities() if m.diagnose},
     }

@@ -29,12 +29,13 @@ def plugins_command() -> None:
 @plugins_command.command("list")
 @options.as_json
 def list_plugins(as_json: bool) -> None:
-    """Plugins: version, modalities, suffixes, state, and the error of those that do not work."""
+    """Plugins: version, modalities, suffixes, commands, state, and the error of those that do not work."""
+    registry().register_commands(click.Group())  # so that each plugin's commands are known
     if as_json:
         output.print_json([_as_dict(plugin) for plugin in registry().plugins])
         return
     for plugin in registry().plugins:  # plain text: this answers before a table library is imported
-        names = ", ".join(m.name for m in plugin.modalities) or "-"
+        names = ", ".join(provided(plugin)) or "-"
         output.say(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
         if plugin.error:
             output.say(f"  broken: {plugin.error}")
@@ -42,7 +43,8 @@ def list_plugins(as_json: bool) -> None:
             click.echo(f"  slow: its import took {plugin.import_s:.1f} s, and every command waits for it")
         for name in sorted({m.name for m in plugin.modalities} - set(registry().names())):
             click.echo(f"  {name}: provided by another plugin too; uninstall one, or choose with BINDER_PLUGINS")
-    missing = [f"{n} ({k.summary})" for n, k in known_plugins().items() if n not in registry().names()]
+    there = {*registry().names(), *(plugin.name for plugin in registry().plugins)}
+    missing = [f"{name} ({known.summary})" for name, known in known_plugins().items() if name not in there]
     if missing:
         click.echo(f"not installed: {'; '.join(missing)}")
 
@@ -62,14 +64,17 @@ def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: 
     from binder.devkit import installing
 
     pip = installing.installer(anywhere)
-    source = installing.source(what, place)
-    if "://" in source:
-        output.say(f"from {source}", err=True)
-    if editable and (place is not None or source.partition("#")[0].endswith(".whl")):
-        raise PluginError("--editable is for a folder: a wheel cannot be edited")
-    with tempfile.TemporaryDirectory() as work:
-        given = installing.target(what, place, Path(work))
-        _run(installing.command(pip, "install", installing.arguments(given, editable, Path(work))), f"{what}", obj)
+    for name in installing.with_needed(what):
+        if name != what:
+            output.say(f"{what} needs {name}, which is installed first", err=True)
+        source = installing.source(name, place)
+        if "://" in source:
+            output.say(f"from {source}", err=True)
+        if editable and (place is not None or source.partition("#")[0].endswith(".whl")):
+            raise PluginError("--editable is for a folder: a wheel cannot be edited")
+        with tempfile.TemporaryDirectory() as work:
+            given = installing.target(name, place, Path(work))
+            _run(installing.command(pip, "install", installing.arguments(given, editable, Path(work))), name, obj)
     click.echo("installed; `binder plugins list` shows it", err=True)
 
 
@@ -221,11 +226,17 @@ def _show(report: Report) -> None:
         output.say(f"  {problem}")
 
 
+def provided(plugin: Plugin) -> list[str]:
+    """What a plugin adds to binder: modalities and commands, as they are called."""
+    return [*(modality.name for modality in plugin.modalities), *(f"binder {name}" for name in plugin.commands)]
+
+
 def _as_dict(plugin: Plugin) -> dict[str, Any]:
     return {
         "plugin": plugin.name,
         "version": plugin.version,
         "modalities": [m.name for m in plugin.modalities],
+        "commands": plugin.commands,
         "suffixes": _suffixes(plugin),
         "state": "broken" if plugin.error else "works",
         "error": plugin.error,
