@@ -1,4 +1,4 @@
-"""The base class of a modality's encoder.
+"""The base class of encoders.
 
 Shapes: B batch, W windows of one item, D embed_dim of the anchor.
 """
@@ -17,7 +17,7 @@ from binder.modality import Item
 
 @dataclass(frozen=True)
 class Span:
-    """A part of an item that has a time axis, in seconds from its start."""
+    """A segment of an item with a time axis, in seconds from its start."""
 
     start_s: float
     end_s: float
@@ -26,55 +26,55 @@ class Span:
 class Encoder(nn.Module):
     """Item -> vector in the anchor's space. A plugin implements `preprocess`, `features` and `head`.
 
-    The vector is neither normalised nor scaled: the core normalises, once, and the temperature lives in the loss.
+    The vector is neither normalized nor scaled: the core normalizes it, and the temperature belongs to the loss.
     """
 
-    frozen_trunk: bool = False  # nothing in `features` is trained: it runs once per item, and training sees the head
-    untrained: str | None = None  # what the encoder is before any training, where that is a result to compare with
+    frozen_trunk: bool = False  # nothing in `features` is trained: it runs once per item, and only `head` is trained
+    untrained: str | None = None  # what the encoder is before training, where that is a baseline worth reporting
 
     def preprocess(self, item: Item) -> Tensor:
-        """One item -> (W, ...): the windows that are embedded one by one and averaged; W is 1 for most items.
+        """One item -> (W, ...): its windows, which are embedded one by one and averaged; W is 1 for most items.
 
-        Runs on CPU in worker processes, reads no weights, is deterministic, and gives every window the same
-        shape and dtype whatever the item. Raises ItemError where the item cannot be read.
+        Runs on the CPU in worker processes, uses no weights, is deterministic, and returns windows of one shape and
+        dtype for every item. Raises ItemError where the item cannot be read.
         """
         raise NotImplementedError
 
     def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
-        """The item cut into pieces of `every_s` seconds: of each its span and its windows (W, ...), lazily.
+        """One item -> its segments of `every_s` seconds, lazily: the span of each, and its windows (W, ...).
 
-        The windows are those `preprocess` would give of that piece alone. An item without a time axis is one
-        moment without a span. Raises ItemError where the item cannot be read.
+        The windows are what `preprocess` would return for that segment alone. An item without a time axis is one
+        segment without a span. Raises ItemError where the item cannot be read.
         """
         yield None, self.preprocess(item)
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
-        """Training only: one item -> (V, ...) what is seen of it in place of its windows, each in the same shape.
+        """One item -> (V, ...): what training sees instead of its windows, each of the same shape.
 
-        Override it to alter an item before it is preprocessed (drawn in other styles, other frames); the V views
-        are made once and cached, and a step draws one of them. Runs in worker processes.
+        Override it to vary an item before it is preprocessed (other drawing styles, other frames). The V views are made
+        once and cached, and each training step picks one of them. Runs in worker processes.
         """
         return self.preprocess(item)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, ...) as `preprocess` made it -> (B, ...) altered at random. Training only; `generator` is on CPU.
+        """(B, ...) windows -> (B, ...) randomly augmented; in training only, with a `generator` on the CPU.
 
-        Unlike `views` it is new in every step; it is not called where the trunk is frozen.
+        Unlike `views` it runs in every step. It is not called where the trunk is frozen.
         """
         return batch
 
     def lr_scales(self) -> dict[str, float]:
-        """Prefixes of parameter names -> factor on their learning rate; below 1 where weights were trained before."""
+        """Prefixes of parameter names -> factor on their learning rate, below 1 for pretrained weights."""
         return {}
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, ...) as `preprocess` made it -> (B, F), or (B, T, F): the trunk, which may be frozen."""
+        """(B, ...) windows -> (B, F) or (B, T, F): the trunk, which may be frozen."""
         raise NotImplementedError
 
     def head(self, features: Tensor) -> Tensor:
-        """What `features` gave -> (B, D): the part that is always trained."""
+        """What `features` returned -> (B, D): the part that is always trained."""
         raise NotImplementedError
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(B, ...) as `preprocess` made it -> (B, D), neither normalised nor scaled."""
+        """(B, ...) windows -> (B, D), neither normalized nor scaled."""
         return self.head(self.features(batch))

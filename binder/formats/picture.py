@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -198,8 +198,8 @@ def _opened_heic(data: bytes, name: str) -> Image.Image:
         from pillow_heif import HeifImageFile
     except ImportError:
         raise ItemError(name, f"a HEIC picture needs another package: {INSTALL_HEIC}") from None
-    picture: Image.Image = HeifImageFile(io.BytesIO(data))
-    return picture
+    open_heic: Callable[[io.BytesIO], Image.Image] = HeifImageFile  # which has no type hints of its own
+    return open_heic(io.BytesIO(data))
 
 
 def _factor(size: tuple[int, int]) -> int:

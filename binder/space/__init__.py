@@ -1,1 +1,1 @@
-"""Vectors of one space: what can be done with them, and what they are made of. NumPy only."""
+"""Unit vectors of one space: functions on arrays in `vectors`, the class `Embeddings` in `embeddings`. NumPy only."""

@@ -1,4 +1,4 @@
-"""Vectors that know their space and what they are made of, and the arithmetic on them. No torch.
+"""Vectors that carry their space and the terms they were summed from, and arithmetic on them. No torch.
 
 Shapes: N rows, M rows of another, K concepts, D embed_dim.
 """
@@ -24,24 +24,24 @@ class Part:
 
     weight: float
     vectors: Vectors  # (N, D) or (1, D), unit length
-    items: tuple[str, ...]  # what each row is, or () where nobody said
+    items: tuple[str, ...]  # what each row is, or () where it is not known
 
 
 class Embeddings:
-    """Unit vectors (N, D) of one space. Adds, subtracts and weighs with others of the same space; refuses another.
+    """Unit vectors (N, D) of one space, which add, subtract and scale; vectors of different spaces do not mix.
 
-    A sum keeps its terms: each is a direction of length one times its weight, and only the whole is normalised, so
-    `a + b - 0.5 * c` is `vectors.compose([(1, a), (1, b), (-0.5, c)])` whatever the brackets. One row combines with
-    many. Raises SpaceError for vectors that are not rows of length one.
+    A sum keeps its terms: each is a unit vector times a weight, and only the total is normalized, so that
+    `a + b - 0.5 * c` equals `vectors.compose([(1, a), (1, b), (-0.5, c)])` however it is parenthesized. One row
+    broadcasts over many. Raises SpaceError for anything but rows of length 1.
     """
 
-    __array_ufunc__ = None  # array + embeddings asks us; NumPy would drop the space
+    __array_ufunc__ = None  # `array + embeddings` comes to __radd__; NumPy would drop the space
 
     def __init__(
         self,
         vectors: Any,  # (N, D)
         space: str,  # the anchor's fingerprint
-        items: Sequence[str] = (),  # what each row is, for people
+        items: Sequence[str] = (),  # what each row is, to be shown
         modality: str | None = None,
     ) -> None:
         z = np.asarray(vectors, dtype=np.float32)
@@ -53,7 +53,7 @@ class Embeddings:
             raise SpaceError(f"{len(items)} names for {len(z)} vectors")
         self.space, self.modality = space, modality
         self.parts: tuple[Part, ...] = (Part(1.0, z, tuple(items)),)
-        self._vectors: Any = z
+        self._vectors: Vectors | None = z
 
     @property
     def vectors(self) -> Vectors:
@@ -64,7 +64,7 @@ class Embeddings:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """What each row is, for people: ("beach.jpg + waves.wav - 0.5 * people",); () where a term has no name."""
+        """What each row is, to be shown: ("beach.jpg + waves.wav - 0.5 * people",); () where a term has no name."""
         if len(self.parts) == 1 and self.parts[0].weight == 1:
             return self.parts[0].items
         if not all(part.items for part in self.parts):
@@ -93,17 +93,17 @@ class Embeddings:
         return self._sum(other, -1.0)
 
     def __radd__(self, other: object) -> Embeddings:
-        if isinstance(other, int) and other == 0:  # where `sum` starts
+        if isinstance(other, int) and other == 0:  # the start value of `sum`
             return self
-        return self._foreign(other)
+        return self._unsupported(other)
 
     def __rsub__(self, other: object) -> Embeddings:
-        return self._foreign(other)
+        return self._unsupported(other)
 
     def __mul__(self, weight: float) -> Embeddings:
-        """Weighed in the sums it enters; by itself it keeps its direction (or turns it round, below 0)."""
+        """Sets its weight in later sums; by itself it keeps its direction, or reverses it for a negative weight."""
         if not isinstance(weight, Real):
-            return self._foreign(weight)
+            return self._unsupported(weight)
         if not math.isfinite(weight):
             raise SpaceError(f"a weight of {weight} leaves no direction")
         return self._of([Part(float(weight) * p.weight, p.vectors, p.items) for p in self.parts])
@@ -127,16 +127,16 @@ class Embeddings:
         return Embeddings(z, self.space, items, self.modality)
 
     def slerp(self, other: Embeddings, t: float) -> Embeddings:
-        """The point at t (0..1) of the way along the great circle to `other`. Raises SpaceError for opposite ones."""
+        """The point at t (0..1) of the great circle to `other`. Raises SpaceError for opposite vectors."""
         self._fits(other)
         z = geometry.slerp(self.vectors, other.vectors, t)
         return Embeddings(z, self.space, self._named(other, f"slerp({{}}, {{}}, {t:g})", len(z)))
 
     def project_out(self, concept: Embeddings) -> Embeddings:
-        """(N, D) -> (N, D) without the K directions of `concept` (K, D): at right angles to each.
+        """(N, D) -> (N, D): the K directions of `concept` (K, D) removed, so that the result is orthogonal to each.
 
-        What it says of them is gone, whichever way they point ("without anything of gender", where minus would ask
-        for the opposite). Raises SpaceError where nothing is left.
+        Removing "gender" leaves a vector that says nothing about gender, where subtracting it would ask for the
+        opposite. Raises SpaceError where nothing is left.
         """
         self._same_space(concept)
         z = geometry.project_out(self.vectors, concept.vectors)
@@ -144,7 +144,7 @@ class Embeddings:
         return Embeddings(z, self.space, items, self.modality)
 
     def cosine(self, other: Embeddings) -> np.ndarray:
-        """(N, D) and (M, D) of one space -> (N, M). Raises SpaceError for another space."""
+        """(N, D) and (M, D) of one space -> (N, M) cosines. Raises SpaceError for another space."""
         self._same_space(other)
         return self.vectors @ other.vectors.T
 
@@ -156,13 +156,13 @@ class Embeddings:
 
     def _sum(self, other: Embeddings, sign: float) -> Embeddings:
         if not isinstance(other, Embeddings):
-            return self._foreign(other)
+            return self._unsupported(other)
         self._fits(other)
         signed = [Part(sign * p.weight, p.vectors, p.items) for p in other.parts]
         total = Embeddings._of(self, [*self.parts, *signed])
         total.modality = None
         if any(part.weight for part in total.parts):
-            _ = total.vectors  # terms that cancel out are told here, where they met
+            _ = total.vectors  # raises here, at the sum, where its terms cancel out
         return total
 
     def _of(self, parts: Sequence[Part]) -> Embeddings:
@@ -171,12 +171,12 @@ class Embeddings:
         made._vectors = parts[0].vectors if len(parts) == 1 and parts[0].weight == 1 else None
         return made
 
-    def _foreign(self, other: object) -> Any:
+    def _unsupported(self, other: object) -> Embeddings:
+        """What an operator returns for another type. Raises SpaceError for an array, whose space is not known."""
         if isinstance(other, np.ndarray):
-            raise SpaceError(
-                "an array does not say which space it is of; if this one, wrap it: Embeddings(array, space)"
-            )
-        return NotImplemented
+            raise SpaceError("an array does not say which space it is in; if in this one: Embeddings(array, space)")
+        answer: Embeddings = NotImplemented
+        return answer
 
     def _same_space(self, other: Embeddings) -> None:
         if self.space != other.space:
@@ -185,7 +185,7 @@ class Embeddings:
     def _fits(self, other: Embeddings) -> None:
         self._same_space(other)
         if len(self) != len(other) and 1 not in (len(self), len(other)):
-            raise SpaceError(f"cannot combine {len(self)} with {len(other)} vectors; one side must be 1, or both equal")
+            raise SpaceError(f"cannot combine {len(self)} with {len(other)} vectors: expected equal numbers, or one")
 
     def _named(self, other: Embeddings, form: str, n: int) -> tuple[str, ...]:
         left, right = (x.items * n if len(x) == 1 else x.items for x in (self, other))

@@ -1,4 +1,4 @@
-"""Pure functions on vectors (..., D) of one space, NumPy in and out. No torch, no state."""
+"""Geometry of unit vectors (..., D): pure NumPy functions, without torch or state."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ def normalize(x: ArrayLike) -> Vectors:
     norm = np.linalg.norm(x, axis=-1, keepdims=True)
     if not np.isfinite(norm).all() or (norm == 0).any():
         raise SpaceError("a vector that is zero or not finite has no direction")
-    return x / norm
+    unit: Vectors = x / norm
+    return unit
 
 
 def compose(parts: Sequence[tuple[float, ArrayLike]]) -> Vectors:
-    """[(weight, (..., D)), ...] -> (..., D): each part normalised, weighted, summed, the sum normalised."""
+    """[(weight, (..., D)), ...] -> (..., D): the parts are normalized, weighted and summed, and the sum normalized."""
     if not parts:
         raise SpaceError("nothing to compose: give at least one (weight, vector)")
     total = sum(np.float32(weight) * normalize(x) for weight, x in parts)
@@ -32,8 +33,8 @@ def compose(parts: Sequence[tuple[float, ArrayLike]]) -> Vectors:
 def slerp(a: ArrayLike, b: ArrayLike, t: float) -> Vectors:
     """(..., D), (..., D), t in 0..1 -> (..., D): the point at t on the great circle from a to b.
 
-    Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985. Raises SpaceError between opposite vectors,
-    where every great circle through one goes through the other, and for a t that is out of range.
+    Shoemake, "Animating rotation with quaternion curves", SIGGRAPH 1985. Raises SpaceError for opposite vectors, which
+    infinitely many great circles connect, and for a t out of range.
     """
     if not 0 <= t <= 1:
         raise SpaceError(f"t is {t}, expected 0 to 1")
@@ -41,9 +42,9 @@ def slerp(a: ArrayLike, b: ArrayLike, t: float) -> Vectors:
     far, near = (np.linalg.norm(x, axis=-1, keepdims=True) for x in (a - b, a + b))
     if 0 < t < 1 and (near < 1e-6).any():
         raise SpaceError("opposite vectors have no direction between them")
-    angle = 2 * np.arctan2(far, near)  # exact at both ends, where arccos is not (Kahan)
+    angle = 2 * np.arctan2(far, near)  # accurate at both ends, where arccos is not (Kahan)
     sine = np.sin(angle)
-    flat = (sine < 1e-6) | (near < 1e-6)  # (nearly) the same direction: the straight line does
+    flat = (sine < 1e-6) | (near < 1e-6)  # (nearly) the same direction: linear interpolation is close enough
     safe = np.where(flat, 1, sine)
     weight_a = np.where(flat, 1 - t, np.sin((1 - t) * angle) / safe)
     weight_b = np.where(flat, t, np.sin(t * angle) / safe)
@@ -51,12 +52,12 @@ def slerp(a: ArrayLike, b: ArrayLike, t: float) -> Vectors:
 
 
 def project_out(x: ArrayLike, concepts: ArrayLike) -> Vectors:
-    """(..., D) and K directions (K, D) -> (..., D) at right angles to all of them, length 1.
+    """(..., D) and K directions (K, D) -> (..., D): orthogonal to all of them, of length 1.
 
-    Raises SpaceError where (nearly) nothing is left: x lies in what the directions span.
+    Raises SpaceError where (nearly) nothing is left because x lies in the span of the directions.
     """
     basis_DK, r = np.linalg.qr(np.atleast_2d(normalize(concepts)).T.astype(np.float64))
-    basis_DK = basis_DK[:, np.abs(np.diag(r)) > 1e-5]  # a direction given twice counts once
+    basis_DK = basis_DK[:, np.abs(np.diag(r)) > 1e-5]  # a direction that is given twice counts once
     x = normalize(x).astype(np.float64)
     left = x - x @ basis_DK @ basis_DK.T
     if (np.linalg.norm(left, axis=-1) < 1e-4).any():
@@ -65,7 +66,7 @@ def project_out(x: ArrayLike, concepts: ArrayLike) -> Vectors:
 
 
 def center(x: ArrayLike, mean: ArrayLike | None = None) -> Vectors:
-    """(N, D) -> (N, D): the mean (by default their own) taken away, lengths 1 again: closes the modality gap.
+    """(N, D) -> (N, D): the mean (by default their own) subtracted, then normalized. Closes the modality gap.
 
     Liang et al., "Mind the gap", NeurIPS 2022.
     """
