@@ -80,7 +80,7 @@ def mixed(galleries: Sequence[Gallery], place: Path) -> Mixed:
 
 def judged(m: Mixed) -> list[tuple[Embeddings, Hit, bool]]:
     pairs = product(m.others, MODALITIES)
-    return [(m.z[q], hit, m.right(q, hit.item)) for q, target in pairs for hit in m.search(q, to=target)]
+    return [(m.z[q], hit, m.right(q, hit.item)) for q, target in pairs for hit in m.search(q, modalities=target)]
 
 
 def quality(m: Mixed, found: Found) -> str:
@@ -135,7 +135,7 @@ def recall(m: Mixed, rank_by: str) -> dict[tuple[str, str], float]:
     for asking, target in product(MODALITIES, MODALITIES):
         items = [name for name in m.z if m.z[name].modality == target]
         answered = [
-            m.right(q, m.search(q, 1, to=target, rank_by=rank_by)[0].item)
+            m.right(q, m.search(q, 1, modalities=target, rank_by=rank_by)[0].item)
             for q in m.queries
             if m.z[q].modality == asking and any(m.right(q, name) for name in items if name != q)
         ]

@@ -1,40 +1,46 @@
-"""What can go wrong, by whom it can be put right.
+"""The exceptions that binder raises, how their messages are worded, and warnings about old names.
 
-BinderError                 anything a user can mend; the command line prints it as one line, exit status 2
+BinderError                 anything the user can fix; the command line prints it as one line, exit status 2
 ├── ConfigError             an unknown key, a value out of range
-├── ManifestError           a pairs or items file: names file and row
+├── ManifestError           a manifest cannot be used: names file and row
 ├── ItemError               one item cannot be read; skipped and counted unless --strict
 ├── PluginError             an unknown modality, a broken or duplicate plugin
 ├── AnchorError             an unknown anchor, weights that do not cover the model
 ├── SpaceError              vectors or encoders of different spaces
 ├── RunError                a run folder or an aligned encoder: exists, is missing, is damaged
-├── StoreError              an index: missing, damaged, full, of a newer binder, a condition it cannot read
+├── StoreError              an index: missing, damaged, full, written by a newer binder, or an invalid condition
 └── TrainingError           the loss is not finite, nothing is left to train on
 
-Anything else that is raised is a bug and shows its traceback.
+Any other exception is a bug and shows its traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import functools
 import os
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class BinderError(Exception):
-    """Base of every error a user can mend. `str(error)` is one line."""
+    """Base of every error that the user can fix. `str(error)` is one line."""
 
 
 class ConfigError(BinderError):
-    """A configuration holds an unknown key or an unusable value."""
+    """A configuration has an unknown key or an invalid value."""
 
 
 class ManifestError(BinderError):
-    """A pairs or items file cannot be used; the message names file and row."""
+    """A manifest cannot be used; the message names file and row."""
 
 
 class ItemError(BinderError):
-    """One item cannot be read. `item` says which (an item, or its name), `reason` why."""
+    """One item cannot be read: `item` (an item, or its name) for `reason`."""
 
     def __init__(self, item: object, reason: str) -> None:
         self.item = name_of(item)
@@ -42,7 +48,7 @@ class ItemError(BinderError):
         super().__init__(" ".join(f"{self.item[:200]}: {reason}".split()))  # one line
 
     def __reduce__(self) -> tuple[type[ItemError], tuple[str, str]]:
-        return type(self), (self.item, self.reason)  # crosses process borders whole
+        return type(self), (self.item, self.reason)  # can be pickled
 
 
 class PluginError(BinderError):
@@ -58,19 +64,19 @@ class SpaceError(BinderError):
 
 
 class RunError(BinderError):
-    """A run folder or aligned encoder exists already, is missing or is damaged."""
+    """A run folder or an aligned encoder exists already, is missing or is damaged."""
 
 
 class StoreError(BinderError):
-    """An index is missing, damaged or cannot be written, or it cannot do what it was asked."""
+    """An index is missing, damaged or cannot be written, or it cannot do what it is asked to."""
 
 
 class TrainingError(BinderError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 def name_of(item: object) -> str:
-    """How a message names an item: its path or text, or what is held in memory."""
+    """An item's name in messages: its path or text, or what kind of object it is."""
     if isinstance(item, tuple) and item:  # a table with its rate, say
         return name_of(item[0])
     if isinstance(item, bytes | bytearray | memoryview):
@@ -85,7 +91,7 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
 
 def kind_and_words(error: BaseException, most: int = 300) -> str:
-    """The same with the kind of exception in front: for one that nobody foresaw."""
+    """The same after the exception's type, for exceptions that were not expected."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:most]
 
 
@@ -93,3 +99,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """' (did you mean X?)' for the closest of `known`, or '' where none is close."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
+    """Warn, by default the caller of the caller, that what was called `old` is now `new`."""
+    message = f"{old} is now {new}; the next release drops the old name"
+    warnings.warn(message, FutureWarning, stacklevel=stacklevel)
+
+
+def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function whose keyword arguments were renamed, old=new: the old names still work, with a warning."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(function)
+        def called(*args: P.args, **kwargs: P.kwargs) -> R:
+            for old in names.keys() & kwargs.keys():
+                if names[old] in kwargs:
+                    raise TypeError(f"{function.__name__}() got {names[old]}= and also its old name, {old}=")
+                warn_renamed(f"{function.__name__}({old}=)", f"{names[old]}=")
+                kwargs[names[old]] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return called
+
+    return decorate

@@ -104,12 +104,12 @@ def test_it_takes_new_items_changes_and_deletions(before, names, space):
     assert (done.inserted, done.updated, done.failed) == (8, 0, [])
     for name in names:
         here = str(before / "items" / Path(name).name)
-        near = {hit.item: hit.score for hit in index.search(imu=here, to="imu", k=16)}
+        near = {hit.item: hit.score for hit in index.search(imu=here, modalities="imu", k=16)}
         assert near[here] == pytest.approx(1, abs=1e-5)
         assert near[name] == pytest.approx(1, abs=1e-5)
     assert index.add(imu=sorted((before / "items").iterdir()), names=names, metadata={"n": range(8)}).updated == 8
     assert index.delete(where="n < 4") == 4
-    index.optimize(keep_s=0)
+    index.optimize(keep_versions_s=0)
     assert len(index) == 14
     assert index.verify() == []
 
@@ -127,7 +127,7 @@ def test_a_file_of_vectors_is_added_to_the_index(before, names):
     kept = pq.read_table(before / "vectors.parquet")
     for name, item, z in zip(names, kept["item"].to_pylist(), kept["vector"].to_pylist(), strict=True):
         assert Path(name).name == Path(item).name
-        assert {name, item} <= {hit.item for hit in index.search(np.array(z, np.float32), to="imu", k=4)}
+        assert {name, item} <= {hit.item for hit in index.search(np.array(z, np.float32), modalities="imu", k=4)}
 
 
 @pytest.mark.parametrize("cached", [True, False])

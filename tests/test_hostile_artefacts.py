@@ -150,7 +150,7 @@ def test_a_panic_of_the_store_is_one_line_and_an_interrupt_is_none():
 def test_only_modalities_are_searched_and_added(index, name):
     index.add(image=some(2))
     with pytest.raises(StoreError, match="it holds image"):
-        index.search(some(), to=name)
+        index.search(some(), modalities=name)
     with pytest.raises(StoreError, match="no name of a modality"):
         index.add(**{name: some(2)})
 
@@ -521,7 +521,7 @@ def test_a_state_of_another_kind_is_one_line(tmp_path, state):
     torch.save(state, tmp_path / "state.pt")
     with pytest.raises(RunError) as caught:
         run_folder.read_state(tmp_path)
-    assert "of another kind" in one_line(caught)
+    assert "not a checkpoint of a run" in one_line(caught)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_conditions(run, condition):
 
 @pytest.mark.parametrize("where", ["_binder", "../rows", "image/../x", "", "sonar"])
 def test_what_no_index_holds(run, where):
-    survived(run("search", "media.idx", "a circle", "--to", where), (2,))
+    survived(run("search", "media.idx", "a circle", "--in", where), (2,))
 
 
 @pytest.mark.parametrize("number", BAD_NUMBERS)

@@ -167,7 +167,7 @@ def error(call, *args, **options) -> str:
 
 
 def test_what_is_pushed_is_pulled_again_and_gives_the_same_vectors(server, run, toys, anchor, tmp_path):
-    address = hub.push(run, "hf:me/toy", licence="cc-by-4.0")
+    address = hub.push(run, "hf:me/toy", license="cc-by-4.0")
     assert address == f"{server.address}/me/toy"
     folder = hub.pull("hf:me/toy", tmp_path / "deep" / "pulled")
     assert sorted(p.name for p in folder.iterdir()) == [
@@ -178,9 +178,9 @@ def test_what_is_pushed_is_pulled_again_and_gives_the_same_vectors(server, run, 
     vectors = [binder.Binder(anchor).load(place).toy(item).vectors for place in (run, folder)]
     np.testing.assert_array_equal(*vectors)
     card = json.loads((folder / "card.json").read_text())
-    assert card["licence"] == "cc-by-4.0"
+    assert card["license"] == "cc-by-4.0"
     before = json.loads((run / "card.json").read_text())
-    assert {**card, "licence": None, "anchor": None} == {**before, "anchor": None}
+    assert {**card, "license": None, "anchor": None} == {**before, "anchor": None}
 
 
 def test_neither_data_nor_paths_of_this_machine_are_pushed(server, run, toys, anchor_folder, tmp_path):
@@ -207,12 +207,12 @@ def test_the_model_card_shows_no_rate_that_no_search_can_miss(run):
 
 
 def test_the_model_card_says_what_it_is_and_what_it_reaches(server, run):
-    hub.push(run, "hf:me/toy", licence="apache-2.0")
+    hub.push(run, "hf:me/toy", license="apache-2.0")
     text = server.repos["me/toy"]["README.md"].decode()
     card = json.loads((run / "card.json").read_text())
     head = text.split("---\n")[1]
     assert "license: apache-2.0\n" in head and "library_name: binder\n" in head and "toy]" in head
-    for told in ("hf:me/toy", card["space"], card["data"], "108 trained, 12 held out", "toy 1.0", "ridge R@1"):
+    for told in ("hf:me/toy", card["space"], card["data"], "108 for training, 12 held out", "toy 1.0", "ridge R@1"):
         assert told in text, told
     row = next(r for r in card["metrics"]["retrieval"] if (r["query"], r["target"]) == ("toy", "text"))
     assert f"| toy → text | trained | {row['n']} | {row['n_targets']} | {row['r1']:.3f} |" in text
@@ -223,11 +223,11 @@ def test_the_model_card_says_what_it_is_and_what_it_reaches(server, run):
 def test_pushing_again_updates_and_an_old_revision_can_still_be_pulled(server, run, tmp_path):
     hub.push(run, "hf:me/toy", private=True)
     first = server.heads["me/toy"]
-    hub.push(run, "hf:me/toy", licence="mit")
+    hub.push(run, "hf:me/toy", license="mit")
     assert server.private == {"me/toy"}
-    assert json.loads((hub.pull("hf:me/toy", tmp_path / "new") / "card.json").read_text())["licence"] == "mit"
+    assert json.loads((hub.pull("hf:me/toy", tmp_path / "new") / "card.json").read_text())["license"] == "mit"
     old = hub.pull(f"hf:me/toy@{first}", tmp_path / "old")
-    assert json.loads((old / "card.json").read_text())["licence"] is None
+    assert json.loads((old / "card.json").read_text())["license"] is None
     assert "no such revision" in error(hub.pull, "hf:me/toy@v9", tmp_path / "none")
 
 
@@ -278,14 +278,14 @@ def test_what_is_no_aligned_encoder_or_a_newer_one_is_one_clear_line(server, run
 
 def test_a_missing_or_refused_token_is_one_clear_line(server, run, monkeypatch, tmp_path):
     server.refuse = 403
-    assert "the hub refuses this token (HTTP 403)" in error(hub.push, run, "hf:me/toy")
+    assert "the Hub rejects this token (HTTP 403)" in error(hub.push, run, "hf:me/toy")
     server.refuse = 0
     monkeypatch.setenv("HF_TOKEN", "wrong")
     assert "(HTTP 401)" in error(hub.push, run, "hf:me/toy")
     monkeypatch.delenv("HF_TOKEN")
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     n = len(server.requests)
-    assert "no token of the hub on this machine; log in with `hf auth login`" in error(hub.push, run, "hf:me/toy")
+    assert "no token for the Hub on this machine; log in with `hf auth login`" in error(hub.push, run, "hf:me/toy")
     assert len(server.requests) == n
     assert not server.repos
 
@@ -313,9 +313,9 @@ def test_a_name_that_is_none_is_refused(run, tmp_path, name):
     assert "expected hf:ORG/NAME" in error(hub.pull, name, tmp_path / "out")
 
 
-def test_an_unfinished_run_and_a_strange_licence_are_not_pushed(run, tmp_path):
+def test_an_unfinished_run_and_a_strange_license_are_not_pushed(run, tmp_path):
     copy = shutil.copytree(run, tmp_path / "copy")
-    assert "licence 'my own: terms'" in error(hub.push, copy, "hf:me/toy", licence="my own: terms")
+    assert "license 'my own: terms'" in error(hub.push, copy, "hf:me/toy", license="my own: terms")
     (copy / "encoder.safetensors").unlink()
     assert "missing, so there is nothing to push" in error(hub.push, copy, "hf:me/toy")
     (copy / "card.json").unlink()
@@ -324,10 +324,26 @@ def test_an_unfinished_run_and_a_strange_licence_are_not_pushed(run, tmp_path):
 
 def test_the_command_line_pushes_and_pulls(server, run, tmp_path, binder):
     out = ""
-    for arguments in (["push", run, "hf:me/toy", "--licence", "mit"], ["pull", "hf:me/toy", tmp_path / "r"]):
+    for arguments in (["push", run, "hf:me/toy", "--license", "mit"], ["pull", "hf:me/toy", tmp_path / "r"]):
         status, said, err = binder(*arguments)
         assert status == 0, err
         out += said
     assert f"pushed to {server.address}/me/toy" in out
     assert f"the encoder is in {tmp_path / 'r'}" in out
     assert (tmp_path / "r" / "card.json").is_file()
+
+
+def test_the_earlier_name_of_the_license_still_works(server, run, tmp_path, binder):
+    with pytest.warns(FutureWarning, match=r"push\(licence=\) is now license=") as warned:
+        hub.push(run, "hf:me/toy", licence="mit")
+    assert warned[0].filename == __file__
+    status, _out, err = binder("push", run, "hf:me/toy", "--licence=mit")
+    assert (status, err) == (0, "warning: --licence is now --license; the next release drops the old name\n")
+    pulled = hub.pull("hf:me/toy", tmp_path / "run")
+    path = pulled / "card.json"
+    earlier = {name.replace("license", "licence"): value for name, value in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps({**earlier, "format": 1}))
+    card = run_folder.read_card(pulled)
+    assert card.license == "mit"
+    with pytest.warns(FutureWarning, match=r"Card\.licence is now Card\.license"):
+        assert card.licence == "mit"

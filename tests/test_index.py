@@ -70,8 +70,8 @@ def test_modalities_are_searched_side_by_side_and_merged_by_score(index):
     index.add(image=image, audio=audio)
     both = Embeddings(np.concatenate([image.vectors, audio.vectors]), "s", image.items + audio.items)
     assert [hit.item for hit in index.search(query, k=9)] == twin(both, query, 9)
-    assert [hit.item for hit in index.search(query, k=9, to="audio")] == twin(audio, query, 9)
-    assert [hit.item for hit in index.search(query, k=9, to=["audio", "image"])] == twin(both, query, 9)
+    assert [hit.item for hit in index.search(query, k=9, modalities="audio")] == twin(audio, query, 9)
+    assert [hit.item for hit in index.search(query, k=9, modalities=["audio", "image"])] == twin(both, query, 9)
 
 
 def test_adding_the_same_again_changes_nothing_and_another_vector_updates(index):
@@ -331,7 +331,7 @@ def test_optimize_changes_no_answer_and_leaves_one_version(index):
     for i in range(30):
         index.add(image=some(2, i, f"{i}-"))
     before = index.search(some(), k=60)
-    index.optimize(keep_s=0)
+    index.optimize(keep_versions_s=0)
     assert index.search(some(), k=60) == before
     manifests = list((index.store.folder / "image.lance" / "_versions").glob("*.manifest"))
     assert len(manifests) == 1
@@ -352,7 +352,7 @@ def test_readers_see_what_a_writer_adds(index):
     assert len(reader.search(some(), k=99)) == 3
     index.add(image=some(5), audio=some(4, 1, "a"))
     assert len(reader.search(some(), k=99)) == 9
-    index.optimize(keep_s=0)
+    index.optimize(keep_versions_s=0)
     assert len(reader.search(some(), k=99)) == 9
 
 

@@ -78,7 +78,7 @@ def test_by_default_several_modalities_are_ranked_by_probability_and_one_by_scor
     names = [(hit.modality, hit.item) for hit in calibrated.search(query)]
     assert names == [(hit.modality, hit.item) for hit in calibrated.search(query, rank_by="probability")]
     assert names != [(hit.modality, hit.item) for hit in calibrated.search(query, rank_by="score")]
-    alone = calibrated.search(query, to="text")
+    alone = calibrated.search(query, modalities="text")
     assert [hit.score for hit in alone] == sorted((hit.score for hit in alone), reverse=True)
     assert all(0 <= hit.probability <= 1 for hit in alone)
 
@@ -128,15 +128,15 @@ def test_it_is_kept_and_seen_by_others_that_are_open(index):
 
 def test_judged_hits_change_the_probability_of_their_pair_of_modalities_only(calibrated):
     def probability(asking, target):
-        return calibrated.search(galleries()[asking][0], to=target, k=1)[0].probability
+        return calibrated.search(galleries()[asking][0], modalities=target, k=1)[0].probability
 
     before = {pair: probability(*pair) for pair in [("text", "image"), ("audio", "image")]}
     texts = [galleries()["text"][i] for i in range(0, 240, 6)]
-    judged = [(q, hit, False) for q in texts for hit in calibrated.search(q, to="image", k=3)]
+    judged = [(q, hit, False) for q in texts for hit in calibrated.search(q, modalities="image", k=3)]
     matches = [
         (q, hit, True)
         for q in map(galleries()["audio"].__getitem__, range(0, 240, 6))
-        for hit in calibrated.search(q, to="image", k=3)
+        for hit in calibrated.search(q, modalities="image", k=3)
     ]
     calibrated.calibrate(pairs=[*judged, *matches])
     after = {pair: probability(*pair) for pair in before}
@@ -165,7 +165,7 @@ def test_rows_that_come_or_go_make_it_stale_until_it_is_optimized(calibrated):
     with pytest.raises(StoreError, match=r"audio not calibrated, or changed since; .*optimize"):
         calibrated.search(queries()[0], rank_by="probability")
     assert [name for name, m in calibrated.info()["modalities"].items() if not m["calibrated"]] == ["audio"]
-    calibrated.search(queries()[0], rank_by="probability", to=["image", "text"])
+    calibrated.search(queries()[0], rank_by="probability", modalities=["image", "text"])
     calibrated.optimize()
     assert all(hit.probability is not None for hit in calibrated.search(queries()[0], rank_by="probability"))
 
@@ -179,10 +179,10 @@ def test_too_few_rows_are_left_out(index):
     index.add(video=Embeddings(galleries()["image"].vectors[:5], "s", list("abcde")))
     index.optimize()
     assert index.info()["modalities"]["video"]["calibrated"] is False
-    assert index.search(queries()[0], to=["image", "text"])[0].probability is not None
+    assert index.search(queries()[0], modalities=["image", "text"])[0].probability is not None
     with pytest.raises(StoreError, match="video not calibrated"):
         index.search(queries()[0], rank_by="probability")
-    hit = index.search(queries()[0], to="video", k=1)[0]
+    hit = index.search(queries()[0], modalities="video", k=1)[0]
     with pytest.raises(StoreError, match="too few rows of video"):
         index.calibrate(pairs=[(queries()[0], hit, True)])
 

@@ -60,7 +60,7 @@ def test_from_nothing_to_hits(binder, tmp_path, toys, run, anchor_folder):
     assert (status, out) == (0, f"2 rows added, 0 updated, 0 unchanged; 2 in {place}\n"), err
     status, out, err = binder("index", "add", place, "red", "green", "--as", "text", "--json", "--workers", 0)
     assert lines(out) == [{"inserted": 2, "updated": 0, "unchanged": 0, "failed": [], "rows": 4}]
-    status, out, err = binder("search", place, f"toy:{toys / '0.npy'}", "--json", "-k", 2, "--to", "toy")
+    status, out, err = binder("search", place, f"toy:{toys / '0.npy'}", "--json", "-k", 2, "--in", "toy")
     assert [hit["path"] for hit in lines(out)] == [str(toys / "0.npy"), str(toys / "1.npy")]
     assert lines(out)[0]["score"] == pytest.approx(1, abs=1e-5)
     again = binder("index", "add", place, toys / "0.npy", "--json", "--workers", 0)
@@ -125,9 +125,9 @@ def test_a_query_that_is_a_file_is_of_the_modality_of_its_suffix(toys):
 
 
 def test_conditions_modes_and_modalities_narrow_a_search(binder, filled):
-    found = lines(binder("search", filled, "x", "--where", "n < 2", "--to", "image", "--json")[1])
+    found = lines(binder("search", filled, "x", "--where", "n < 2", "--in", "image", "--json")[1])
     assert {hit["metadata"]["n"] for hit in found} == {0, 1}
-    found = lines(binder("search", filled, "caption 5", "--mode", "text", "--to", "image", "-k", 1, "--json")[1])
+    found = lines(binder("search", filled, "caption 5", "--mode", "text", "--in", "image", "-k", 1, "--json")[1])
     assert found[0]["text"] == "caption 5"
     found = lines(binder("search", filled, "caption 5", "--mode", "hybrid", "--json")[1])
     assert found[0]["score"] < 0.1
@@ -136,7 +136,7 @@ def test_conditions_modes_and_modalities_narrow_a_search(binder, filled):
 
 
 def test_the_table_shows_a_hit_a_line(binder, filled, toys):
-    status, out, _err = binder("search", filled, "caption 5", "--mode", "text", "--to", "image", "-k", 1)
+    status, out, _err = binder("search", filled, "caption 5", "--mode", "text", "--in", "image", "-k", 1)
     assert status == 0
     header, row = out.splitlines()
     assert header.split() == ["score", "modality", "item", "text", "metadata"]
@@ -145,13 +145,13 @@ def test_the_table_shows_a_hit_a_line(binder, filled, toys):
 
 
 def test_similar_and_duplicates(binder, filled, toys, anchor):
-    found = lines(binder("similar", filled, toys / "3.png", "-k", 2, "--to", "image", "--json")[1])
+    found = lines(binder("similar", filled, toys / "3.png", "-k", 2, "--in", "image", "--json")[1])
     assert str(toys / "3.png") not in [hit["path"] for hit in found]
     assert len(found) == 2
     z = Binder(anchor).text("red").vectors
     copy = vectors.normalize(z + 0.01)
     Index.open(filled).add(text=Embeddings(np.concatenate([z, copy]), anchor.fingerprint, ("red a", "red b")))
-    _status, out, err = binder("duplicates", filled, "--cosine", "0.99", "--to", "text", "--json")
+    _status, out, err = binder("duplicates", filled, "--cosine", "0.99", "--in", "text", "--json")
     assert {"red a", "red b"} in [{hit["item"] for hit in group} for group in lines(out)]
     assert "group" in err
     assert binder("duplicates", filled, "--cosine", "1.5")[0] == 2
@@ -207,7 +207,7 @@ def test_info_verify_export_optimize_and_delete(binder, filled, toys, tmp_path):
     assert binder("index", "optimize", filled)[0] == 0
     status, _, err = binder("index", "delete", filled, toys / "0.png", "caption 0")
     assert (status, err) == (0, f"2 rows deleted, 14 left in {filled}\n")
-    assert "4 rows deleted" in binder("index", "delete", filled, "--where", "n > 5", "--to", "image", "--to", "text")[2]
+    assert "4 rows deleted" in binder("index", "delete", filled, "--where", "n > 5", "--in", "image", "--in", "text")[2]
     assert binder("index", "delete", filled)[0] == 2
     assert binder("index", "add", filled, tmp_path / "all.parquet")[1].startswith("6 rows added")
 
@@ -238,7 +238,7 @@ def test_files_of_vectors_are_added_as_they_are(binder, place, toys, tmp_path, a
     [
         (("search", "none.idx", "x"), "no index there"),
         (("search", "{place}", "x", "--where", "n <"), "condition"),
-        (("search", "{place}", "x", "--to", "imge"), "holds no imge"),
+        (("search", "{place}", "x", "--in", "imge"), "holds no imge"),
         (("search", "{place}", "image:none.png"), "no such file"),
         (("search", "{place}", "x", "--mode", "text", "--plus", "y"), "takes no --plus"),
         (("similar", "{place}", "nobody"), "not in the index"),
@@ -255,3 +255,41 @@ def test_mistakes_are_one_line(binder, place, anchor_folder, monkeypatch, tmp_pa
     assert (status, out) == (2, "")
     assert says in err.splitlines()[-1]
     assert "Traceback" not in err
+
+
+def test_earlier_names_of_options_still_work_and_say_so_once(binder, filled, toys):
+    now = binder("search", filled, "x", "--in", "image", "--in", "text", "--per-item", "--json")
+    before = binder("search", filled, "x", "--to=image", "--to", "text", "--group", "--json")
+    assert (before[0], before[1]) == (now[0], now[1])
+    assert before[2] == (
+        "warning: --to is now --in; the next release drops the old name\n"
+        "warning: --group is now --per-item; the next release drops the old name\n"
+    )
+    status, _out, err = binder("index", "optimize", filled, "--keep", "1min")
+    assert (status, err) == (0, "warning: --keep is now --keep-versions; the next release drops the old name\n")
+    shown = binder("search", "--help")[1]
+    assert "--in MODALITY" in shown and "--to" not in shown and "--group" not in shown
+
+
+def test_a_value_that_looks_like_an_earlier_name_is_a_value(binder, filled):
+    found = lines(binder("search", filled, "x", "--where", "n < 2", "--minus", "--to", "--in", "image", "--json")[1])
+    assert {hit["metadata"]["n"] for hit in found} == {0, 1}
+    status, _out, err = binder("search", filled, "--json", "--in", "text", "--", "--to")
+    assert (status, err) == (0, "")
+
+
+def test_earlier_names_of_parameters_still_work(filled):
+    index = Index.open(filled)
+    query = index.encoder_space().text("caption 3")
+    now = index.search(query, k=3, modalities="image", per_item=True)
+    with pytest.warns(FutureWarning) as warned:
+        assert index.search(query, k=3, to="image", group=True) == now
+    assert {str(one.message) for one in warned} == {
+        "search(to=) is now modalities=; the next release drops the old name",
+        "search(group=) is now per_item=; the next release drops the old name",
+    }
+    assert {one.filename for one in warned} == {__file__}
+    with pytest.warns(FutureWarning, match="similar"):
+        assert index.similar("caption 3", to="text") == index.similar("caption 3", modalities="text")
+    with pytest.raises(TypeError, match="modalities= and also its old name, to="):
+        index.search(query, modalities="image", to="text")

@@ -174,13 +174,13 @@ def test_a_manifest_brings_every_modality_its_words_and_its_metadata(index, toys
     manifest = write_csv(tmp_path / "pairs.csv", rows)
     assert index.add(manifest).inserted == 12
     assert index.add(str(manifest)).unchanged == 12
-    found = index.search(text="number 4", mode="text", to="image", k=1)[0]
+    found = index.search(text="number 4", mode="text", modalities="image", k=1)[0]
     assert (found.path, found.text, found.metadata) == (
         str(toys / "4.png"),
         "caption number 4",
         {"license": "by", "n": 4},
     )
-    assert names(index.search(text="x", to="image", where="license = 'cc' AND n < 4")) == {"1.png", "3.png"}
+    assert names(index.search(text="x", modalities="image", where="license = 'cc' AND n < 4")) == {"1.png", "3.png"}
     assert index.add(image=manifest).unchanged == 6
 
 
@@ -252,7 +252,7 @@ def test_hits_of_one_item_can_be_grouped(index, tmp_path):
     for i in range(4):
         index.add(toy=write_long(tmp_path / f"{i}.npy", 10, i), every_s=1.0)
     query = np.load(tmp_path / "2.npy")[3]
-    hits = index.search(toy=query, k=3, group=True)
+    hits = index.search(toy=query, k=3, per_item=True)
     assert [len(hit.others) < 10 for hit in hits] == [True] * 3
     assert len({hit.path for hit in hits}) == 3
     assert (hits[0].path, hits[0].start_s) == (str(tmp_path / "2.npy"), 3)
@@ -356,7 +356,7 @@ def test_calls_that_do_not_fit_together_are_refused(index, toys, space, tmp_path
     with pytest.raises(ManifestError, match="nothing in it"):
         index.add(image=empty)
     with pytest.raises(StoreError, match="holds no image"):
-        index.search(text="x", to="image")
+        index.search(text="x", modalities="image")
     with pytest.raises(StoreError, match="not in the index"):
         index.similar("nobody")
 

@@ -44,12 +44,12 @@ def test_an_index_on_an_object_store_does_what_a_folder_does(options, tmp_path):
     again = Index.open(place, storage_options=options)
     assert (len(again), again.modalities()) == (34, ["audio", "image"])
     order = sorted(range(30), key=lambda i: -float(z.vectors[i] @ z.vectors[0]))
-    assert [hit.item for hit in again.search(z[0], k=5, to="image")] == [f"n{i}" for i in order[:5]]
+    assert [hit.item for hit in again.search(z[0], k=5, modalities="image")] == [f"n{i}" for i in order[:5]]
     assert again.delete(image=["n0", "n1"]) == 2
     again.add(image=some(2, 7, "late"), metadata={"n": [1, 2], "text": ["rain", "sun"]})
     assert [hit.item for hit in again.search(z[0], where="n = 2")] == ["late1"]
     assert [hit.item for hit in again.search(text="rain", mode="text")] == ["late0"]
-    again.optimize(keep_s=0)
+    again.optimize(keep_versions_s=0)
     assert (again.verify(), len(again)) == ([], 34)
     assert again.export(tmp_path / "all.parquet") == 34
     with pytest.raises(StoreError, match="already"):

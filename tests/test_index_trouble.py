@@ -263,7 +263,7 @@ elif kind == "delete":
         print(start + 20, flush=True)
 else:
     while True:
-        index.optimize(keep_s=0)
+        index.optimize(keep_versions_s=0)
         print(0, flush=True)
 """
 
@@ -294,7 +294,7 @@ def test_killed_at_any_moment_it_opens_with_what_was_reported_and_goes_on(index,
         again.add(image=z)
     assert {hit.item for hit in again.search(some(), k=1000)} >= set(z.items)
     assert (len(again), again.verify()) == (450, [])
-    again.optimize(keep_s=0)
+    again.optimize(keep_versions_s=0)
     assert (len(again), again.verify()) == (450, [])
 
 

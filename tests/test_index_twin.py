@@ -63,7 +63,7 @@ class Twin(RuleBasedStateMachine):
 
     @rule()
     def optimize(self):
-        self.index.optimize(keep_s=0)
+        self.index.optimize(keep_versions_s=0)
 
     @rule()
     def open_again(self):
@@ -74,7 +74,7 @@ class Twin(RuleBasedStateMachine):
         if kind is not None and kind not in self.index.store.names():
             return
         query = made(seed, 1)
-        hits = self.index.search(Embeddings(query, "s"), k=k, exact=exact, to=kind)
+        hits = self.index.search(Embeddings(query, "s"), k=k, exact=exact, modalities=kind)
         scores = {key: float(z @ query[0]) for key, (z, _) in self.rows.items() if kind in (None, key[0])}
         want = sorted(scores, key=lambda key: -scores[key])[:k]
         np.testing.assert_allclose([hit.score for hit in hits], [scores[key] for key in want], atol=1e-5)

@@ -1,1 +1,1 @@
-"""What a run leaves and what travels: run folders, the hub, model cards, files of vectors."""
+"""What is stored and shared: run folders, model cards, files of vectors, the Hugging Face Hub."""

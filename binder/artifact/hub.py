@@ -1,7 +1,7 @@
-"""Aligned encoders on the Hugging Face hub: `hf:ORG/NAME`, with `@REVISION` where it matters.
+"""Aligned encoders on the Hugging Face Hub: `hf:ORG/NAME`, or `hf:ORG/NAME@REVISION`.
 
-What travels are the files of a finished run and a generated model card, never the data: the run's page, which shows
-some of it, stays at home, and so do the paths of this machine.
+Uploaded are the files of a finished run and a generated model card, never any data: the run's report, which shows some
+of it, is left out, and absolute paths of this machine are removed.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from binder.artifact import run_folder
 from binder.artifact.model_card import model_card
 from binder.artifact.run_folder import CARD, CONFIG, LOG, WEIGHTS, Card
 from binder.config import read_toml
-from binder.errors import RunError, one_line
+from binder.errors import RunError, one_line, renamed
 from binder.files import check_target
 
 PREFIX = "hf:"
 FILES = (CARD, WEIGHTS, CONFIG, LOG)
 README = "README.md"
-UNREACHABLE = "the hub cannot be reached, and nothing of it is on this machine"
+UNREACHABLE = "the Hub cannot be reached, and there is no cached copy on this machine"
 
 
-def push(run: str | Path, to: str, *, licence: str | None = None, private: bool = False) -> str:
-    """Put a finished run on the hub as `to`, such as hf:me/speech, which is made where it is missing.
+@renamed(licence="license")
+def push(run: str | Path, to: str, *, license: str | None = None, private: bool = False) -> str:
+    """Upload a finished run to the repository `to`, such as hf:me/speech, created if missing -> its URL.
 
-    Returns its address. `licence` is the hub's short name of one, such as apache-2.0; it is kept in the card. Raises
-    RunError: an unfinished run, a bad name, no token, no network.
+    `license` is a license's short name on the Hub, such as apache-2.0; it is recorded in the card. Raises RunError: an
+    unfinished run, a bad name, no token, no network.
     """
     repo, revision = _parse(to)
     folder = Path(run)
     card = run_folder.read_card(folder)
     if not (folder / WEIGHTS).is_file():
         raise RunError(f"{folder / WEIGHTS}: missing, so there is nothing to push")
-    if licence is not None and not re.fullmatch("[A-Za-z0-9._+-]{1,40}", licence):
-        raise RunError(f"licence {licence!r}: expected a short name such as apache-2.0 or cc-by-4.0")
+    if license is not None and not re.fullmatch("[A-Za-z0-9._+-]{1,40}", license):
+        raise RunError(f"license {license!r}: expected a short name such as apache-2.0 or cc-by-4.0")
     import huggingface_hub
 
     if huggingface_hub.get_token() is None:
-        raise RunError(f"{to}: no token of the hub on this machine; log in with `hf auth login`, or set HF_TOKEN")
+        raise RunError(f"{to}: no token for the Hub on this machine; log in with `hf auth login`, or set HF_TOKEN")
     with tempfile.TemporaryDirectory() as place:
-        _stage(folder, Path(place), card, repo, licence)
+        _stage(folder, Path(place), card, repo, license)
         with _explained(to):
             api = huggingface_hub.HfApi()
             address = api.create_repo(repo, private=private, exist_ok=True)
@@ -59,9 +60,9 @@ def push(run: str | Path, to: str, *, licence: str | None = None, private: bool 
 
 
 def pull(source: str, out: str | Path) -> Path:
-    """Fetch an aligned encoder such as hf:me/speech into the new folder `out`, whole or not at all.
+    """Download an aligned encoder such as hf:me/speech into the new folder `out`, completely or not at all.
 
-    Raises RunError: a folder that exists, no such repository, none of an aligned encoder, a newer format, no network.
+    Raises RunError: the folder exists, no such repository, no aligned encoder in it, a newer format, no network.
     """
     out = Path(out)
     if check_target(out, folder=True).exists():
@@ -70,7 +71,7 @@ def pull(source: str, out: str | Path) -> Path:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _download(source, beside)
-        shutil.rmtree(beside / ".cache", ignore_errors=True)  # the hub's own notes
+        shutil.rmtree(beside / ".cache", ignore_errors=True)  # metadata of the download
         beside.replace(out)
     except OSError as error:
         raise RunError(f"{out}: cannot be written: {error.strerror or error}") from None
@@ -80,12 +81,12 @@ def pull(source: str, out: str | Path) -> Path:
 
 
 def local(run: str | Path) -> Path:
-    """The folder of a run: a path as it is, hf:ORG/NAME from the hub's cache, fetched first where it is not there."""
+    """The folder of a run: a path unchanged, hf:ORG/NAME from the Hub's cache, downloaded first if need be."""
     return _download(run, None) if isinstance(run, str) and run.startswith(PREFIX) else Path(run)
 
 
 def _download(source: str, folder: Path | None) -> Path:
-    """The files of an aligned encoder, in `folder` or in the hub's cache, checked to be one."""
+    """The files of an aligned encoder, checked, in `folder` or in the Hub's cache."""
     repo, revision = _parse(source)
     import huggingface_hub
 
@@ -98,7 +99,7 @@ def _download(source: str, folder: Path | None) -> Path:
         raise RunError(f"{source}: holds no aligned encoder (no {CARD})")
     run_folder.read_card(found)
     if not (found / WEIGHTS).is_file():
-        raise RunError(f"{source}: incomplete (no {WEIGHTS}); fetch it again")
+        raise RunError(f"{source}: incomplete (no {WEIGHTS}); download it again")
     return found
 
 
@@ -106,14 +107,14 @@ def _parse(name: str) -> tuple[str, str | None]:
     """hf:ORG/NAME[@REVISION] -> repository and revision. Raises RunError."""
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if match is None:
-        raise RunError(f"{name}: expected hf:ORG/NAME, as the repository is called on the hub")
+        raise RunError(f"{name}: expected hf:ORG/NAME, the repository's name on the Hub")
     return match[1], match[2]
 
 
-def _stage(folder: Path, place: Path, card: Card, repo: str, licence: str | None) -> None:
-    """What is to be pushed: the run's files, without paths of this machine, and the model card."""
-    licence = licence or card.licence
-    card = card.model_copy(update={"anchor": _public(card.anchor), "licence": licence})
+def _stage(folder: Path, place: Path, card: Card, repo: str, license: str | None) -> None:
+    """Write the files to upload: those of the run, without absolute paths, and the model card."""
+    update = {"anchor": _public(card.anchor), "license": license or card.license}
+    card = card.model_copy(update=update)
     shutil.copyfile(folder / WEIGHTS, place / WEIGHTS)
     (place / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if (folder / LOG).is_file():
@@ -128,23 +129,23 @@ def _stage(folder: Path, place: Path, card: Card, repo: str, licence: str | None
     try:
         (place / README).write_text(model_card(card, repo), encoding="utf-8")
     except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise RunError(f"{folder / CARD}: damaged: its metrics lack {_line(error)}") from None
+        raise RunError(f"{folder / CARD}: damaged: its metrics lack {one_line(error)}") from None
 
 
 def _public(name: str) -> str:
-    """The name of an anchor or a run; of a folder or file of this machine its last part."""
+    """The name of an anchor or a run; of an absolute path only the last part."""
     return PurePath(name).name if Path(name).is_absolute() else name
 
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Every way in which the hub fails as one line."""
+    """Turn every failure of the Hub into a RunError of one line."""
     from huggingface_hub import errors
 
     try:
         yield
     except errors.HFValidationError as error:
-        raise RunError(f"{name}: not a name the hub allows: {_line(error)}") from None
+        raise RunError(f"{name}: not a valid name on the Hub: {one_line(error)}") from None
     except errors.RepositoryNotFoundError:
         raise RunError(f"{name}: no such repository, or a private one (`hf auth login`, or set HF_TOKEN)") from None
     except errors.RevisionNotFoundError:
@@ -152,15 +153,11 @@ def _explained(name: str) -> Iterator[None]:
     except errors.HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
         if status in (401, 403):
-            raise RunError(f"{name}: the hub refuses this token (HTTP {status}); it needs the right to write") from None
-        raise RunError(f"{name}: the hub answered HTTP {status}: {_line(error)}") from None
+            raise RunError(f"{name}: the Hub rejects this token (HTTP {status}); it needs write access") from None
+        raise RunError(f"{name}: the Hub answered HTTP {status}: {one_line(error)}") from None
     except OSError as error:
         if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
-            raise  # of this machine's disk
+            raise  # a problem of the local disk
         raise RunError(f"{name}: {UNREACHABLE} ({type(error).__name__})") from error
-    except Exception as error:  # whatever the HTTP library of the day calls it
+    except Exception as error:  # the HTTP library's own exceptions, which differ between versions
         raise RunError(f"{name}: {UNREACHABLE} ({type(error).__name__})") from error
-
-
-def _line(error: Exception) -> str:
-    return one_line(error)

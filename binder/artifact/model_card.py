@@ -1,4 +1,4 @@
-"""The model card that goes to the hub with an aligned encoder."""
+"""The model card (README.md) that is uploaded with an aligned encoder."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from binder.evaluation.metrics import NO_MISS, RATES, trivial
 
 
 def model_card(card: Card, repo: str) -> str:
-    """README.md with the hub's metadata: what the encoder is, how to use it, and what it was measured to reach."""
+    """The text of README.md: the Hub's metadata, what the encoder is, how to use it, and its held-out retrieval."""
     against = " and ".join(card.trained_against)
     return f"""---
 library_name: binder
-{f"license: {card.licence}" if card.licence else "# license: not stated"}
+{f"license: {card.license}" if card.license else "# license: not stated"}
 tags: [binder, embedding, multimodal, {card.modality}]
 ---
 
 # {card.modality.capitalize()} in the space of `{card.anchor}`
 
-An encoder of {card.modality} trained with binder {card.binder_version} \
-against {against}: its vectors lie where the frozen CLIP `{card.anchor}` puts matching pictures and texts.
+An encoder for {card.modality}, trained with binder {card.binder_version} against {against} in the space of the frozen \
+CLIP `{card.anchor}`: its vectors lie near those of matching images and texts.
 
 ## How to use it
 
@@ -42,11 +42,11 @@ binder pull hf:{repo} runs/{card.modality}
 | modality | {card.modality} (plugin {card.plugin} {card.plugin_version}) |
 | anchor | `{card.anchor}`, space `{card.space}` |
 | trained against | {against} |
-| rows | {card.n_train} trained, {card.n_val} held out |
+| rows | {card.n_train} for training, {card.n_val} held out |
 | data fingerprint | `{card.data}` |
 | dimensions | {card.embed_dim} |
-| made | {card.created}, binder {card.binder_version} |
-| licence | {card.licence or "not stated"} |
+| created | {card.created}, binder {card.binder_version} |
+| license | {card.license or "not stated"} |
 
 ## Held-out retrieval
 
@@ -55,11 +55,11 @@ binder pull hf:{repo} runs/{card.modality}
 
 
 def _table(card: Card) -> str:
-    """The card's metrics, and beside them its baselines."""
+    """The card's held-out retrieval as a Markdown table, with its baselines."""
     rows, baselines = card.metrics.get("retrieval", []), card.metrics.get("baselines", [])
     if not rows:
         return "No rows were held out."
-    head = ["asks → searched", "", "queries", "targets", "R@1", "R@5", "R@10", *(f"{b['name']} R@1" for b in baselines)]
+    head = ["query → target", "", "queries", "targets", "R@1", "R@5", "R@10", *(f"{b['name']} R@1" for b in baselines)]
     lines = [[*head, "chance R@1"], ["---"] * (len(head) + 1)]
     for row in rows:
         same = [
@@ -67,12 +67,12 @@ def _table(card: Card) -> str:
             for b in baselines
         ]
         kind = "trained" if row["trained"] else "emergent"
-        dull = trivial(row["n_targets"])
-        rates = ["–" if key in dull else f"{row[key]:.3f}" for key in RATES]
+        sure = trivial(row["n_targets"])
+        rates = ["–" if key in sure else f"{row[key]:.3f}" for key in RATES]
         before = ["" if share is None else f"{share:.3f}" for share in (*same, row["chance_r1"])]
         cells = [f"{row['query']} → {row['target']}", kind, row["n"], row["n_targets"]]
         lines.append([*cells, *rates, *before])
     table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
     named = "".join(f"\n\n{b['name']}: {b['what']}." for b in baselines)
     few = f" –: {NO_MISS}." if any(trivial(row["n_targets"]) for row in rows) else ""
-    return f"{table}{named}\n\nEmergent: never trained together.{few}"
+    return f"{table}{named}\n\nEmergent: this pair of modalities was never trained together.{few}"

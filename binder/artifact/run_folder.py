@@ -1,7 +1,8 @@
-"""Files of a run.
+"""The files of a run.
 
-A run folder holds `config.toml` and `log.jsonl` from the start, `state.pt` while it trains, and at the end
-`encoder.safetensors` and `card.json`: the aligned encoder. The card is written last: where it is, the run is complete.
+A run folder contains `config.toml` and `log.jsonl` from the start, the checkpoint `state.pt` during training, and in
+the end the aligned encoder: `encoder.safetensors` and `card.json`. The card is written last, so a run with a card is
+complete.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import AliasChoices, Field
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -18,16 +20,15 @@ from binder.anchors.bounds import no_larger_than
 from binder.anchors.openclip import Anchor
 from binder.config import Config, validate
 from binder.encoder import Encoder
-from binder.errors import ConfigError, RunError, SpaceError
+from binder.errors import ConfigError, RunError, SpaceError, warn_renamed
 from binder.files import is_file, is_folder, read_json, why, write_beside, write_text
 from binder.registry import registry
 
-FORMAT = 1
+FORMAT = 2  # of the card; in format 1 `license` was spelled `licence`
 CARD, WEIGHTS, STATE = "card.json", "encoder.safetensors", "state.pt"
 CONFIG, LOG = "config.toml", "log.jsonl"
-KEPT: dict[str, Any] = {  # what a state holds, in which types
+STATE_TYPES: dict[str, Any] = {  # what a checkpoint contains
     **dict.fromkeys(("encoder", "averaged", "optimizer"), dict),
-    "log_scale": Tensor,
     "step": int,
     "seconds": (int, float),
     "history": list,
@@ -36,7 +37,7 @@ KEPT: dict[str, Any] = {  # what a state holds, in which types
 
 
 class Card(Config):
-    """What an aligned encoder is, for people and for `load`."""
+    """The description of an aligned encoder, for people and for `load`."""
 
     format: int = FORMAT
     modality: str
@@ -54,7 +55,13 @@ class Card(Config):
     metrics: dict[str, Any]
     binder_version: str
     created: str  # ISO 8601, UTC
-    licence: str | None = None
+    license: str | None = Field(None, validation_alias=AliasChoices("license", "licence"))
+
+    @property
+    def licence(self) -> str | None:
+        """The earlier name of `license`."""
+        warn_renamed("Card.licence", "Card.license")
+        return self.license
 
 
 @dataclass(frozen=True)
@@ -67,39 +74,42 @@ class Aligned:
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
-    """Keep what `--resume` needs: tensors, numbers and strings only."""
+    """Write the checkpoint from which `--resume` continues: tensors, numbers and strings only."""
     write_beside(folder / STATE, lambda p: torch.save(state, p))
 
 
 def read_state(folder: Path) -> dict[str, Any] | None:
-    """What `write_state` kept, or None before the first time. Raises RunError where it is damaged."""
+    """The checkpoint that `write_state` wrote last, or None if there is none. Raises RunError if it is damaged."""
     path = folder / STATE
     if not path.is_file():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(f"{path}: damaged ({type(error).__name__}); delete it to start this run again") from None
-    lacking = [name for name in KEPT if not isinstance(state, dict) or not isinstance(state.get(name), KEPT[name])]
-    if lacking:
-        raise RunError(f"{path}: of another kind, no {lacking[0]} in it; delete it to start this run again")
+    types = STATE_TYPES.items()
+    missing = [name for name, kind in types if not isinstance(state, dict) or not isinstance(state.get(name), kind)]
+    if missing:
+        raise RunError(f"{path}: not a checkpoint of a run, it has no {missing[0]}; delete it to start this run again")
     return state
 
 
 def write_aligned(folder: Path, card: Card, weights: dict[str, Tensor]) -> None:
-    """The finished encoder; the card, written last, makes it complete."""
+    """Write the finished encoder; the card is last and marks it complete."""
     from safetensors.torch import save_file
 
-    tensors = {key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()}  # tied ones apart
+    tensors = {
+        key: tensor.detach().cpu().contiguous().clone() for key, tensor in weights.items()
+    }  # tied weights are stored separately
     write_beside(folder / WEIGHTS, lambda p: save_file(tensors, p))
     write_text(folder / CARD, card.model_dump_json(indent=2) + "\n")
     (folder / STATE).unlink(missing_ok=True)
-    for leftover in folder.glob(f".{STATE}.*"):  # of a process killed while it wrote
+    for leftover in folder.glob(f".{STATE}.*"):  # of a process that was killed while writing
         leftover.unlink(missing_ok=True)
 
 
 def read_card(folder: Path) -> Card:
-    """The card of an aligned encoder. Raises RunError: missing, unfinished, damaged, or of a newer binder."""
+    """The card of an aligned encoder. Raises RunError: missing, unfinished, damaged, or written by a newer binder."""
     path = folder / CARD
     if not is_file(path):
         if is_file(folder / STATE) or is_file(folder / CONFIG):
@@ -109,7 +119,7 @@ def read_card(folder: Path) -> Card:
     try:
         values = read_json(path)
         if not isinstance(values, dict):
-            raise ValueError(f"a {type(values).__name__}, where the keys of a card are expected")
+            raise ValueError(f"expected an object with the keys of a card, got {type(values).__name__}")
         newer = values.get("format")
         if isinstance(newer, int) and newer > FORMAT:
             raise RunError(f"{path}: written by a newer binder (format {newer}); upgrade binder")
@@ -121,8 +131,8 @@ def read_card(folder: Path) -> Card:
 def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
     """An aligned encoder in eval mode on the anchor's device.
 
-    `trunk` says where the pretrained model that it builds on, if it does, is now. Raises SpaceError for another
-    anchor's space; RunError, ConfigError for what is damaged or is not there.
+    `trunk` is the new location of the encoder's pretrained trunk, if it has one that was moved. Raises SpaceError for
+    an encoder of another anchor's space; RunError, ConfigError for files that are damaged or missing.
     """
     card = read_card(folder)
     if card.space != anchor.fingerprint:
@@ -137,8 +147,8 @@ def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
     values = {**card.config, **({"trunk": trunk} if moved else {})}
     config = validate(modality.config, values, f"{folder / CARD}: config")
     try:
-        borrowed = ":" in (getattr(config, "trunk", None) or "")  # most of its weights lie elsewhere
-        with no_larger_than(None if borrowed else folder / WEIGHTS):
+        pretrained = ":" in (getattr(config, "trunk", None) or "")  # most weights are not in this file
+        with no_larger_than(None if pretrained else folder / WEIGHTS):
             encoder = modality.build(config, anchor)
         _fill(encoder, folder / WEIGHTS)
     except (OSError, SafetensorError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
@@ -147,23 +157,23 @@ def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
 
 
 def _fill(encoder: Encoder, path: Path) -> None:
-    """The weights in the file into the encoder. Raises RuntimeError, ValueError where they are not its own."""
+    """Load the weights in the file into the encoder. Raises RuntimeError, ValueError where they do not fit."""
     from safetensors.torch import load_file
 
     weights = load_file(path)
     own = encoder.state_dict()
     for name, tensor in weights.items():
         if name in own and tensor.is_floating_point() != own[name].is_floating_point():
-            raise ValueError(f"{name} holds {tensor.dtype}, where {own[name].dtype} is expected")
+            raise ValueError(f"{name} is {tensor.dtype}, expected {own[name].dtype}")
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} holds numbers that are not finite")
     encoder.load_state_dict(weights)
 
 
 def _unfit(card: Card) -> str:
-    """Why weights may not fit the encoder that a card describes."""
+    """Why the weights may not fit the encoder that the card describes."""
     plugin = registry().owner(card.modality)
     if card.plugin_version == plugin.version:
         return "damaged or incomplete"
-    versions = f"{card.plugin} {card.plugin_version}, here is {plugin.version}"
-    return f"made with {versions}; install that, or align again"
+    versions = f"{card.plugin} {card.plugin_version}, installed is {plugin.version}"
+    return f"written by {versions}; install that version, or align again"

@@ -1,4 +1,4 @@
-"""What the searching verbs share: their options, and hits as a table, as JSON or as a page."""
+"""Shared by the verbs that search: their options, and hits as a table, as JSON or as an HTML page."""
 
 from __future__ import annotations
 
@@ -18,42 +18,57 @@ if TYPE_CHECKING:
     from binder.index import Hit
 
 Part = tuple[float, str, str]  # of a query: weight, modality, item
-F = TypeVar("F", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 rank_by = click.option(
     "--rank-by",
     type=click.Choice(["score", "probability"]),
-    help="The order of several modalities' hits: by cosine, or by what it means; the latter where INDEX is calibrated.",
+    help="Rank hits of several modalities by cosine or by probability; the latter by default if INDEX is calibrated.",
 )
-html = click.option("--html", metavar="FILE.html", help="A page with previews and players, all in one file.")
+per_item = click.option(
+    "--per-item",
+    cls=options.Renamed,
+    was="--group",
+    is_flag=True,
+    help="One hit per item, however many segments match.",
+)
+modalities = click.option(
+    "--in",
+    "modalities",
+    cls=options.Renamed,
+    was="--to",
+    multiple=True,
+    metavar="MODALITY",
+    help="Only this modality; repeatable.",
+)
+html = click.option("--html", metavar="FILE.html", help="Write one self-contained page with previews and players.")
 
 
-def narrowing(command: F) -> F:
-    """-k, --to, --where."""
-    for option in (
-        click.option("--where", metavar="CONDITION", help="Only rows that meet it, in SQL: \"license = 'cc'\"."),
-        click.option("--to", multiple=True, metavar="MODALITY", help="Search only this modality; may be repeated."),
-        click.option("-k", type=click.IntRange(1), default=10, show_default=True, help="How many hits."),
-    ):
-        command = option(command)
-    return command
+def narrowing(command: Decorated) -> Decorated:
+    """-k, --in, --where."""
+    where = click.option(
+        "--where", metavar="CONDITION", help="Only rows that meet this SQL condition: \"license = 'cc'\"."
+    )
+    k = click.option("-k", type=click.IntRange(1), default=10, show_default=True, metavar="N", help="Number of hits.")
+    return k(modalities(where(command)))
 
 
-def places(command: F) -> F:
-    """--encoder, --anchor, --trunk: where what fills an index is, if it has been moved."""
-    moved = click.option("--anchor", metavar="NAME", help="Where the index's anchor is, if it was moved.")
+def locations(command: Decorated) -> Decorated:
+    """--encoder, --anchor, --trunk: where the models that fill an index are, if they were moved."""
+    moved = click.option("--anchor", metavar="NAME", help="Where the index's anchor is now, if it was moved.")
     return options.encoders(moved(options.trunk(command)))
 
 
-def showing(command: F) -> F:
+def showing(command: Decorated) -> Decorated:
     """--json, --html."""
     return options.as_json(html(command))
 
 
 def search_options(given: dict[str, Any]) -> dict[str, Any]:
-    """Those of a verb's options that `Index.search` takes."""
-    names = ("k", "where", "rank_by", "exact", "group", "collapse")
-    return {"to": given["to"] or None, **{name: given[name] for name in names if name in given}}
+    """The parameters of `Index.search` among a verb's options."""
+    names = ("k", "where", "rank_by", "exact", "per_item", "collapse")
+    found = {name: given[name] for name in names if name in given}
+    return {"modalities": given["modalities"] or None, **found}
 
 
 def show_options(given: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +76,7 @@ def show_options(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None, query: Sequence[Part] = ()) -> None:
-    """Hits as they were asked for; without either option, as a table."""
+    """Print the hits as JSON, write them as a page, or both; by default, print a table."""
     if as_json:
         for hit in hits:
             output.print_json(as_dict(hit))
@@ -74,7 +89,7 @@ def show(hits: Sequence[Hit], *, title: str, as_json: bool, page: str | None, qu
 
 
 def as_dict(hit: Hit) -> dict[str, Any]:
-    """Plain values; the others that a hit stands for by their keys."""
+    """A hit as plain values; `others`, the hits that it stands for, as their keys."""
     return {
         "modality": hit.modality,
         "item": hit.item,
@@ -90,7 +105,7 @@ def as_dict(hit: Hit) -> dict[str, Any]:
 
 
 def table(hits: Sequence[Hit]) -> None:
-    """On stdout; a file's name is a link to it where the terminal knows links. No column is empty."""
+    """Print a table without empty columns; file names are links on terminals that support them."""
     columns: list[tuple[str, Callable[[Hit], object]]] = [
         ("score", lambda hit: hit.score),
         ("probability", lambda hit: "" if hit.probability is None else f"{hit.probability:.2f}"),
@@ -106,7 +121,7 @@ def table(hits: Sequence[Hit]) -> None:
 
 
 def file_link(path: str | None) -> str | None:
-    """The address of a file, where it has one: an absolute path that the system has bytes for."""
+    """The file:// URL of an absolute path; None for other paths, and for names that cannot be encoded."""
     try:
         return Path(path).as_uri() if path and Path(path).is_absolute() else None
     except UnicodeEncodeError:
@@ -118,11 +133,11 @@ def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]], query: Se
 
     with output.ProgressBar() as progress:
         write(Path(file), title, groups, query, progress)
-    output.say(f"look at {file}", err=True)
+    output.say(f"wrote {file}", err=True)
 
 
 def _item(hit: Hit) -> Text:
-    """On a terminal a file below the working directory without the way there, and a link to it."""
+    """The item's name with a link to its file; on a terminal, relative to the working directory."""
     name = short(hit.item) if hit.path is None else _near(hit) if sys.stdout.isatty() else hit.item
     more = f" (+{len(hit.others)})" if hit.others else ""
     return output.shown(name + more, file_link(hit.path))

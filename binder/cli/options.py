@@ -1,21 +1,88 @@
-"""Options that several verbs share."""
+"""Options shared by several verbs, and the classes of binder's commands: old option names, "did you mean", errors."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from binder.cli import output
 from binder.errors import nearest
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
-class Seconds(click.ParamType[float]):
-    """A length of time: 2s, 0.5s, 500ms, 1min, or a number of seconds."""
+class Renamed(click.Option):
+    """An option with an earlier name, `was`, which still works in a `Command` and is not shown in --help."""
 
-    name = "seconds"
+    def __init__(self, *args: Any, was: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.was = was
+
+
+class Command(click.Command):
+    """A command whose `Renamed` options are also understood, with a warning, by their earlier names."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, self._renamed(args))
+
+    def _renamed(self, args: list[str]) -> list[str]:
+        """The arguments with every earlier name of an option replaced. What stands as a value is left alone."""
+        options = [param for param in self.params if isinstance(param, click.Option)]
+        now = {option.was: option.opts[0] for option in options if isinstance(option, Renamed)}
+        with_value = {name for option in options if not option.is_flag and not option.count for name in option.opts}
+        result: list[str] = []
+        is_value = False
+        for i, arg in enumerate(args):
+            if arg == "--" and not is_value:
+                return [*result, *args[i:]]
+            name, equals, value = arg.partition("=")
+            if name in now and not is_value:
+                if not any(earlier.partition("=")[0] == name for earlier in args[:i]):
+                    output.say(f"warning: {name} is now {now[name]}; the next release drops the old name", err=True)
+                arg = f"{now[name]}{equals}{value}"
+            is_value = not is_value and arg in with_value
+            result.append(arg)
+        return result
+
+
+class Group(click.Group):
+    """A group of such commands, which suggests the nearest command for a misspelled one."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            ctx.fail(f"no such command: {args[0]}{nearest(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+def usage_error(error: click.UsageError) -> str:
+    """What is wrong with a command line, as one line that ends with where to look."""
+    if isinstance(error, click.NoSuchOption):
+        message = f"no such option: {error.option_name}{_nearest_option(error)}"
+    else:
+        message = " ".join(error.format_message().split()).removesuffix(".")
+        message = message[:1].lower() + message[1:]
+    return f"{message}; see {error.ctx.command_path} --help" if error.ctx else message
+
+
+def _nearest_option(error: click.NoSuchOption) -> str:
+    """' (did you mean --X?)' for the option whose name is closest, dashes aside; '' where none is."""
+    params = error.ctx.command.get_params(error.ctx) if error.ctx else []
+    known = {name.lstrip("-"): name for param in params if isinstance(param, click.Option) for name in param.opts}
+    close = difflib.get_close_matches(error.option_name.lstrip("-"), known, n=1)
+    return f" (did you mean {known[close[0]]}?)" if close else ""
+
+
+class Duration(click.ParamType[float]):
+    """A duration in seconds: 2s, 0.5s, 500ms, 1min, or a plain number of seconds."""
+
+    name = "duration"
     UNITS = {"ms": 0.001, "min": 60.0, "s": 1.0, "": 1.0}  # noqa: RUF012
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -26,28 +93,38 @@ class Seconds(click.ParamType[float]):
         try:
             seconds = float(text.removesuffix(unit)) * self.UNITS[unit]
         except ValueError:
-            self.fail(f"{value!r} is no length of time; expected for instance 2s, 500ms or 1min", param, ctx)
+            self.fail(f"{value!r} is not a duration; expected for example 2s, 500ms or 1min", param, ctx)
         if not 0 < seconds < float("inf"):
             self.fail(f"{value!r}: expected more than 0 seconds", param, ctx)
         return seconds
 
 
+every = click.option(
+    "--every",
+    type=Duration(),
+    metavar="DURATION",
+    help="Cut items with a time axis into segments of this length (2s, 500ms, 1min), each with a vector of its own.",
+)
+anchor = click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder implies it; mini by default.")
 encoders = click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    metavar="RUN",
-    help="An aligned encoder's folder; may be repeated.",
+    "--encoder", "encoders", multiple=True, metavar="RUN", help="Run folder of an aligned encoder; repeatable."
 )
 trunk = click.option(
-    "--trunk", metavar="NAME", help="Where the pretrained trunk of an --encoder is, if it was moved: timm:FOLDER."
+    "--trunk", metavar="NAME", help="Where an encoder's pretrained trunk is now, if it was moved: timm:FOLDER."
 )
-device = click.option("--device", default="auto", show_default=True, help="cpu, cuda, cuda:1, mps or auto.")
-workers = click.option("--workers", type=click.IntRange(0), default=None, help="Processes that read items.")
-strict = click.option("--strict", is_flag=True, help="Stop at the first item that cannot be read.")
-as_json = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, everything for people on stderr.")
+device = click.option(
+    "--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
+)
+_workers: dict[str, Any] = {
+    "type": click.IntRange(0),
+    "metavar": "N",
+    "help": "Processes that read items; by default one per core, at most 8.",
+}
+workers = click.option("--workers", **_workers)
+strict = click.option("--strict", is_flag=True, help="Stop at the first unreadable item instead of skipping it.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; messages go to stderr.")
 as_modality = click.option(
-    "--as", "modality", metavar="MODALITY", help="What the files are, where suffixes do not say."
+    "--as", "modality", metavar="MODALITY", help="Modality of the files, where their suffixes do not say."
 )
 
 COMMON = {
@@ -56,28 +133,22 @@ COMMON = {
     "json": as_json,
     "strict": strict,
     "trunk": trunk,
-    "workers": click.option(
-        "--workers",
-        type=click.IntRange(0),
-        default=None,
-        callback=lambda context, option, value: worker_count(value),
-        help="Processes that read items.",
-    ),
+    "workers": click.option("--workers", callback=lambda context, option, value: worker_count(value), **_workers),
 }
 
 
-def common_options(*names: str) -> Callable[[Command], Command]:
-    """Decorates a click command with options of binder's own, in this order; each name is that of an option.
+def common_options(*names: str) -> Callable[[Decorated], Decorated]:
+    """Decorates a click command with binder's own options, in this order; each name is that of an option.
 
     "device" passes `device: str`, "encoder" `encoders: tuple[str, ...]`, "json" `as_json: bool`, "strict"
-    `strict: bool`, "trunk" `trunk: str | None`, and "workers" `workers: int`: the number that was asked for, or one per
-    core. They fit the arguments of `binder.Binder` and `binder.align`. Raises ValueError for another name.
+    `strict: bool`, "trunk" `trunk: str | None`, and "workers" `workers: int`: the number given, or one per core. They
+    fit the parameters of `binder.Binder` and `binder.align`. Raises ValueError for an unknown name.
     """
     for name in names:
         if name not in COMMON:
             raise ValueError(f"there is no common option {name!r}{nearest(name, COMMON)}")
 
-    def decorate(command: Command) -> Command:
+    def decorate(command: Decorated) -> Decorated:
         for name in reversed(names):
             command = COMMON[name](command)
         return command
@@ -86,9 +157,9 @@ def common_options(*names: str) -> Callable[[Command], Command]:
 
 
 def worker_count(given: int | None) -> int:
-    """The number asked for, or one per core up to eight.
+    """The number of workers given, or one per core up to eight.
 
-    Called first, before torch is imported here: the first of them imports it at the same time.
+    Call this before importing torch: the first worker starts here and imports torch while this process does.
     """
     import os
 

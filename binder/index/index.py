@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from binder.data.sources import Found, collect, listed
-from binder.errors import ConfigError, SpaceError, StoreError
+from binder.errors import ConfigError, SpaceError, StoreError, renamed
 from binder.index import add as adding
 from binder.index import given, inspection, transfer
 from binder.index.add import Added
@@ -47,7 +47,7 @@ class Index:
 
     index = binder.Index.create("media.idx", space)
     index.add(image="photos/", text=["a beach"], metadata=...)
-    index.search(text="rain on a roof", k=10, to=["image"], where="license = 'cc'")
+    index.search(text="rain on a roof", k=10, modalities=["image"], where="license = 'cc'")
 
     A location is a folder, or an object store (s3://bucket/media.idx). Any number of processes may read it, and several
     write it, at the same time.
@@ -165,7 +165,8 @@ class Index:
         """As `add`, but what looks unchanged is encoded and written again, too."""
         return self.add(*sources, force=True, **more)
 
-    def delete(self, *, where: str | None = None, to: str | Sequence[str] | None = None, **items: Any) -> int:
+    @renamed(to="modalities")
+    def delete(self, *, where: str | None = None, modalities: str | Sequence[str] | None = None, **items: Any) -> int:
         """Delete by condition, or items by a keyword per modality: paths, texts or names. Returns how many rows.
 
         Pieces go with their item; a folder's path takes all files below it.
@@ -173,7 +174,7 @@ class Index:
         if (where is None) == (not items):
             raise ConfigError("delete needs a condition (where=), or items as a keyword per modality, not both")
         if where is not None:
-            return sum(side_by_side(self.store.tables(to), lambda table: table.delete(where)))
+            return sum(side_by_side(self.store.tables(modalities), lambda table: table.delete(where)))
         deleted = 0
         for modality, value in items.items():
             (table,) = self.store.tables(modality)
@@ -181,30 +182,31 @@ class Index:
             deleted += sum(table.delete(one_of("item", some)) for some in inspection.named(table, listed))
         return deleted
 
+    @renamed(to="modalities", group="per_item")
     def search(
         self,
         query: Embeddings | Vectors | None = None,
         *,
         k: int = 10,
-        to: str | Sequence[str] | None = None,
+        modalities: str | Sequence[str] | None = None,
         where: str | None = None,
         mode: Mode = "vector",
         rank_by: RankBy | None = None,
         exact: bool = False,
-        group: bool = False,
+        per_item: bool = False,
         collapse: float | None = None,
         vectors: bool = False,
         **items: Item,
     ) -> list[Hit]:
         """The k best hits, best first, for a vector (a sum, for instance) or for one item as a keyword.
 
-        `to` names the modalities that are searched, all by default; `where` is a condition on metadata in SQL, as
+        `modalities` are those searched, all by default; `where` is a condition on metadata in SQL, as
         "license = 'cc' AND seconds < 30". `mode` "text" looks the words of `text=` up in what is written beside the
         items, "hybrid" does both and fuses the ranks. `rank_by` "probability" orders the hits of several modalities by
         what their cosines mean, "score" by the cosines themselves, which prefer the query's own modality; by default
         the former where all that are searched are calibrated (see `calibrate`). `exact` compares all vectors one by
-        one. `group` gives one hit per item with its pieces in `others`; `collapse` (a cosine) one hit of those that lie
-        nearer to each other. `vectors` puts each hit's vector into it.
+        one. `per_item` gives one hit per item with its pieces in `others`; `collapse` (a cosine) one hit of those that
+        lie nearer to each other. `vectors` puts each hit's vector into it.
 
         Raises SpaceError for a vector of another space or not of unit length, StoreError for a condition that cannot
         be read, ConfigError for anything else that does not fit together.
@@ -213,7 +215,7 @@ class Index:
         words = given.words_of(mode, query, items)
         z_D = None if mode == "text" else self._query(query, items if query is None or mode == "vector" else {})
         modality = query.modality if isinstance(query, Embeddings) else next(iter(items)) if query is None else None
-        tables, calibration = self.store.tables(to), None if mode == "text" else self._calibration.now()
+        tables, calibration = self.store.tables(modalities), None if mode == "text" else self._calibration.now()
         asked = Query(
             z_D,
             words,
@@ -224,9 +226,10 @@ class Index:
             calibration,
             self._calibration.orders(rank_by, tables, calibration),
         )
-        hits = run(tables, asked, k, group=group, collapse=collapse)
+        hits = run(tables, asked, k, group=per_item, collapse=collapse)
         return hits if vectors or not asked.vectors else [without_vector(hit) for hit in hits]
 
+    @renamed(to="modalities", group="per_item")
     def similar(self, item: str | Path, *, modality: str | None = None, **how: Any) -> list[Hit]:
         """What lies near an item of the index (by its path, text or name), which itself is left out.
 
@@ -237,8 +240,9 @@ class Index:
         found = self.search(Embeddings(z[None], self.space), k=k + len(names), **how)
         return [hit for hit in found if (hit.modality, hit.item) not in names][:k]
 
+    @renamed(to="modalities")
     def near_duplicates(
-        self, cosine: float = 0.95, *, to: str | Sequence[str] | None = None, progress: Progress = _silent
+        self, cosine: float = 0.95, *, modalities: str | Sequence[str] | None = None, progress: Progress = _silent
     ) -> list[list[Hit]]:
         """Groups of items of one modality whose vectors lie that near to each other, the largest first.
 
@@ -246,13 +250,14 @@ class Index:
         """
         from binder.index.duplicates import groups
 
-        return [group for table in self.store.tables(to) for group in groups(table, cosine, progress)]
+        return [group for table in self.store.tables(modalities) for group in groups(table, cosine, progress)]
 
-    def optimize(self, keep_s: float = KEEP_S) -> None:
-        """Put small files together, extend the indexes, calibrate, delete versions older than `keep_s` seconds."""
+    @renamed(keep_s="keep_versions_s")
+    def optimize(self, keep_versions_s: float = KEEP_S) -> None:
+        """Put small files together, extend the indexes, calibrate, delete versions older than so many seconds."""
         self.calibrate()
         for table in self.store.tables(None):
-            maintain(table, force=True, keep_s=keep_s)
+            maintain(table, force=True, keep_s=keep_versions_s)
 
     def calibrate(self, pairs: Iterable[tuple[Embeddings | Vectors, Hit, bool]] | None = None) -> None:
         """Learn what cosines mean from a sample of each modality, for `Hit.probability` and `rank_by`.
@@ -273,9 +278,10 @@ class Index:
         """Read everything; what is wrong, one line each, [] where nothing is. With `files`, also their contents."""
         return inspection.verify(self.record, self.store.tables(None), files, progress)
 
-    def export(self, path: str | Path, *, to: str | Sequence[str] | None = None) -> int:
+    @renamed(to="modalities")
+    def export(self, path: str | Path, *, modalities: str | Sequence[str] | None = None) -> int:
         """All rows as one .parquet or .arrow file, which `add` reads again; returns how many. Raises StoreError."""
-        return transfer.write(Path(path), self.store.tables(to), self.record)
+        return transfer.write(Path(path), self.store.tables(modalities), self.record)
 
     def encoder_space(self) -> Binder:
         """The Binder that encodes items: the one given, or the anchor and encoders that filled the index.

@@ -7,15 +7,15 @@ import click
 from binder.cli import options, output
 
 
-@click.group("anchors")
+@click.group("anchors", cls=options.Group)
 def anchors_command() -> None:
-    """The frozen models there are."""
+    """List the frozen models to align to."""
 
 
 @anchors_command.command("list")
 @options.as_json
 def list_anchors(as_json: bool) -> None:
-    """Names that --anchor takes. A local folder, a checkpoint or hf-hub:ORG/REPO works too."""
+    """List the names that --anchor takes; a local folder, a checkpoint or hf-hub:ORG/REPO works as well."""
     from binder.anchors.openclip import available
 
     found = available()

@@ -12,15 +12,15 @@ from binder.cli import options, output
 GIB, MIB = 2**30, 2**20
 
 
-@click.group("cache")
+@click.group("cache", cls=options.Group)
 def cache_command() -> None:
-    """What was computed once and is kept: look at it, verify it, make room."""
+    """Inspect, verify or shrink the cache of vectors and preprocessed items."""
 
 
 @cache_command.command("info")
 @options.as_json
 def info(as_json: bool) -> None:
-    """The collections, the latest used first: their items, size and last use."""
+    """List the collections, most recently used first, with their items, size and last use."""
     from binder.data import cache
 
     found = cache.collections()
@@ -38,7 +38,7 @@ def info(as_json: bool) -> None:
 @cache_command.command("verify")
 @options.as_json
 def verify(as_json: bool) -> None:
-    """Read everything, compare it with its checksums, and remove what is damaged: it is computed again when needed."""
+    """Compare all of the cache with its checksums and remove damaged shards, which are recomputed when needed."""
     from binder.data import cache
 
     found = cache.verify()
@@ -50,19 +50,26 @@ def verify(as_json: bool) -> None:
         output.say(f"removed {shard}: {why}")
     for shard, why in found.stuck:
         output.say(f"in use, not removed: {shard}: {why}")
-    without = f", {found.unsummed} of them from before there were checksums" if found.unsummed else ""
-    left = f"; {found.leftovers} half-written ones of killed processes cleared" if found.leftovers else ""
-    output.say(f"{found.good} shards are good{without}; {len(found.removed)} damaged ones removed{left}")
+    without = f", {found.unsummed} of them too old to have checksums" if found.unsummed else ""
+    left = f"; {found.leftovers} left half-written by killed processes deleted" if found.leftovers else ""
+    output.say(f"{found.good} good shards{without}; {len(found.removed)} damaged ones removed{left}")
 
 
 @cache_command.command("prune")
-@click.option("--gb", type=click.FloatRange(min=0), help="Room to keep, in GiB; BINDER_CACHE_GB or 20 by default.")
+@click.option(
+    "--max-gb",
+    cls=options.Renamed,
+    was="--gb",
+    type=click.FloatRange(min=0),
+    metavar="N",
+    help="Largest size to keep, in GiB; BINDER_CACHE_GB or 20 by default.",
+)
 @options.as_json
-def prune(gb: float | None, as_json: bool) -> None:
-    """Delete the collections unused longest until the cache fits; `--gb 0` deletes all."""
+def prune(max_gb: float | None, as_json: bool) -> None:
+    """Delete the least recently used collections until the cache fits; --max-gb 0 deletes all of them."""
     from binder.data import cache
 
-    gone = [path.name for path in cache.prune(cap=None if gb is None else gb * GIB)]
+    gone = [path.name for path in cache.prune(cap=None if max_gb is None else max_gb * GIB)]
     left = sum(collection.bytes for collection in cache.collections())
     if as_json:
         output.print_json({"removed": gone, "bytes": left})
@@ -73,7 +80,7 @@ def prune(gb: float | None, as_json: bool) -> None:
 
 
 def _ago(seconds: float) -> str:
-    """A length of time as people say it: 5 min ago."""
+    """How long ago, in words: 5 min ago."""
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{seconds // size:.0f} {unit} ago"

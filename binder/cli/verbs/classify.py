@@ -9,16 +9,17 @@ import click
 from binder.cli import options, output
 
 
-@click.command("classify")
+@click.command("classify", cls=options.Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--labels", required=True, help='The classes, comma-separated: "zero,one,two".')
+@click.option("--labels", required=True, metavar="LIST", help='The classes, separated by commas: "zero,one,two".')
 @click.option(
     "--template",
     "templates",
     multiple=True,
-    help='Prompt with {} for the label: "the digit {}"; several are averaged.',
+    metavar="PROMPT",
+    help='Prompt with {} in place of the label: "the digit {}"; repeatable, several are averaged.',
 )
-@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@options.anchor
 @options.encoders
 @options.trunk
 @options.as_modality
@@ -39,9 +40,9 @@ def classify_command(
     device: str,
     workers: int | None,
 ) -> None:
-    """Zero-shot classification: which of the labels fits each item, by the cosine to the labels' prompts.
+    """Zero-shot classification: which of the labels fits each item best, by cosine to the labels' prompts.
 
-    FILE is an item, a folder of items, or a manifest (then --as names the column).
+    FILE is an item, a folder of items, or a manifest, of which --as names the column.
     """
     count = options.worker_count(workers)
     import numpy as np
@@ -57,8 +58,8 @@ def classify_command(
     for kind in dict.fromkeys(items[row.position][0] for row in rows):
         of_kind = [row for row in rows if items[row.position][0] == kind]
         own = [row.position for row in of_kind]
-        z_ND, said = np.stack([row.vector for row in of_kind]), [str(items[i][1]) for i in own]
-        results = space.classify_vectors(z_ND, said, kind, names, templates or ("{}",))
+        z_ND, shown = np.stack([row.vector for row in of_kind]), [str(items[i][1]) for i in own]
+        results = space.classify_vectors(z_ND, shown, kind, names, templates or ("{}",))
         found |= dict(zip(own, results, strict=True))
     ordered = [found[i] for i in sorted(found)]
     if as_json:

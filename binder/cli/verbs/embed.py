@@ -7,19 +7,19 @@ from pathlib import Path
 import click
 
 from binder.cli import options, output
-from binder.cli.options import Seconds
 
 
-@click.command("embed")
+@click.command("embed", cls=options.Command)
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option(
     "--out",
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write: .parquet, .csv, .jsonl, .npz.",
+    metavar="FILE",
+    help="File to write: .parquet, .csv, .jsonl or .npz.",
 )
-@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
-@click.option("--every", type=Seconds(), metavar="2s", help="A vector for each piece so long, where items have a time.")
+@options.anchor
+@options.every
 @options.encoders
 @options.trunk
 @options.as_modality
@@ -38,9 +38,9 @@ def embed_command(
     device: str,
     workers: int | None,
 ) -> None:
-    """Turn items into unit vectors: item, modality, vector; with --every also start_s and end_s.
+    """Compute unit vectors of items and write them with columns item, modality, vector (--every: also start_s, end_s).
 
-    FILE is an item, a folder of items, or a manifest; with `--as text` it is the text itself.
+    FILE is an item, a folder of items, or a manifest; with --as text it is the text itself.
     """
     from binder.artifact.vectors_file import check_target, write_vectors
 

@@ -6,24 +6,32 @@ from pathlib import Path
 
 import click
 
+from binder.cli import options
 
-@click.command("push")
+
+@click.command("push", cls=options.Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("to", metavar="hf:ORG/NAME")
-@click.option("--licence", metavar="NAME", help="Licence of the weights by the hub's short name: apache-2.0.")
-@click.option("--private", is_flag=True, help="Make a new repository private.")
-def push_command(run: Path, to: str, licence: str | None, private: bool) -> None:
-    """Put the finished run of the folder RUN on the model hub, with a generated model card and without any data."""
+@click.option(
+    "--license",
+    cls=options.Renamed,
+    was="--licence",
+    metavar="NAME",
+    help="License of the weights, by its short name on the Hub: apache-2.0.",
+)
+@click.option("--private", is_flag=True, help="Make the repository private if it is new.")
+def push_command(run: Path, to: str, license: str | None, private: bool) -> None:
+    """Upload the aligned encoder in the run folder RUN to the Hugging Face Hub, with a model card and without data."""
     from binder.artifact.hub import push
 
-    click.echo(f"pushed to {push(run, to, licence=licence, private=private)}")
+    click.echo(f"pushed to {push(run, to, license=license, private=private)}")
 
 
-@click.command("pull")
+@click.command("pull", cls=options.Command)
 @click.argument("source", metavar="hf:ORG/NAME")
 @click.argument("run", type=click.Path(path_type=Path))
 def pull_command(source: str, run: Path) -> None:
-    """Fetch an aligned encoder from the model hub into the new folder RUN."""
+    """Download an aligned encoder from the Hugging Face Hub into the new folder RUN."""
     from binder.artifact.hub import pull
 
     click.echo(f"the encoder is in {pull(source, run)}")

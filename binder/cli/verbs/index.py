@@ -8,40 +8,38 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from binder.cli import hits, options, output
-from binder.cli.options import Seconds
 
 if TYPE_CHECKING:
     from binder.index import Index
 
 place = click.argument("index", metavar="INDEX")
-to = click.option("--to", multiple=True, metavar="MODALITY", help="Only this modality; may be repeated.")
 
 
-@click.group("index")
+@click.group("index", cls=options.Group)
 def index_command() -> None:
-    """Keep items and their vectors on disk, to be searched. INDEX is a folder, or s3://BUCKET/NAME."""
+    """Keep items and their vectors in a searchable index. INDEX is a folder, or s3://BUCKET/NAME."""
 
 
 @index_command.command("create")
 @place
-@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@options.anchor
 @options.encoders
 @options.trunk
 def create(index: str, anchor: str | None, encoders: tuple[str, ...], trunk: str | None) -> None:
-    """Make a new, empty index in the space of an anchor; what its encoders are it remembers."""
+    """Create an empty index in the space of an anchor. It records which encoders it is filled with."""
     from binder.api import Binder
     from binder.index import Index
 
     made = Index.create(index, Binder.of(encoders, anchor=anchor, trunk=trunk))
-    output.say(f"{index}: a new index of anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
+    output.say(f"{index}: new index, anchor {made.record.anchor}, {made.record.embed_dim} dimensions", err=True)
 
 
 @index_command.command("add")
 @place
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option("--every", type=Seconds(), metavar="2s", help="Pieces so long, where items have a time: hits say when.")
-@click.option("--force", is_flag=True, help="Encode what looks unchanged, too.")
-@hits.places
+@options.every
+@click.option("--force", is_flag=True, help="Encode again what looks unchanged.")
+@hits.locations
 @options.as_modality
 @options.as_json
 @options.strict
@@ -58,10 +56,10 @@ def add(
     workers: int | None,
     **where: Any,
 ) -> None:
-    """Add what is new or has changed; an interrupted run goes on when it is called again.
+    """Add new and changed items; to resume after an interruption, run the same command again.
 
     FILE is an item, a folder of items, a manifest (its other columns become metadata) or a file of vectors (from
-    `binder embed` or `binder index export`); with `--as text` it is the text itself.
+    `binder embed` or `binder index export`); with --as text it is the text itself.
     """
     count = options.worker_count(workers)
     from binder.index import Index, load_space
@@ -86,18 +84,20 @@ def add(
 @index_command.command("delete")
 @place
 @click.argument("items", nargs=-1, metavar="[ITEM]...")
-@click.option("--where", metavar="CONDITION", help="What to delete, in SQL: \"license = 'cc' AND seconds < 30\".")
-@to
-def delete(index: str, items: tuple[str, ...], where: str | None, to: tuple[str, ...]) -> None:
-    """Delete items by their path, text or name (a folder: all below it), or all that meet a condition.
+@click.option(
+    "--where", metavar="CONDITION", help="Delete what meets this SQL condition: \"license = 'cc' AND seconds < 30\"."
+)
+@hits.modalities
+def delete(index: str, items: tuple[str, ...], where: str | None, modalities: tuple[str, ...]) -> None:
+    """Delete items by path, text or name (a folder: everything below it), or all that meet a condition.
 
-    The files themselves are left alone.
+    Only rows of the index are deleted, never the files themselves.
     """
     there = _open(index)
     if where is not None and not items:
-        deleted = there.delete(where=where, to=to or None)
+        deleted = there.delete(where=where, modalities=modalities or None)
     elif items and where is None:
-        named: list[dict[str, Any]] = [{name: list(items)} for name in to or there.modalities()]
+        named: list[dict[str, Any]] = [{name: list(items)} for name in modalities or there.modalities()]
         deleted = sum(there.delete(**one) for one in named)
     else:
         raise click.UsageError("give ITEMs or --where CONDITION, not both")
@@ -108,7 +108,7 @@ def delete(index: str, items: tuple[str, ...], where: str | None, to: tuple[str,
 @place
 @options.as_json
 def info(index: str, as_json: bool) -> None:
-    """What the index holds."""
+    """Show what the index contains."""
     found = _open(index).info()
     if as_json:
         output.print_json(found)
@@ -127,27 +127,36 @@ def info(index: str, as_json: bool) -> None:
     ]
     output.print_table(["modality", "rows", "search", "calibrated", "metadata"], rows)
     for name, run in found["encoders"].items():
-        output.say(f"{name} is encoded by {run}")
+        output.say(f"{name} is encoded with {run}")
 
 
 @index_command.command("optimize")
 @place
-@click.option("--keep", type=Seconds(), default="10min", show_default=True, help="Keep versions younger than this.")
-def optimize(index: str, keep: float) -> None:
-    """Put small files together, bring what makes search fast up to date, calibrate, delete old versions.
+@click.option(
+    "--keep-versions",
+    cls=options.Renamed,
+    was="--keep",
+    type=options.Duration(),
+    default="10min",
+    show_default=True,
+    help="Keep old versions younger than this.",
+)
+def optimize(index: str, keep_versions: float) -> None:
+    """Compact small files, update the search structures, calibrate, and delete old versions.
 
-    Calibration learns from a sample of each modality, without labels, what its cosines mean: hits then have a
-    probability, and those of several modalities are ranked by it. It holds until a quarter more rows came, or went.
+    Calibration estimates, from a sample of each modality and without labels, what a cosine is worth: hits then have a
+    probability, and hits of several modalities are ranked by it. It stays valid until the number of rows has changed by
+    a quarter.
     """
-    _open(index).optimize(keep_s=keep)
+    _open(index).optimize(keep_versions_s=keep_versions)
 
 
 @index_command.command("verify")
 @place
-@click.option("--files", is_flag=True, help="Also compare the files with what was added.")
+@click.option("--files", is_flag=True, help="Also compare the items' files with what was added.")
 @options.as_json
 def verify(index: str, files: bool, as_json: bool) -> None:
-    """Read everything and say what is wrong; exit status 1 where something is."""
+    """Read the whole index and report damage; exit status 1 if there is any."""
     there = _open(index)
     with output.ProgressBar() as progress:
         problems = there.verify(files=files, progress=progress)
@@ -164,10 +173,10 @@ def verify(index: str, files: bool, as_json: bool) -> None:
 @index_command.command("export")
 @place
 @click.argument("file")
-@to
-def export(index: str, file: str, to: tuple[str, ...]) -> None:
-    """Write all rows with their vectors into one .parquet or .arrow file, which `binder index add` reads."""
-    count = _open(index).export(file, to=to or None)
+@hits.modalities
+def export(index: str, file: str, modalities: tuple[str, ...]) -> None:
+    """Write all rows with their vectors to one .parquet or .arrow FILE, which `binder index add` reads."""
+    count = _open(index).export(file, modalities=modalities or None)
     output.say(f"{count} rows in {file}", err=True)
 
 
@@ -181,7 +190,7 @@ def _calibrated(modality: dict[str, Any]) -> str:
     sampled, rows = modality["calibrated_from"], modality["calibrated_at"]
     if sampled is None:
         return "no"
-    return f"from {sampled} of {rows} rows" + ("" if modality["calibrated"] else ", too different now: optimize")
+    return f"from {sampled} of {rows} rows" + ("" if modality["calibrated"] else ", out of date: optimize")
 
 
 def _counts(added: Any) -> dict[str, int]:

@@ -20,32 +20,43 @@ if TYPE_CHECKING:
 WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 
 
-@click.command("search")
+@click.command("search", cls=options.Command)
 @click.argument("index", metavar="INDEX")
 @click.argument("query", metavar="QUERY")
-@click.option("--plus", multiple=True, metavar="QUERY", help="And this; 0.5*image:b.png weighs it by half.")
-@click.option("--minus", multiple=True, metavar="QUERY", help="But not this.")
+@click.option(
+    "--plus",
+    multiple=True,
+    metavar="QUERY",
+    help="Add this to the query; 0.5*image:b.png adds it with weight 0.5. Repeatable.",
+)
+@click.option("--minus", multiple=True, metavar="QUERY", help="Subtract this from the query. Repeatable.")
 @click.option(
     "--mode",
     type=click.Choice(["vector", "text", "hybrid"]),
     default="vector",
     show_default=True,
-    help="By vector, by the words written beside the items, or by both.",
+    help="Search by vector, by words in the items' text and metadata, or by both.",
 )
 @hits.rank_by
-@click.option("--exact", is_flag=True, help="Compare all vectors one by one.")
-@click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
-@click.option("--collapse", type=click.FloatRange(0, 1), metavar="COSINE", help="One hit of those nearer than this.")
+@click.option("--exact", is_flag=True, help="Compare with every vector instead of using the approximate index.")
+@hits.per_item
+@click.option(
+    "--collapse",
+    type=click.FloatRange(0, 1),
+    metavar="COSINE",
+    help="Show one of several hits closer to each other than this.",
+)
 @hits.narrowing
 @hits.showing
-@hits.places
+@hits.locations
 @options.device
 def search_command(
     index: str, query: str, plus: tuple[str, ...], minus: tuple[str, ...], mode: str, **given: Any
 ) -> None:
-    """Search INDEX by QUERY: a text, a file, or MODALITY:ITEM where that does not say it.
+    """Search INDEX for QUERY: a text, a file, or MODALITY:ITEM where the kind of item is not obvious.
 
-    binder search media.idx "rain on a roof" --minus image:city.png --to image -k 20
+    \b
+    binder search media.idx "rain on a roof" --minus image:city.png --in image -k 20
     """
     from binder.files import check_target
     from binder.index import Index, load_space
@@ -60,13 +71,13 @@ def search_command(
     for _, modality, item in (first, *others):
         if registry().get(modality).inline:
             continue
-        where["workers"] = 1  # a file is read where it cannot hurt
+        where["workers"] = 1  # files are read in a separate process
         if not os.path.exists(item):  # noqa: PTH110 - Path.exists raises for names that are too long
             raise click.UsageError(f"{item[:200]}: no such file ({modality}); a text is text:{item[:200]}")
     how = hits.search_options(given)
     if mode != "vector":
         if first[1] != "text":
-            raise click.UsageError(f"--mode {mode} looks up words; QUERY must be a text")
+            raise click.UsageError(f"--mode {mode} searches for words; QUERY must be a text")
         if mode == "text" and (plus or minus):
             raise click.UsageError("--mode text takes no --plus and no --minus")
         how |= {"mode": mode, "text": first[2]}
@@ -81,9 +92,9 @@ def search_command(
 def parse(text: str, among: Collection[str] = ()) -> Part:
     """'0.5*image:b.png' -> (0.5, "image", "b.png").
 
-    What has no installed modality in front is a file of the modality that its suffix says, or else a text. A suffix
-    of several modalities is that one's which alone is `among` those that can be encoded. Raises UsageError for a
-    suffix that says nothing, and for what looks like a file and is none.
+    Without an installed modality in front it is a file, whose suffix says its modality, or else a text. Of several
+    modalities with that suffix, the only one in `among` (those that can be encoded) is taken. Raises UsageError for an
+    ambiguous suffix, and for what looks like the name of a file that does not exist.
     """
     from binder.data.sources import claims_of
     from binder.registry import registry
@@ -93,18 +104,18 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     modality, colon, item = rest.partition(":")
     if colon and modality in registry().names():
         return weight, modality, item
-    path = Path(rest if len(rest) < 256 else "")  # a longer one is no name of a file
+    path = Path(rest if len(rest) < 256 else "")  # too long to be a file name
     claims = claims_of(path, among) if path.is_file() or not re.search(r"\s", rest) else []
     if claims and not path.is_file():
         raise click.UsageError(f"{rest}: no such file; a text is text:{rest}")
     if len(claims) > 1:
         ways = " or ".join(f"{m.name}:{rest}" for m in claims)
-        raise click.UsageError(f"{rest} may be of several modalities; say {ways}")
+        raise click.UsageError(f"{rest} may be of several modalities; give {ways}")
     return weight, claims[0].name if claims else "text", rest
 
 
 def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[Part]) -> Embeddings:
-    """One direction of all parts; each is of length one before it is weighed."""
+    """The weighted sum of all parts, each of unit length before it is weighted."""
 
     def embedded(weight: float, modality: str, item: str) -> Embeddings:
         return weight * space.embed(**{modality: item})  # type: ignore[arg-type]
@@ -117,15 +128,15 @@ def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[P
     return total
 
 
-@click.command("similar")
+@click.command("similar", cls=options.Command)
 @click.argument("index", metavar="INDEX")
 @click.argument("item", metavar="ITEM")
 @hits.rank_by
-@click.option("--group", is_flag=True, help="One hit for each item, however many of its pieces match.")
+@hits.per_item
 @hits.narrowing
 @hits.showing
 def similar_command(index: str, item: str, **given: Any) -> None:
-    """What lies near an ITEM of INDEX, given by its path, text or name; nothing is encoded."""
+    """Find what is closest to an ITEM of INDEX, given by its path, text or name. Nothing is encoded."""
     from binder.index import Index
     from binder.index.inspection import vector_of
 
@@ -133,26 +144,33 @@ def similar_command(index: str, item: str, **given: Any) -> None:
     found = there.similar(item, **hits.search_options(given))
     named = vector_of(there.store.tables(None), item)[1] if given["html"] else ()
     asked = [(1.0, modality, name) for modality, name in sorted(named)]
-    hits.show(found, title=f"near {item}", query=asked, **hits.show_options(given))
+    hits.show(found, title=f"similar to {item}", query=asked, **hits.show_options(given))
 
 
-@click.command("duplicates")
+@click.command("duplicates", cls=options.Command)
 @click.argument("index", metavar="INDEX")
-@click.option("--cosine", type=click.FloatRange(0, 1, min_open=True), default=0.95, show_default=True, help="How near.")
-@click.option("--to", multiple=True, metavar="MODALITY", help="Only this modality; may be repeated.")
+@click.option(
+    "--cosine",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.95,
+    show_default=True,
+    metavar="COSINE",
+    help="Lowest cosine of two near-duplicates.",
+)
+@hits.modalities
 @options.as_json
 @hits.html
-def duplicates_command(index: str, cosine: float, to: tuple[str, ...], as_json: bool, html: str | None) -> None:
-    """Groups of items of one modality that lie very near to each other, the largest first."""
+def duplicates_command(index: str, cosine: float, modalities: tuple[str, ...], as_json: bool, html: str | None) -> None:
+    """Find groups of near-duplicates, each within one modality, largest group first."""
     from binder.index import Index
 
     with output.ProgressBar() as progress:
-        groups = Index.open(index).near_duplicates(cosine, to=to or None, progress=progress)
+        groups = Index.open(index).near_duplicates(cosine, modalities=modalities or None, progress=progress)
     if as_json:
         for group in groups:
             output.print_json([hits.as_dict(hit) for hit in group])
     if html:
-        hits.write_page(html, f"near-duplicates in {index}, cosine {cosine:g} and more", groups)
+        hits.write_page(html, f"near-duplicates in {index}, cosine {cosine:g} or more", groups)
     if not as_json and not html:
         for group in groups:
             hits.table(group)
