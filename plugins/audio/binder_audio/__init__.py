@@ -1,4 +1,4 @@
-"""Sound for binder. Importing this package imports no torch."""
+"""Sound for binder. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["AUDIO", "AudioConfig"]
 
 
 def build(config: AudioConfig, anchor: Anchor) -> Encoder:
-    """A fresh encoder into `anchor`'s space."""
+    """An encoder into `anchor`'s space, with fresh or pretrained weights as `config.trunk` says."""
     if config.trunk not in (None, "speech", "none"):
         from binder_audio.waveform import WaveformEncoder
 

@@ -10,22 +10,22 @@ from binder import EncoderConfig
 
 
 class AudioConfig(EncoderConfig):
-    """Fields left at None are filled from a sample of the training items, or by the preset."""
+    """Fields that are None are filled from a sample of the training items, or from the preset."""
 
     preset: Literal["small", "vit-b"] = "small"  # small: 1.5 M parameters; vit-b: ImageBind's shape, 86 M
-    # speech: start from weights trained on synthetic English words (the default where the shape allows it); none: from
-    # random ones; transformers:NAME: a pretrained model of waveforms, NAME also a folder, which `tune` says how to use
+    # speech: start from weights trained on synthetic English words (the default where the shape allows it); none: start
+    # from random weights; transformers:NAME: a pretrained waveform model by name or folder, used as `tune` says
     trunk: str | None = Field(None, pattern="^(speech|none|transformers:.+)$")
-    tune: Literal["frozen", "lora", "full"] = "frozen"  # such a model: as it is, with low-rank additions, or all of it
-    rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
-    trunk_lr: float = Field(0.4, gt=0, le=1)  # learning rate of a trunk that was trained before, relative to the rest
+    tune: Literal["frozen", "lora", "full"] = "frozen"  # a pretrained model: not trained, by LoRA, or completely
+    rank: int = Field(8, ge=1, le=256)  # of LoRA
+    trunk_lr: float = Field(0.4, gt=0, le=1)  # learning rate of the `speech` trunk relative to the rest
     sample_rate: int = Field(16_000, ge=4_000, le=192_000)  # Hz; every file is resampled to it
-    window_s: float | None = Field(None, ge=0.5, le=60)  # seconds embedded at once; longer files are averaged
+    window_s: float | None = Field(None, ge=0.5, le=60)  # s embedded at once; of longer files the windows are averaged
     hop_ms: float | None = Field(None, ge=2, le=50)  # ms between two frames of the spectrogram
     mels: int | None = Field(None, ge=16, le=256)  # bands of the mel scale
-    range_db: float = Field(40.0, ge=20, le=160)  # dB below a clip's loudest point that are still told apart
-    mean_db: float | None = None  # dB below the clip's loudest point, average over the training clips
-    std_db: float | None = Field(None, gt=0)  # dB, its standard deviation
+    range_db: float = Field(40.0, ge=20, le=160)  # dB below a clip's loudest point at which levels are clipped
+    mean_db: float | None = None  # dB relative to a clip's loudest point, mean over the training clips
+    std_db: float | None = Field(None, gt=0)  # dB, the standard deviation
     width: int | None = Field(None, ge=16, le=2048)  # channels of the transformer
     layers: int | None = Field(None, ge=1, le=48)
     heads: int | None = Field(None, ge=1, le=32)
@@ -41,13 +41,13 @@ PRESETS: dict[str, dict[str, int]] = {
 # the shape of the weights in speech.safetensors
 SPEECH_SHAPE = {"preset": "small", "sample_rate": 16_000, **PRESETS["small"]}
 
-DEFAULT_WINDOW_S = 2.0  # s, where nothing is known of the data; ImageBind's choice
-DEFAULT_MEAN_DB, DEFAULT_STD_DB = -30.0, 11.0  # dB, about what speech and everyday sounds have
-FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that its cost does not grow with it
+DEFAULT_WINDOW_S = 2.0  # s, where nothing is known about the data; as in ImageBind
+DEFAULT_MEAN_DB, DEFAULT_STD_DB = -30.0, 11.0  # dB, typical of speech and everyday sounds
+FRAMES_PER_WINDOW = 250  # a longer window gets a coarser hop, so that the cost stays the same
 
 
 def complete(config: AudioConfig) -> AudioConfig:
-    """The configuration with every open field filled from the preset and the defaults."""
+    """The configuration with every field that is None filled from the preset and the defaults."""
     window_s = config.window_s or DEFAULT_WINDOW_S
     values = {
         **PRESETS[config.preset],

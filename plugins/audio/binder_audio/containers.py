@@ -1,4 +1,4 @@
-"""Sound that FFmpeg decodes: mp3, Ogg, AAC, m4a, the sound of a video. Free of torch.
+"""Audio that FFmpeg decodes: mp3, Ogg, AAC, m4a, the audio track of a video. Free of torch.
 
 Shapes: C channels, S samples.
 """
@@ -17,22 +17,23 @@ from binder_audio.channels import BLOCK, Samples, as_floats
 if TYPE_CHECKING:
     import av
 
-# Formats that hold their own sound: no playlists or lists of files, which would open others.
+# Formats that contain their audio themselves: no playlists or lists of files, which would open other files.
 FORMATS = (
     "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,dts,eac3,flac,flv,live_flv,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,"
     "mp3,mpc,mpc8,mpeg,mpegts,mxf,ogg,tta,w64,wav,wv"
 )
-# Those whose header says how long a stream is; of the others FFmpeg guesses by the size of the file.
+# Those whose header states the duration of a stream; for the others FFmpeg guesses from the size of the file.
 TIMED = frozenset({"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "asf", "avi", "ogg", "flac", "caf", "wv", "tta", "ape"})
-SYNC = b"\xff"  # what a frame of mp3 and AAC begins with where it has a head of its own
-MISSING, MISSING_S = 0.1, 0.2  # share of the promised length, and s, whose absence makes a file truncated
+NO_AUDIO, DAMAGED = "it contains no audio", "damaged"  # how the reasons begin that are final: no other decoder is tried
+SYNC = b"\xff"  # first byte of an mp3 or ADTS AAC frame
+MISSING, MISSING_S = 0.1, 0.2  # a file is truncated if this share of the stated duration, and these s, are missing
 
 
 class Container:
-    """A file that FFmpeg reads; the first of its sounds that is the main one."""
+    """A file that FFmpeg decodes; of several audio streams the one that FFmpeg takes for the main one."""
 
     def __init__(self, file: BinaryIO, name: str) -> None:
-        """Raises ItemError: no sound, or none that can be decoded."""
+        """Raises ItemError: it contains no audio, or none that can be decoded."""
         self.file, self.name = file, name
         self.fresh: Iterator[av.AudioFrame] | None = self._frames()
         first = next(self.fresh, None)
@@ -47,7 +48,7 @@ class Container:
         held = seen = 0
         for frame in frames:
             if (frame.sample_rate, frame.layout.nb_channels) != (self.rate, self.channels):
-                raise ItemError(self.name, f"its rate or channels change after {seen / self.rate:.3g} s")
+                raise ItemError(self.name, f"the sample rate or channels change after {seen / self.rate:.3g} s")
             parts.append(_samples(frame))
             held += self.channels * frame.samples
             seen += frame.samples
@@ -56,12 +57,12 @@ class Container:
                 parts, held = [], 0
         if parts:
             yield np.concatenate(parts, axis=1)
-        if self.promised_s and self.promised_s - seen / self.rate > max(MISSING * self.promised_s, MISSING_S):
-            short = f"the header promises {self.promised_s:.4g} s, the data end after {seen / self.rate:.4g}"
+        if self.stated_s and self.stated_s - seen / self.rate > max(MISSING * self.stated_s, MISSING_S):
+            short = f"the header says {self.stated_s:.4g} s, but the data end after {seen / self.rate:.4g} s"
             raise ItemError(self.name, f"truncated: {short}")
 
     def _frames(self) -> Iterator[av.AudioFrame]:
-        """Every frame that holds samples, from the start of the file."""
+        """Every nonempty frame, from the start of the file."""
         import av
 
         self.file.seek(0)
@@ -76,19 +77,19 @@ class Container:
                 stream = cast("av.AudioStream | None", container.streams.best("audio"))
                 if stream is None or stream.codec_context is None:
                     raise ItemError(self.name, _nothing_in(container))
-                self.promised_s = _promised_s(container, stream)
+                self.stated_s = _stated_s(container, stream)
                 stream.codec_context.thread_type, stream.codec_context.thread_count = "NONE", 1
                 yield from self._decoded(container, stream)
-        except av.error.ArgumentError:  # what FFmpeg says of formats that are not on the list
-            raise ItemError(self.name, "not sound that can be decoded: a picture, a playlist or the like") from None
+        except av.error.ArgumentError:  # FFmpeg's answer for formats that are not in FORMATS
+            raise ItemError(self.name, "not decodable audio: a picture, a playlist or the like") from None
         except (av.FFmpegError, OSError, ValueError, OverflowError, MemoryError) as error:
             reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
-            raise ItemError(self.name, f"not sound that can be decoded: {reason}") from None
+            raise ItemError(self.name, f"not decodable audio: {reason}") from None
 
     def _decoded(self, container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
-        """Raises ItemError where a packet between others cannot be decoded.
+        """The nonempty frames of a stream. Raises ItemError where a packet between good ones cannot be decoded.
 
-        What is no sound may lie before the first and after the last, such as tags and zeros around an mp3.
+        Undecodable bytes before the first and after the last good packet are ignored: tags and zeros around an mp3.
         """
         import av
 
@@ -110,10 +111,10 @@ class Container:
                     seen_s, lost = seen_s + frame.samples / frame.sample_rate, False
                     yield frame
         if lost and not seen_s:
-            raise ItemError(self.name, "damaged: nothing of its sound can be decoded")
+            raise ItemError(self.name, f"{DAMAGED}: none of the audio can be decoded")
 
     def _damaged(self, seen_s: float) -> ItemError:
-        return ItemError(self.name, f"damaged or cut off after {seen_s:.3g} s")
+        return ItemError(self.name, f"{DAMAGED} or cut off after {seen_s:.3g} s")
 
 
 def _samples(frame: av.AudioFrame) -> Samples:
@@ -124,13 +125,13 @@ def _samples(frame: av.AudioFrame) -> Samples:
     return as_floats(values)
 
 
-def _promised_s(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
-    """The length of the sound by the header; None where it does not say."""
+def _stated_s(container: av.container.InputContainer, stream: av.AudioStream) -> float | None:
+    """The duration that the header states; None where it states none."""
     if container.format.name not in TIMED:
         return None
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    parts = stream.metadata.get("DURATION", "").split(":")  # Matroska's, for one stream: 00:00:02.500000000
+    parts = stream.metadata.get("DURATION", "").split(":")  # Matroska's, per stream: 00:00:02.500000000
     if len(parts) == 3 and all(part.replace(".", "", 1).isdecimal() for part in parts):
         return sum(float(part) * unit for part, unit in zip(parts, (3600, 60, 1), strict=True))
     if container.duration and len(container.streams) == 1:
@@ -139,10 +140,11 @@ def _promised_s(container: av.container.InputContainer, stream: av.AudioStream) 
 
 
 def _nothing_in(container: av.container.InputContainer) -> str:
+    """Why no audio stream of the container can be decoded."""
     sounds = [stream for stream in container.streams if stream.type == "audio"]
     if any(stream.codec_context is None for stream in sounds):
-        return "this build of FFmpeg has no decoder for its sound"
+        return "this build of FFmpeg has no decoder for its audio"
     if sounds:
-        return "not sound that can be decoded: damaged or cut off at its start"
+        return f"{DAMAGED} or cut off at its start"
     others = ", ".join(sorted({stream.type for stream in container.streams}))
-    return f"no sound in it{f', only {others}' if others else ''}"
+    return f"{NO_AUDIO}{f', only {others}' if others else ''}"

@@ -1,4 +1,4 @@
-"""The trainable encoder: spectrogram, stem, transformer, pooling, head.
+"""The encoder on spectrograms: convolutional or patch stem, transformer, pooling, head.
 
 Shapes: B batch, W windows, T samples of a window, M mel bands, N frames, L tokens, E width, D embed_dim.
 """
@@ -11,33 +11,33 @@ from torch.nn import functional
 
 from binder import Transformer
 from binder_audio.augment import distort, mask
+from binder_audio.base import SoundEncoder
 from binder_audio.config import AudioConfig
 from binder_audio.pretrained import load
-from binder_audio.sound import SoundEncoder
 from binder_audio.spectrogram import Spectrogram, normalize, sounding, valid_frames
 
 
 class AudioEncoder(SoundEncoder):
-    """Sound -> (D,). Starts from spectrograms in dB: what the core caches serves every augmentation."""
+    """Sound -> (D,). `preprocess` makes spectrograms in dB, so that the cached ones serve every augmentation."""
 
-    hz_M: Tensor  # centres of the mel bands
+    hz_M: Tensor  # centers of the mel bands
 
     def __init__(self, config: AudioConfig, embed_dim: int) -> None:
         super().__init__(config)
         config = self.config
         self.spectrogram = Spectrogram(config)
-        self.register_buffer("hz_M", self.spectrogram.centres_M, persistent=False)
+        self.register_buffer("hz_M", self.spectrogram.centers_M, persistent=False)
         self.trunk = Trunk(config)
         if config.trunk == "speech":
             load(self.trunk, config)
         self.project = nn.Linear(self.trunk.out_features, embed_dim)
 
-    def heard(self, wave_WT: Tensor) -> Tensor:
+    def represent(self, wave_WT: Tensor) -> Tensor:
         """(W, T) int16 -> (W, M, N) float16."""
         return self.spectrogram(wave_WT)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, M, N) -> (B, 2, M, N), altered; `features` takes either."""
+        """(B, M, N) -> (B, 2, M, N), altered at random; `features` takes either shape."""
         strength = self.config.strength
         db_BMN, valid_BN = sounding(batch)
         if strength == 0:
@@ -52,10 +52,13 @@ class AudioEncoder(SoundEncoder):
     def features(self, batch: Tensor) -> Tensor:
         """(B, M, N) as `preprocess` or (B, 2, M, N) as `augment` made it -> (B, F)."""
         x_B2MN = batch if batch.ndim == 4 else normalize(*sounding(batch), self.config)
-        return self.trunk(x_B2MN, valid_frames(x_B2MN))
+        features_BF: Tensor = self.trunk(x_B2MN, valid_frames(x_B2MN))
+        return features_BF
 
     def head(self, features: Tensor) -> Tensor:
-        return self.project(features)
+        """(B, F) -> (B, D)."""
+        z_BD: Tensor = self.project(features)
+        return z_BD
 
 
 class Trunk(Transformer):
@@ -71,12 +74,12 @@ class Trunk(Transformer):
             self.stem = ConvStem(config.mels, config.width)
 
     def tokens(self, x_B2MN: Tensor, valid_BN: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, 2, M, N), (B, N) bool -> (B, L, E) in order of time, (B, L) bool: those that are no padding."""
+        """(B, 2, M, N), (B, N) bool -> (B, L, E) in time order, (B, L) bool: False where padding."""
         return super().tokens(*self.stem(x_B2MN, valid_BN))
 
 
 class ConvStem(nn.Module):
-    """(B, 2, M, N) -> (B, N / 4, E): two convolutions, then a token per four frames with all bands in it."""
+    """(B, 2, M, N) -> (B, N / 4, E): two convolutions, then one token for all bands of four frames."""
 
     def __init__(self, mels: int, width: int) -> None:
         super().__init__()
@@ -84,10 +87,10 @@ class ConvStem(nn.Module):
         self.two = nn.Conv2d(32, 64, 3, stride=2, padding=1)
         self.norm = nn.LayerNorm(64)
         self.token = nn.Linear(64 * -(-mels // 8), width)
-        self.place = nn.Conv1d(width, width, 9, padding=4, groups=width)  # tells a token its neighbours
+        self.place = nn.Conv1d(width, width, 9, padding=4, groups=width)  # position from the neighbors
 
     def forward(self, x_B2MN: Tensor, valid_BN: Tensor) -> tuple[Tensor, Tensor]:
-        # channels last: faster on CPU, and the normalisation over channels needs no copy
+        # channels last: faster on CPU, and the layer norm over channels needs no copy
         h_BcMN = functional.relu(self.one(x_B2MN.contiguous(memory_format=torch.channels_last)))
         h_BNMc = self.two(h_BcMN).permute(0, 3, 2, 1)
         h_BNMc = functional.relu(self.norm(h_BNMc))
@@ -97,7 +100,7 @@ class ConvStem(nn.Module):
 
 
 class PatchStem(nn.Module):
-    """(B, 2, M, N) -> (B, L, E): overlapping square patches as ImageBind cuts them, fixed sine positions."""
+    """(B, 2, M, N) -> (B, L, E): overlapping square patches as in ImageBind, with fixed sine positions."""
 
     PATCH, STRIDE = 16, 10  # bands and frames
 

@@ -1,6 +1,6 @@
-"""What the header of a sound file promises, held against the bytes that are there. Free of NumPy.
+"""Checks the sizes in the header of an audio file against the bytes that are there. Free of NumPy.
 
-libsndfile reads whatever lies before the end of the file and says nothing of the rest.
+libsndfile does not report a truncated file: it reads what is there and stops.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, cast
 
 from binder import ItemError
 
 MOST_CHUNKS = 10_000  # of one file
-SPARE = 64  # bytes of samples that may be missing: some programs count the header among them
-# What programs leave behind that write to a pipe and never learn the size: nothing, or about the most there is.
+SPARE = 64  # bytes of samples that may be missing: some programs include the header in the size
+# Programs that write to a pipe do not know the size; they leave 0 there, or about the largest value.
 UNKNOWN_NEAR = (1 << 31, 1 << 32)
-UNKNOWN_WITHIN = 4_096  # bytes from those
-OGG_PAGE = 65_307  # bytes, the largest there is
-LAST_PAGE, UNFINISHED = 4, 255  # a flag of an Ogg page, and the length of a segment that the next one continues
+UNKNOWN_WITHIN = 4_096  # bytes from those values
+OGG_PAGE = 65_307  # bytes, largest size of a page
+LAST_PAGE, UNFINISHED = 4, 255  # flag of an Ogg page; length of a segment whose packet continues in the next one
 MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
-MPEG_IN_WAV = (0x50, 0x55)  # kinds of WAV
+MPEG_IN_WAV = (0x50, 0x55)  # format codes of WAV
 
 
 class _Chunk(NamedTuple):
     name: bytes
-    start: int  # byte at which its content begins
-    size: int  # bytes of content, as it says
-    field: int  # byte at which that is said
+    start: int  # offset of its content
+    size: int  # bytes of content, as the chunk states
+    field: int  # offset of the field that states it
 
 
 @dataclass(frozen=True)
 class _Layout:
-    """How a family of formats strings its chunks together."""
+    """How a family of formats lays out its chunks."""
 
-    first: int  # byte of the first chunk
-    samples: bytes  # how the name of the chunk with the samples begins
-    name: int = 4  # bytes
-    size: str = "<I"
-    included: int = 0  # bytes of a chunk's own head that its size counts
-    align: int = 2  # bytes to which a chunk is filled up
-    unused: int = 0  # bytes before the samples
+    first: int  # offset of the first chunk
+    samples: bytes  # prefix of the name of the chunk with the samples
+    name: int = 4  # bytes of a name
+    size: str = "<I"  # struct format of the size field
+    included: int = 0  # bytes of the chunk's header that its size includes
+    align: int = 2  # bytes to which chunks are padded
+    unused: int = 0  # bytes of content before the samples
 
 
 _LAYOUTS = {
@@ -57,22 +57,22 @@ _LAYOUTS = {
 
 
 def kind(file: BinaryIO) -> bytes:
-    """The first four bytes, which name the format; of a WAV that holds MPEG b"MPEG"; after an ID3 tag b"ID3 "."""
+    """The first four bytes, which name the format; b"MPEG" for MPEG audio, also in a WAV; b"ID3 " for an ID3 tag."""
     file.seek(0)
     head = file.read(64)
     if head[:3] == b"ID3":
         return b"ID3 "
     if head[:4] == b"RIFF" and head[12:16] == b"fmt " and int.from_bytes(head[20:22], "little") in MPEG_IN_WAV:
         return b"MPEG"
-    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:  # what each frame of mp3 and AAC begins with
+    if head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0:  # a frame of mp3 or AAC
         return b"MPEG"
     if head[:4] == b"fLaC" and len(head) > 25 and not (head[21] & 15 or any(head[22:26])):
-        return b"flac"  # of unknown length, which libsndfile does not read
+        return b"flac"  # of unknown length: libsndfile cannot read it
     return head[:4]
 
 
 def checked(file: BinaryIO, name: str) -> BinaryIO:
-    """A file -> the same, made readable to its end where its header does not know its size. Raises ItemError: cut."""
+    """A file -> the same, with the size filled in where the header leaves it open. Raises ItemError if truncated."""
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     magic = file.read(4)
@@ -92,6 +92,7 @@ def checked(file: BinaryIO, name: str) -> BinaryIO:
 def _with_known_size(
     file: BinaryIO, size: int, chunk: _Chunk, wide: str, layout: _Layout | None, name: str
 ) -> BinaryIO:
+    """The file with the size of its samples filled in if it is open. Raises ItemError if samples are missing."""
     unused = layout.unused if layout else 0
     there = size - chunk.start
     nothing = chunk.size <= unused
@@ -99,17 +100,18 @@ def _with_known_size(
         known = min(there + (layout.included if layout else 0), (1 << 8 * struct.calcsize(wide)) - 1)
         return _overlaid(file, chunk.field, struct.pack(wide, known))
     if not nothing and chunk.size > there + SPARE and not _unknown(chunk.size):
-        promised = f"its header promises {chunk.size:,} bytes of samples, {max(0, there):,} are there"
-        raise ItemError(name, f"truncated: {promised}")
+        missing = f"the header says {chunk.size:,} bytes of samples, but there are {max(0, there):,}"
+        raise ItemError(name, f"truncated: {missing}")
     return file
 
 
 def _unknown(size: int) -> bool:
+    """Whether a stated size means that the writer did not know it."""
     return size >= 1 << 62 or any(abs(size - near) <= UNKNOWN_WITHIN for near in UNKNOWN_NEAR)
 
 
 def _samples(file: BinaryIO, size: int, magic: bytes, name: str) -> tuple[_Chunk | None, str]:
-    """The chunk that holds the samples, and how its size is written."""
+    """The chunk that contains the samples, and the struct format of its size."""
     if magic == b".snd":
         head = file.read(8)
         if len(head) < 8:
@@ -119,7 +121,7 @@ def _samples(file: BinaryIO, size: int, magic: bytes, name: str) -> tuple[_Chunk
     layout = _LAYOUTS.get(magic)
     if layout is None:
         return None, ""
-    wide: tuple[int, int] | None = None  # the size of the samples in 64 bits, and where it stands
+    wide: tuple[int, int] | None = None  # the size of the samples in 64 bits, and the offset of that field
     for chunk in _chunks(file, size, layout, name):
         if chunk.name == b"ds64" and chunk.size >= 16:
             file.seek(chunk.start + 8)
@@ -132,7 +134,7 @@ def _samples(file: BinaryIO, size: int, magic: bytes, name: str) -> tuple[_Chunk
 
 
 def _chunks(file: BinaryIO, size: int, layout: _Layout, name: str, at: int | None = None) -> Iterator[_Chunk]:
-    """The chunks from byte `at` on, as far as their heads lie in the file. Raises ItemError where they are too many."""
+    """The chunks from offset `at` on whose headers lie in the file. Raises ItemError if there are too many."""
     at = layout.first if at is None else at
     width = struct.calcsize(layout.size)
     for _ in range(MOST_CHUNKS):
@@ -146,11 +148,11 @@ def _chunks(file: BinaryIO, size: int, layout: _Layout, name: str, at: int | Non
         chunk = _Chunk(head[: layout.name], at + len(head), length, at + layout.name)
         yield chunk
         at = chunk.start + -(-length // layout.align) * layout.align
-    raise ItemError(name, f"more than {MOST_CHUNKS:,} parts in its header")
+    raise ItemError(name, f"more than {MOST_CHUNKS:,} chunks")
 
 
 def _only_chunks(file: BinaryIO, size: int, samples: _Chunk, layout: _Layout) -> bool:
-    """Whether after an empty chunk of samples other chunks follow, to the end of the file."""
+    """Whether an empty chunk of samples is followed by nothing but other chunks, up to the end of the file."""
     end = samples.start + samples.size
     try:
         for chunk in _chunks(file, size, layout, "", end):
@@ -163,10 +165,10 @@ def _only_chunks(file: BinaryIO, size: int, samples: _Chunk, layout: _Layout) ->
 
 
 def _ogg(file: BinaryIO, size: int, name: str) -> BinaryIO:
-    """The file with its last page marked as the last, so that the sound ends where that page says.
+    """The file with the last-page flag set, so that decoders end where that page says.
 
-    Many recorders do not mark it; all that they wrote is there nevertheless. Raises ItemError where the file ends
-    within a page, or with a page whose last packet goes on.
+    Many recorders do not set it, though the recording is complete. Raises ItemError where the file ends within a page,
+    or with a page whose last packet is to be continued.
     """
     file.seek(max(0, size - 2 * OGG_PAGE))
     tail = file.read()
@@ -176,11 +178,11 @@ def _ogg(file: BinaryIO, size: int, name: str) -> BinaryIO:
     length = 27 + len(segments) + sum(segments)
     rest = page[length:]
     if not segments or len(segments) < page[26] or len(page) < length or (rest and b"OggS".startswith(rest)):
-        raise ItemError(name, "truncated: the last page of the Ogg file is not complete")
+        raise ItemError(name, "truncated: the last page of the Ogg file is incomplete")
     if page[5] & LAST_PAGE:
         return file
     if segments[-1] == UNFINISHED:
-        raise ItemError(name, "truncated: the last packet of the Ogg file is not complete")
+        raise ItemError(name, "truncated: the last packet of the Ogg file is incomplete")
     marked = bytearray(page[:length])
     marked[5] |= LAST_PAGE
     marked[22:26] = bytes(4)
@@ -189,17 +191,17 @@ def _ogg(file: BinaryIO, size: int, name: str) -> BinaryIO:
 
 
 def _ogg_checksum(page: bytes) -> int:
-    """That of RFC 3533: as in zlib, but with the bits of each byte the other way round and without inversions."""
+    """The CRC of RFC 3533: zlib's polynomial with the bits of each byte mirrored and without inversions."""
     mirrored = zlib.crc32(page.translate(MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int(f"{mirrored:032b}"[::-1], 2)
 
 
 def _mp3_is_cut_off(file: BinaryIO, size: int) -> bool:
-    """Whether there are fewer bytes than the Xing header counts (most encoders write one)."""
+    """Whether the file has fewer bytes than its Xing header states (most encoders write one)."""
     file.seek(0)
     tag = file.read(10)
     first = 0
-    if tag[:3] == b"ID3" and len(tag) == 10:  # song titles and cover pictures lie before the first frame
+    if tag[:3] == b"ID3" and len(tag) == 10:  # titles and cover pictures come before the first frame
         first = 10 + sum((byte & 0x7F) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
         if first > size:
             return True
@@ -214,7 +216,7 @@ def _mp3_is_cut_off(file: BinaryIO, size: int) -> bool:
 
 
 class View(io.RawIOBase):
-    """A file some of whose bytes may be read as others, and in which to seek before the start is no error."""
+    """A file with some bytes replaced on reading, and in which seeking before the start is no error."""
 
     def __init__(self, file: BinaryIO, at: int = 0, instead: bytes = b"") -> None:
         self.file, self.at, self.instead = file, at, instead
@@ -234,7 +236,7 @@ class View(io.RawIOBase):
     def tell(self) -> int:
         return self.file.tell()
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # the base class takes any buffer
         start = self.file.tell()
         data = bytearray(self.file.read(len(buffer)))
         first, end = max(start, self.at), min(start + len(data), self.at + len(self.instead))
@@ -245,4 +247,5 @@ class View(io.RawIOBase):
 
 
 def _overlaid(file: BinaryIO, at: int, instead: bytes) -> BinaryIO:
-    return View(file, at, instead)  # type: ignore[return-value]
+    """The file with the bytes from offset `at` on replaced."""
+    return cast(BinaryIO, View(file, at, instead))

@@ -1,10 +1,10 @@
-"""The recipe of the trunk `speech`: python -m binder_audio.pretrain --out speech.safetensors
+"""Trains the trunk `speech`: python -m binder_audio.pretrain --out speech.safetensors
 
-Trains the default trunk to spell and to recognise English words in synthetic speech: the playground's spoken
-captions (train voices only) and the list in `words.txt`, said by the same voices at many pitches and
-speeds, for which espeak-ng must be installed. No pictures, anchor or human recordings.
-Two tasks at once: the letters in order (CTC on the tokens) teach it phonemes, and which words were said (from
-the pooled vector) teaches the pooling.
+The default trunk learns English words from synthetic speech: the playground's spoken captions (training voices only)
+and the words in `words.txt`, spoken by the same voices at many pitches and speeds, which needs espeak-ng. No pictures,
+no anchor and no human recordings are used.
+Two tasks are trained together: spelling (CTC on the tokens) teaches phonemes, and word recognition (from the pooled
+vector) teaches the pooling.
 
 Shapes: B batch, N clips, M mel bands, F frames, L tokens, V words.
 """
@@ -28,21 +28,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from binder_audio.adapting import adapt
+from binder_audio.channels import Samples
 from binder_audio.config import AudioConfig
 from binder_audio.encoder import AudioEncoder
 from binder_audio.pretrained import load
-from binder_audio.reading import Samples, read
+from binder_audio.reading import read
 from binder_audio.spectrogram import sounding, valid_frames
 
-WORDS = Path(__file__).with_name("words.txt")  # common English words that cover the language's sounds
-LETTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 is CTC's blank
+WORDS = Path(__file__).with_name("words.txt")  # common English words that cover the sounds of the language
+LETTERS = " abcdefghijklmnopqrstuvwxyz'"  # class 0 is the blank of CTC
 TAKES = 12  # of each word of the list
-NUMBER_TAKES = 48  # of the first eleven, zero to ten, which people say more than others
-PITCH = (5, 95)  # espeak-ng's scale, 0..99
+NUMBERS, NUMBER_TAKES = 11, 48  # the first words are zero to ten, of which there are more takes
+PITCH = (5, 95)  # on espeak-ng's scale, 0 to 99
 WPM = (110, 280)  # words per minute
-LONGEST_S = 2.0  # s, of a clip; batches are cut to their longest
+LONGEST_S = 2.0  # s of a clip; batches are cut to their longest clip
 TEMPERATURE = 0.1  # of the cosine between clip and word
-# what must agree for the weights to fit
+# settings that must agree for the weights to fit
 SHAPE = ("preset", "sample_rate", "mels", "width", "layers", "heads")
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,10 @@ log = logging.getLogger(__name__)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="file to write, .safetensors")
-    parser.add_argument("--cache", type=Path, help="keep the spoken clips here (.pt) between runs")
-    parser.add_argument("--start", type=Path, help="go on from the weights in this file")
-    parser.add_argument("--minutes", type=float, default=20.0, help="time to train (default 20)")
-    parser.add_argument("--batch-size", type=int, default=64, help="clips (default 64)")
+    parser.add_argument("--cache", type=Path, help="file (.pt) that keeps the spoken clips between runs")
+    parser.add_argument("--start", type=Path, help="start from the weights in this file")
+    parser.add_argument("--minutes", type=float, default=20.0, help="training time (default 20)")
+    parser.add_argument("--batch-size", type=int, default=64, help="clips per batch (default 64)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
@@ -77,27 +78,27 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class Spoken:
-    """What there is to train on: sound i says text i."""
+    """The training set: sound i says text i."""
 
-    db_NMF: Tensor  # as the encoder's `preprocess` makes them
+    db_NMF: Tensor  # from the encoder's `preprocess`
     texts: list[str]
     config: AudioConfig
 
 
 def speak(seed: int) -> Spoken:
-    """The playground's train clips and TAKES of every word, each by a random train voice."""
-    from binder.playground import speech
-    from binder.playground.speech_record import TRAIN_VOICES
+    """The playground's training clips and TAKES of every word, each by a random training voice."""
+    from binder_playground import speech
+    from binder_playground.speech_record import TRAIN_VOICES
 
     clips = speech.clips("train")
     texts = [clip.text for clip in clips]
-    voices = sorted({clip.voice for clip in clips})  # whole files: seeking in Opus is slow
+    voices = sorted({clip.voice for clip in clips})  # read whole, as seeking in Opus is slow
     whole = {voice: read(speech.FOLDER / f"{voice}.ogg", speech.RATE) for voice in voices}
     sounds = [whole[clip.voice][round(clip.start_s * speech.RATE) : round(clip.end_s * speech.RATE)] for clip in clips]
     dice = random.Random(seed)
     jobs = []
     for place, word in enumerate(WORDS.read_text(encoding="utf-8").split()):
-        for _ in range(NUMBER_TAKES if place < 11 else TAKES):
+        for _ in range(NUMBER_TAKES if place < NUMBERS else TAKES):
             jobs.append((dice.choice(TRAIN_VOICES), word, dice.randint(*PITCH), dice.randint(*WPM)))
     with multiprocessing.get_context("spawn").Pool(2) as pool:
         sounds += pool.starmap(_say, jobs, chunksize=50)
@@ -109,13 +110,14 @@ def speak(seed: int) -> Spoken:
 
 
 def _say(voice: str, text: str, pitch: int, wpm: int) -> Samples:
-    from binder.playground.speech_record import say
+    """Speak a text -> (S,)."""
+    from binder_playground.speech_record import say
 
     return np.asarray(say(voice, text, pitch, wpm))
 
 
 class Task(nn.Module):
-    """An encoder with the output layers of both tasks."""
+    """An encoder with the output layers for both tasks."""
 
     def __init__(self, encoder: AudioEncoder, texts: list[str]) -> None:
         super().__init__()
@@ -151,7 +153,7 @@ class Task(nn.Module):
 
 
 def train(task: Task, db_NMF: Tensor, minutes: float, batch_size: int, seed: int, out: Path) -> AudioEncoder:
-    """Train for so many minutes; the encoder with averaged weights."""
+    """Train for so many minutes -> the encoder with averaged weights."""
     generator = torch.Generator().manual_seed(seed)
     groups = [
         {"params": [p for p in task.parameters() if p.ndim > 1], "weight_decay": 0.05},
@@ -168,10 +170,10 @@ def train(task: Task, db_NMF: Tensor, minutes: float, batch_size: int, seed: int
             batches = _batches(length_N, batch_size, generator)
         rows = batches.pop()
         task.train()
-        longest = int(length_N[rows].max() * 1.25)  # the augmentation slows clips by as much
+        longest = int(length_N[rows].max() * 1.25)  # the augmentation may stretch clips that far
         spelled, named = task.loss(task.encoder.augment(db_NMF[rows, :, :longest], generator), rows)
         optimizer.zero_grad(set_to_none=True)
-        (spelled + named).backward()
+        torch.autograd.backward(spelled + named)
         nn.utils.clip_grad_norm_(task.parameters(), 1.0)
         done = (time.monotonic() - began) / (60 * minutes)
         for group in optimizer.param_groups:
@@ -191,17 +193,17 @@ def train(task: Task, db_NMF: Tensor, minutes: float, batch_size: int, seed: int
 
 
 def _batches(length_N: Tensor, size: int, generator: torch.Generator) -> list[Tensor]:
-    """All rows in random batches of clips of similar length, so that little padding is computed."""
+    """All rows in random batches of clips of similar length, to waste little time on padding."""
     order = torch.randperm(len(length_N), generator=generator)
     batches: list[Tensor] = []
-    for some in order.split(20 * size):
-        batches += some[length_N[some].argsort()].split(size)
+    for some in torch.split(order, 20 * size):
+        batches += torch.split(some[length_N[some].argsort()], size)
     shuffled = torch.randperm(len(batches), generator=generator).tolist()
     return [batches[i] for i in shuffled]
 
 
 def save(encoder: AudioEncoder, out: Path, **facts: object) -> None:
-    """Write the trunk as float16 safetensors; what it is and how it was made goes into the metadata."""
+    """Write the trunk as float16 safetensors, with its shape and how it was made in the metadata."""
     from safetensors.torch import save_file
 
     shape = {key: getattr(encoder.config, key) for key in SHAPE}

@@ -1,7 +1,7 @@
-"""Sound files, bytes and arrays -> mono samples, and how long ones are cut into windows. Free of torch.
+"""Audio files, bytes and arrays -> mono samples -> windows. Free of torch.
 
-Whatever an item claims, it is decoded block by block straight to one channel at the wanted rate, and no further than
-one item may be long. Shapes: S samples, W windows.
+Items are decoded block by block, each block mixed to mono and resampled at once, up to the longest duration allowed:
+memory does not depend on what a header claims. Shapes: S samples, W windows.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ from numpy.typing import NDArray
 
 from binder import Item, ItemError, name_of
 from binder_audio.channels import BLOCK, Mixing, Samples
-from binder_audio.sounds import Sound, opened
+from binder_audio.decoders import Sound, opened
 
-SHORTEST_S = 0.025  # s; less is shorter than one frame of the spectrogram
-LONGEST_S, MOST_SAMPLES = 3_600.0, 57_600_000  # of one item or piece, whichever is less; the latter are 230 MB
+SHORTEST_S = 0.025  # s, one frame of the spectrogram
+LONGEST_S, MOST_SAMPLES = 3_600.0, 57_600_000  # of one item or segment, whichever is less; so many samples are 230 MB
 FULL_SCALE = 32_767  # int16
-PEAK = 0.95  # of full scale: every clip is brought to it, so that int16 serves quiet recordings too
+PEAK = 0.95  # of full scale, to which every clip is scaled, so that int16 is precise enough for quiet recordings
 EMPTY = np.zeros(0, np.float32)
 
 
 def read(item: Item, rate: int, first_s: float | None = None) -> Samples:
-    """Path, bytes or (samples, rate) -> (S,) float32 at `rate`, channels averaged; where they cancel, the strongest.
+    """Path, bytes or (samples, rate) -> (S,) float32 at `rate`: the mean of the channels, or the strongest (`Mixing`).
 
-    Of a longer item the first `first_s` seconds, if given. Raises ItemError with one line for whatever is no usable
-    sound, or longer than an item may be.
+    With `first_s`, only the first seconds. Raises ItemError where the item is not usable as sound or too long.
     """
     name = name_of(item)
     with opened(item) as sound:
-        if first_s is None and sound.promised_s and sound.promised_s > _longest_s(rate):
-            raise _too_long(name, f"{sound.promised_s / 60:,.0f} minutes", rate)
+        if first_s is None and sound.stated_s and sound.stated_s > _longest_s(rate):
+            raise _too_long(name, f"{sound.stated_s / 60:,.0f} minutes", rate)
         most = None if first_s is None else round(first_s * sound.rate)
         mixing = Mixing(sound.channels, sound.rate)
         found = _gathered((mixing.mean(block) for block in sound.blocks()), most, _Part(sound.rate, rate, name))
-        channel = mixing.instead()
+        channel = mixing.strongest()
         if channel is not None:
             found = _gathered((block[channel] for block in sound.blocks()), most, _Part(sound.rate, rate, name))
     if found.unusable:
@@ -43,51 +42,52 @@ def read(item: Item, rate: int, first_s: float | None = None) -> Samples:
     return found.samples()
 
 
-def pieces(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
-    """Path, bytes or (samples, rate) -> start and end in s and (S,) float32 at `rate` of each piece of `every_s` s.
+def segments(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
+    """Path, bytes or (samples, rate) -> of each segment of `every_s` s its start and end in s, and (S,) at `rate`.
 
-    Read piece by piece, so that hours fit in memory. Pieces that are silent, and a rest too short for one frame, are
-    left out. Raises ItemError where nothing is left, where the item is no sound, or where it ends too early.
+    Lazily, so that hours fit in memory. Silent segments and a rest shorter than one frame are left out. Raises
+    ItemError where none is left, or where the item is not usable as sound or truncated.
     """
     name = name_of(item)
     if every_s < SHORTEST_S:
-        raise ItemError(name, f"pieces of {1000 * every_s:.3g} ms; sound needs at least {1000 * SHORTEST_S:.0f} ms")
+        raise ItemError(name, f"segments of {1000 * every_s:.3g} ms; expected at least {1000 * SHORTEST_S:.0f} ms")
     at, unusable = 0, ""
-    heard = False
+    found = False
     with opened(item) as sound:
         size = round(min(every_s, 1e9) * sound.rate)
         for part in _cut(_mono(sound), size, lambda: _Part(sound.rate, rate, name)):
             start, at, unusable = at, at + part.seen, unusable or part.unusable
             if not part.unusable:
-                heard = True
+                found = True
                 yield start / sound.rate, at / sound.rate, part.samples()
-    if not heard:
+    if not found:
         raise ItemError(name, unusable or "empty: no samples")
 
 
 def duration_s(item: Item) -> float:
-    """Length in seconds; of files from the header alone where possible. Raises ItemError."""
+    """Duration in seconds, from the header of a file where it is stated there. Raises ItemError."""
     with opened(item) as sound:
-        if sound.promised_s:
-            return sound.promised_s
-        return sum(block.shape[1] for block in sound.blocks()) / sound.rate
+        if sound.stated_s:
+            return sound.stated_s
+        samples: int = sum(block.shape[1] for block in sound.blocks())
+        return samples / sound.rate
 
 
 def _mono(sound: Sound) -> Iterator[Samples]:
-    """The blocks of a sound, (S,). Of several channels they are read twice: first to find out how to mix them."""
+    """The blocks of a sound, mixed to (S,). Several channels are read twice, first to decide how to mix them."""
     mixing = Mixing(sound.channels, sound.rate)
     if not mixing.decided:
         for block in sound.blocks():
             mixing.mean(block)
             if mixing.decided:
                 break
-    channel = mixing.instead()
+    channel = mixing.strongest()
     for block in sound.blocks():
         yield mixing.mean(block) if channel is None else block[channel]
 
 
 def _gathered(blocks: Iterable[Samples], most: int | None, part: _Part) -> _Part:
-    """Blocks -> a part of all of them, or of their first `most` samples."""
+    """Adds the blocks, or their first `most` samples, to the part and returns it."""
     for block in blocks:
         part.add(block if most is None else block[: most - part.seen])
         if part.seen == most:
@@ -96,7 +96,7 @@ def _gathered(blocks: Iterable[Samples], most: int | None, part: _Part) -> _Part
 
 
 def _cut(blocks: Iterable[Samples], size: int, new: Callable[[], _Part]) -> Iterator[_Part]:
-    """Blocks -> parts of `size` samples; the last may be shorter."""
+    """Blocks -> parts of `size` samples; the last one may be shorter."""
     part = new()
     for block in blocks:
         at = 0
@@ -112,33 +112,33 @@ def _cut(blocks: Iterable[Samples], size: int, new: Callable[[], _Part]) -> Iter
 
 
 class _Part:
-    """An item or a piece of it, resampled as it is read."""
+    """An item or a segment of it, resampled from `own_rate` to `rate` as it is read."""
 
     def __init__(self, own_rate: int, rate: int, name: str) -> None:
         self.own_rate, self.rate, self.name = own_rate, rate, name
-        self.resample: _Resampler | None = None  # None as long as nothing was heard: silence costs nothing
+        self.resample: _Resampler | None = None  # made at the first sample that differs, so that silence is free
         self.parts: list[Samples] = []
-        self.seen, self.low, self.high = 0, np.inf, -np.inf  # samples at the own rate
+        self.seen, self.low, self.high = 0, np.inf, -np.inf  # number of samples at `own_rate`, and their range
 
     def add(self, block: Samples) -> None:
-        """(S,). Raises ItemError: not finite, or more than an item may hold."""
+        """Appends (S,). Raises ItemError where samples are not finite, or become too many for one item."""
         low, high = float(block.min()), float(block.max())
         if not (np.isfinite(low) and np.isfinite(high)):
-            raise ItemError(self.name, "holds samples that are NaN or infinite")
+            raise ItemError(self.name, "contains samples that are NaN or infinite")
         before, still, self.seen = self.seen, self.low, self.seen + len(block)
         self.low, self.high = min(self.low, low), max(self.high, high)
         if self.seen > _longest_s(self.rate) * self.own_rate:
             raise _too_long(self.name, f"more than {_longest_s(self.rate) / 60:,.0f} minutes", self.rate)
         if self.resample is None and self.low != self.high:
             self.resample = _Resampler(self.own_rate, self.rate)
-            for start in range(0, before, BLOCK):  # all of them alike
+            for start in range(0, before, BLOCK):  # the constant samples before
                 self.parts.append(self.resample(np.full(min(BLOCK, before - start), still, np.float32)))
         if self.resample is not None:
             self.parts.append(self.resample(block))
 
     @property
     def unusable(self) -> str:
-        """Why there is no sound in it; empty where there is."""
+        """Why it cannot be used; empty where it can."""
         if not self.seen:
             return "empty: no samples"
         if self.low == self.high:
@@ -148,7 +148,7 @@ class _Part:
         return ""
 
     def samples(self) -> Samples:
-        """(S,) at the wanted rate. Each block is let go of as it is copied, which halves the memory of long ones."""
+        """(S,) at `rate`; may be called once. Blocks are freed as they are copied, which halves the peak memory."""
         blocks = [*self.parts, self.resample.rest() if self.resample else EMPTY][::-1]
         self.parts = []
         whole, at = np.empty(sum(map(len, blocks)), np.float32), 0
@@ -160,20 +160,21 @@ class _Part:
 
 
 class _Resampler:
-    """Blocks at one rate -> blocks at another, without a seam."""
+    """Blocks at one rate -> blocks at another, continuous across blocks."""
 
     def __init__(self, own_rate: int, rate: int) -> None:
         self.stream = None
         if own_rate != rate:
-            import soxr  # type: ignore[import-untyped]
+            import soxr  # type: ignore[import-untyped]  # has no annotations
 
             self.stream = soxr.ResampleStream(own_rate, rate, 1, dtype="float32", quality="HQ")
 
     def __call__(self, block: Samples) -> Samples:
+        """(S,) -> (T,): the samples that are complete so far."""
         return block if self.stream is None else self.stream.resample_chunk(block)
 
     def rest(self) -> Samples:
-        """What is still held back once all has been given."""
+        """(T,): the samples still buffered after the last block."""
         return EMPTY if self.stream is None else self.stream.resample_chunk(EMPTY, last=True)
 
 
@@ -182,17 +183,16 @@ def _longest_s(rate: int) -> float:
 
 
 def _too_long(name: str, length: str, rate: int) -> ItemError:
-    most = f"one item may last {_longest_s(rate) / 60:,.0f}"
-    return ItemError(name, f"{length} long; {most}: embed it piece by piece, with --every 10s (every_s=10)")
+    most = f"one item may have {_longest_s(rate) / 60:,.0f}"
+    return ItemError(name, f"{length} long; {most}: embed it in segments, with --every 10s (every_s=10)")
 
 
 def windows(samples: Samples, size: int) -> tuple[NDArray[np.int16], list[tuple[int, int]]]:
     """(S,), samples per window -> (W, size) int16 and the W spans (first, last + 1 sample).
 
-    A shorter clip is padded with zeros at its end, and zeros at its end do not count. A longer one is cut
-    into evenly spread windows, the first at the start and the last at the end, overlapping a little rather
-    than losing anything. Up to a tenth of a window is left out where another window would bring no more than
-    that. Windows without any sound are left out.
+    Zeros at the end of a clip are ignored. A clip shorter than a window is padded with zeros at its end. A longer one
+    is cut into evenly spaced windows from its start to its end, which overlap rather than leave gaps; only where it
+    exceeds a whole number of windows by at most a tenth of one is as much left out. Silent windows are left out.
     """
     gain = np.float32(PEAK * FULL_SCALE / max(float(samples.max()), -float(samples.min()), 1e-30))
     length = _length(samples, gain)
@@ -213,7 +213,7 @@ def windows(samples: Samples, size: int) -> tuple[NDArray[np.int16], list[tuple[
 
 
 def _length(samples: Samples, gain: np.float32) -> int:
-    """Samples up to the last that is not zero as int16; at least 1."""
+    """Number of samples up to the last one that is not zero as int16; at least 1."""
     for end in range(len(samples), 0, -BLOCK):
         start = max(0, end - BLOCK)
         found = np.flatnonzero(np.round(samples[start:end] * gain))

@@ -1,4 +1,4 @@
-"""The audio plugin: the contract, and what is special to sound. All but the last synthesise their data."""
+"""The audio plugin: the encoder contract and what is specific to sound. All but the last test synthesize their data."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def encoder(**values: object) -> AudioEncoder:
 
 
 def vector(model: AudioEncoder, item: object) -> torch.Tensor:
-    """(D,): as the core does it, the mean over the windows."""
+    """(D,): the mean over the windows, as in the core."""
     with torch.inference_mode():
         return torch.nn.functional.normalize(model(model.preprocess(item)), dim=1).mean(0)
 
@@ -92,7 +92,7 @@ class TestContract(EncoderContract):
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100, 48_000, 96_000])
-def test_any_rate_is_resampled_to_the_same_sound(rate: int) -> None:
+def test_any_sample_rate_is_resampled_to_the_same_sound(rate: int) -> None:
     sound = read((tone(0.5, 440, rate), rate), RATE)
     assert abs(sound.size - 0.5 * RATE) <= 2
     spectrum = np.abs(np.fft.rfft(sound))
@@ -101,8 +101,8 @@ def test_any_rate_is_resampled_to_the_same_sound(rate: int) -> None:
 
 @pytest.mark.parametrize("how", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
 def test_formats(how: str, tmp_path: Path) -> None:
-    kind = {"opus": {"format": "OGG", "subtype": "OPUS"}}.get(how, {})
-    path = write(tmp_path / f"a.{how}", tone(0.8), **kind)
+    kind = {"format": "OGG", "subtype": "OPUS"} if how == "opus" else {}
+    path = write(tmp_path / f"a.{how}", tone(0.8), RATE, **kind)
     wav = write(tmp_path / "a.wav", tone(0.8))
     model = encoder()
     near = torch.cosine_similarity(vector(model, path), vector(model, wav), dim=0)
@@ -122,16 +122,16 @@ def test_the_right_channel_is_not_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint8, np.float64])
 def test_sample_types(kind: type) -> None:
     sound = tone(0.5)
-    info = np.iinfo(kind) if np.issubdtype(kind, np.integer) else None
-    if info is None:
-        values = sound.astype(kind)
-    else:
+    if np.issubdtype(kind, np.integer):
+        info = np.iinfo(kind)
         middle = 0 if info.min else (info.max + 1) // 2
-        values = (sound * (info.max - middle) + middle).astype(kind)
+        values: np.ndarray = (sound * (info.max - middle) + middle).astype(kind)
+    else:
+        values = sound.astype(kind)
     assert np.abs(read((values, RATE), RATE) - sound).max() < 0.01
 
 
-def test_level_does_not_count() -> None:
+def test_the_recording_level_does_not_matter() -> None:
     model, sound = encoder(), tone()
     assert torch.allclose(vector(model, (sound, RATE)), vector(model, (sound * 1e-4, RATE)), atol=1e-3)
 
@@ -142,7 +142,7 @@ def test_silence_added_at_the_end_does_not_change_the_vector() -> None:
     assert torch.equal(vector(model, (sound, RATE)), vector(model, (padded, RATE)))
 
 
-def test_padding_is_zero_after_normalisation_and_out_of_the_pooling() -> None:
+def test_padding_is_zero_after_normalization_and_excluded_from_pooling() -> None:
     model = encoder()
     db, valid = sounding(model.preprocess((tone(0.5), RATE)))
     x = normalize(db, valid, model.config)
@@ -151,10 +151,10 @@ def test_padding_is_zero_after_normalisation_and_out_of_the_pooling() -> None:
     assert torch.equal(valid_frames(x)[0], valid)
     assert x[0, :, :, ~valid].abs().max() == 0
     mean = x[0, 1][:, valid].mean(1)
-    assert mean.abs().max() < 1e-4, "the band means are those of the sound, not of the padding"
+    assert mean.abs().max() < 1e-4, "the band means do not include the padding"
 
 
-def test_ten_minutes(tmp_path: Path) -> None:
+def test_a_recording_of_ten_minutes(tmp_path: Path) -> None:
     sound = np.tile(tone(2.0, rate=8_000), 300)
     path = write(tmp_path / "long.flac", sound, 8_000)
     model = encoder(window_s=5.0)
@@ -166,15 +166,15 @@ def test_ten_minutes(tmp_path: Path) -> None:
     assert abs(spans[-1].end_s - 600) < 0.01
 
 
-def test_a_moment_is_what_its_piece_alone_would_be_and_silent_ones_are_left_out(tmp_path: Path) -> None:
+def test_a_segment_equals_a_file_of_its_own_and_silent_ones_are_left_out(tmp_path: Path) -> None:
     first, last = tone(1.0, rate=8_000), tone(1.0, rate=8_000) * np.linspace(0, 1, 8_000, dtype=np.float32)
     sound = np.concatenate([first, np.zeros(8_000, np.float32), last, last[-100:]])
     path = write(tmp_path / "three.wav", sound, 8_000)
     model = encoder()
     found = list(model.moments(path, 1.0))
     assert [(span.start_s, span.end_s) for span, _ in found] == [(0, 1), (2, 3)], "the last 12 ms are too short"
-    for (_, windows_WT), piece in zip(found, (first, last), strict=True):
-        alone = model.preprocess(write(tmp_path / "piece.wav", piece, 8_000))
+    for (_, windows_WT), part in zip(found, (first, last), strict=True):
+        alone = model.preprocess(write(tmp_path / "part.wav", part, 8_000))
         assert torch.equal(windows_WT, alone)
     in_memory = list(model.moments((sound, 8_000), 1.0))
     assert [span for span, _ in in_memory] == [span for span, _ in found]
@@ -194,7 +194,7 @@ def test_number_of_windows(seconds: float, count: int) -> None:
     assert covered >= 0.95 * min(sound.size, cut.size)
 
 
-def test_silent_stretches_of_a_long_file_are_left_out() -> None:
+def test_silent_windows_of_a_long_file_are_left_out() -> None:
     sound = np.concatenate([tone(1.0), np.zeros(3 * RATE, np.float32), tone(1.0)])
     _, spans = windows(sound, RATE)
     assert [a / RATE for a, _ in spans] == [0, 4]
@@ -226,7 +226,7 @@ def test_truncated_files_are_reported(how: str, tmp_path: Path) -> None:
         encoder().preprocess(path)
 
 
-def test_adapt_fills_what_is_open_and_leaves_what_is_set() -> None:
+def test_adapt_fills_open_fields_and_keeps_the_others() -> None:
     short = [(tone(0.4 + 0.01 * i, rate=8_000), 8_000) for i in range(20)]
     config = adapt(AudioConfig(), short)
     assert (config.window_s, config.hop_ms) == (1.0, 10.0)
@@ -248,17 +248,17 @@ def test_augmented_clips_differ_and_keep_their_statistics() -> None:
     assert x.shape[1:] == (2, *batch.shape[1:])
     assert (x[0] - x[1]).abs().mean() > 0.1
     assert 0.3 < x[x != 0].std() < 3
-    still = encoder(strength=0.0)
-    assert torch.equal(still.features(still.augment(batch, torch.Generator())), still.features(batch))
+    plain = encoder(strength=0.0)
+    assert torch.equal(plain.features(plain.augment(batch, torch.Generator())), plain.features(batch))
 
 
-def test_augment_leaves_the_global_generator_alone() -> None:
+def test_augment_does_not_use_the_global_generator() -> None:
     model, before = encoder(), torch.random.get_rng_state()
     model.augment(model.preprocess((tone(), RATE)), torch.Generator().manual_seed(0))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_it_can_be_trained_in_bfloat16() -> None:
+def test_training_in_bfloat16() -> None:
     model = encoder().train()
     with torch.autocast("cpu", torch.bfloat16):
         z = model(model.preprocess((tone(), RATE)).repeat(2, 1, 1))
@@ -274,7 +274,7 @@ def test_the_vit_b_preset_has_imagebinds_shape() -> None:
     assert vector(small, (tone(), RATE)).shape == (16,)
 
 
-def test_the_speech_trunk_is_loaded_and_only_into_its_own_shape() -> None:
+def test_the_speech_trunk_is_loaded_only_into_an_encoder_of_its_shape() -> None:
     torch.manual_seed(0)
     config = complete(AudioConfig(trunk="speech"))
     one = AudioEncoder(config, 8).trunk.state_dict()
@@ -292,7 +292,7 @@ def test_the_speech_trunk_is_the_default_where_it_fits() -> None:
     assert complete(AudioConfig(preset="vit-b")).trunk == "none"
 
 
-def test_the_recipe_of_the_trunk_learns(tmp_path: Path) -> None:
+def test_the_pretraining_script_learns_and_saves(tmp_path: Path) -> None:
     model = AudioEncoder(AudioConfig.model_validate({**SMALL, "window_s": 1.0}), 1)
     task = pretrain.Task(model, ["one cat", "two"])
     rows = torch.cat([model.preprocess((tone(0.9, hz), RATE)) for hz in (300, 900)])
@@ -318,17 +318,17 @@ def test_diagnose_names_versions() -> None:
     assert all(isinstance(value, str) for value in found.values())
 
 
-def _real(name: str) -> list[Path]:
+def real_recordings(name: str) -> list[Path]:
     root = os.environ.get("BINDER_DATA")
     if not root:
-        pytest.skip("BINDER_DATA is not set: no real recordings")
+        pytest.skip("needs real recordings: BINDER_DATA is not set")
     with (Path(root) / name / "labels.csv").open() as file:
         return [Path(root) / name / row["audio"] for row in list(csv.DictReader(file))[::40]]
 
 
 @pytest.mark.parametrize(("name", "window_s"), [("fsdd", 1.0), ("esc10", 5.0)])
 def test_real_recordings(name: str, window_s: float) -> None:
-    paths = _real(name)
+    paths = real_recordings(name)
     config = adapt(AudioConfig(), paths)
     assert config.window_s == window_s
     model = AudioEncoder(config, 16).eval()

@@ -1,12 +1,14 @@
-"""Recordings of several channels, also of those that cancel. Makes its own."""
+"""Recordings with several channels, including channels that cancel out. Synthesizes its data."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from binder_audio.encoder import AudioConfig, AudioEncoder
-from binder_audio.reading import pieces, read
+from binder_audio.reading import read, segments
 
 RATE = 16_000  # Hz
 
@@ -24,33 +26,35 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
 @pytest.mark.parametrize("signs", [(1, -1), (1, -1, 1, -1), (1, -0.5, -0.5), (1, -1, 0, 0, 0, 0)])
 @pytest.mark.parametrize("noise", [0.0, 3e-4])
 @pytest.mark.parametrize("offset", [0.0, 0.1])
-def test_channels_that_cancel_leave_the_strongest(signs: tuple, noise: float, offset: float, tmp_path) -> None:
+def test_where_channels_cancel_the_strongest_is_used(
+    signs: tuple[float, ...], noise: float, offset: float, tmp_path: Path
+) -> None:
     rng = np.random.default_rng(0)
     many = sound()[:, None] * np.array(signs) + noise * rng.normal(size=(sound().size, len(signs))) + offset
     path = tmp_path / "many.wav"
     soundfile.write(path, many.astype(np.float32), RATE, subtype="FLOAT")
     for item in (path, path.read_bytes(), (many, RATE), (many.T, RATE)):
         assert cosine(read(item, RATE) - offset, sound()) > 0.999
-        cut = np.concatenate([part for _, _, part in pieces(item, RATE, 0.5)])
+        cut = np.concatenate([part for _, _, part in segments(item, RATE, 0.5)])
         assert cosine(cut - offset, sound()) > 0.999
 
 
-def test_the_embedding_is_that_of_the_plain_recording() -> None:
+def test_inverted_stereo_is_preprocessed_like_mono() -> None:
     model = AudioEncoder(AudioConfig(window_s=1.0), 16).eval()
-    plain, turned = sound(), np.stack([sound(), -sound()])
-    assert model.preprocess((turned, RATE)).equal(model.preprocess((plain, RATE)))
+    mono, inverted = sound(), np.stack([sound(), -sound()])
+    assert model.preprocess((inverted, RATE)).equal(model.preprocess((mono, RATE)))
 
 
-def test_one_decision_serves_a_whole_file() -> None:
+def test_the_decision_holds_for_a_whole_file() -> None:
     first = np.stack([sound(70), -sound(70)])  # most of it cancels
     last = np.stack([sound(5, hz=700), sound(5, hz=700)])
     found = read((np.concatenate([first, last], axis=1), RATE), RATE)
     assert np.array_equal(found, np.concatenate([first[0], last[0]]))
-    cut = np.concatenate([part for _, _, part in pieces((np.concatenate([first, last], axis=1), RATE), RATE, 10.0)])
+    cut = np.concatenate([part for _, _, part in segments((np.concatenate([first, last], axis=1), RATE), RATE, 10.0)])
     assert np.array_equal(cut, found)
 
 
-def test_usual_stereo_is_averaged() -> None:
+def test_ordinary_stereo_is_averaged() -> None:
     rng = np.random.default_rng(0)
     for right in (sound(), 0 * sound(), sound(hz=600), rng.normal(size=sound().size), -0.4 * sound()):
         stereo = np.stack([sound(), right]).astype(np.float32)

@@ -1,8 +1,9 @@
-"""Pretrained models of waveforms as trunks, from checkpoints made here. Synthesises its data."""
+"""Pretrained waveform models as trunks, from checkpoints made here. Synthesizes its data."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,13 +17,25 @@ from binder.testing import EncoderContract, tiny_anchor
 
 RATE = 16_000  # Hz
 
+Settings = dict[str, Any]
+
 
 def wav2vec2(folder: Path) -> None:
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
-    shape = {"conv_dim": (16, 16), "conv_stride": (20, 16), "conv_kernel": (40, 16), "num_feat_extract_layers": 2}
-    size = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
-    groups = {"num_conv_pos_embedding_groups": 2, "num_conv_pos_embeddings": 8}
+    shape: Settings = {
+        "conv_dim": (16, 16),
+        "conv_stride": (20, 16),
+        "conv_kernel": (40, 16),
+        "num_feat_extract_layers": 2,
+    }
+    size: Settings = {
+        "hidden_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
+    groups: Settings = {"num_conv_pos_embedding_groups": 2, "num_conv_pos_embeddings": 8}
     Wav2Vec2Model(Wav2Vec2Config(**shape, **size, **groups)).save_pretrained(folder)
     Wav2Vec2FeatureExtractor(sampling_rate=RATE).save_pretrained(folder)
 
@@ -30,7 +43,12 @@ def wav2vec2(folder: Path) -> None:
 def spectrogram_transformer(folder: Path) -> None:
     from transformers import ASTConfig, ASTFeatureExtractor, ASTModel
 
-    size = {"hidden_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    size: Settings = {
+        "hidden_size": 24,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     ASTModel(ASTConfig(**size, max_length=100, num_mel_bins=32)).save_pretrained(folder)
     ASTFeatureExtractor(sampling_rate=RATE, max_length=100, num_mel_bins=32).save_pretrained(folder)
 
@@ -38,9 +56,20 @@ def spectrogram_transformer(folder: Path) -> None:
 def whisper(folder: Path) -> None:
     from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperModel
 
-    size = {"d_model": 24, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
-    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "vocab_size": 32, "num_mel_bins": 20}
-    ids = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
+    size: Settings = {
+        "d_model": 24,
+        "encoder_layers": 1,
+        "decoder_layers": 1,
+        "encoder_ffn_dim": 32,
+        "decoder_ffn_dim": 32,
+    }
+    heads: Settings = {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "vocab_size": 32,
+        "num_mel_bins": 20,
+    }
+    ids: Settings = {"pad_token_id": 0, "bos_token_id": 0, "eos_token_id": 0, "decoder_start_token_id": 0}
     WhisperModel(WhisperConfig(**size, **heads, **ids, max_source_positions=100)).save_pretrained(folder)
     WhisperFeatureExtractor(feature_size=20, sampling_rate=RATE, chunk_length=2).save_pretrained(folder)
 
@@ -54,7 +83,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def trunks(tmp_path_factory) -> dict[str, str]:
+def trunks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     torch.manual_seed(0)
     folders = {name: tmp_path_factory.mktemp("models") / name for name in WRITERS}
     for name, folder in folders.items():
@@ -99,7 +128,7 @@ class TestLora(Contract):
     tune = "lora"
 
 
-def test_its_features_are_those_of_the_library_itself(trunks: dict[str, str]) -> None:
+def test_the_features_equal_those_of_the_library(trunks: dict[str, str]) -> None:
     from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     folder = trunks["wav2vec2"].partition(":")[2]
@@ -114,7 +143,7 @@ def test_its_features_are_those_of_the_library_itself(trunks: dict[str, str]) ->
 
 
 @pytest.mark.parametrize("model", list(WRITERS))
-def test_a_run_on_one_tells_tones_from_noise(trunks: dict[str, str], model: str, tmp_path: Path) -> None:
+def test_an_aligned_encoder_tells_tones_from_noise(trunks: dict[str, str], model: str, tmp_path: Path) -> None:
     rows = []
     for i in range(24):
         soundfile.write(tmp_path / f"{i}.wav", noise(i) if i % 2 else tone(300 + 10 * i), RATE)
@@ -127,12 +156,12 @@ def test_a_run_on_one_tells_tones_from_noise(trunks: dict[str, str], model: str,
     assert np.mean([f == row["text"] for f, row in zip(found, rows, strict=True)]) > 0.9
 
 
-def test_another_sample_rate_says_what_to_set(trunks: dict[str, str]) -> None:
-    with pytest.raises(ConfigError, match=r"hears at 16000 Hz, not 8000: set encoder\.sample_rate=16000"):
+def test_a_wrong_sample_rate_names_the_setting(trunks: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match=r"needs a sample rate of 16000 Hz, not 8000: set encoder\.sample_rate=16000"):
         AUDIO.build(AudioConfig(trunk=trunks["wav2vec2"], sample_rate=8000), tiny_anchor())
 
 
 @pytest.mark.parametrize("trunk", ["wav2vec", "transformers:", "timm:vit"])
-def test_a_trunk_of_no_known_kind_is_refused(trunk: str) -> None:
+def test_a_trunk_of_unknown_kind_is_rejected(trunk: str) -> None:
     with pytest.raises(ConfigError, match=r"trunk.*(speech|none|transformers)"):
         binder.align("audio", [{"audio": "a", "text": "b"}], sets=[f"encoder.trunk={trunk}"])

@@ -1,4 +1,4 @@
-"""An item -> a sound that can be read block by block, by the decoder that its content asks for. Free of torch.
+"""An item -> a sound that can be read block by block, with the decoder for its content. Free of torch.
 
 Shapes: C channels, S samples.
 """
@@ -16,44 +16,46 @@ import numpy as np
 from binder import Item, ItemError, existing_file, name_of
 from binder_audio import headers
 from binder_audio.channels import BLOCK, Samples, as_floats
+from binder_audio.containers import DAMAGED, NO_AUDIO, Container
 
-RATES_HZ = (1_000, 1_000_000)  # from what is hardly a sound any more to bats
-MOST_CHANNELS, MOST_COLUMNS = 1_024, 32  # of a file; of an array's shorter axis
-# Read by FFmpeg, which is faster here, more patient, or silent where libsndfile's MPEG decoder prints.
+RATES_HZ = (1_000, 1_000_000)  # from barely audible content to recordings of bats
+MOST_CHANNELS, MOST_COLUMNS = 1_024, 32  # of a file; of the shorter axis of an array
+# Left to FFmpeg, which is faster or more tolerant here, and quiet where libsndfile's MPEG decoder prints to stderr.
 BY_FFMPEG = frozenset({b"OggS", b"ID3 ", b"MPEG", b"flac"})
-MISSING = 0.01  # share of the promised samples whose absence makes a file truncated
+MISSING = 0.01  # a file is truncated if this share of the samples in its header is missing
 
 
 class Sound(Protocol):
-    """What a sound is to everything else here."""
+    """A sound of known rate and channels, whatever it was decoded from."""
 
     rate: int  # Hz
     channels: int
-    promised_s: float | None  # its length by the header; None where that does not say
+    stated_s: float | None  # the duration that the header states; None where it states none
 
     def blocks(self) -> Iterator[Samples]:
-        """(C, S) float32, about BLOCK numbers at a time, from the start; may be asked for again. Raises ItemError."""
+        """(C, S) float32, about BLOCK numbers at a time. Each call begins at the start. Raises ItemError."""
         ...
 
 
 @contextmanager
 def opened(item: Item) -> Iterator[Sound]:
-    """Path, bytes or (samples, rate) -> a sound at a rate and with channels that can be handled. Raises ItemError."""
+    """Path, bytes or (samples, rate) -> a sound whose rate and channels are within limits. Raises ItemError."""
     name = name_of(item)
     if isinstance(item, tuple) and len(item) == 2:
-        yield _possible(_Array(item[0], item[1], name), name)
+        yield _checked(_Array(item[0], item[1], name), name)
     elif isinstance(item, str | os.PathLike):
         with existing_file(item).open("rb", buffering=0) as file:
-            yield _possible(_from_file(file, name), name)
+            yield _checked(_from_file(file, name), name)
     elif isinstance(item, bytes | bytearray | memoryview):
         if not len(item):
             raise ItemError(name, "empty: no bytes")
-        yield _possible(_from_file(io.BytesIO(item), name), name)
+        yield _checked(_from_file(io.BytesIO(item), name), name)
     else:
         raise ItemError(name, f"expected a path, bytes or (samples, rate in Hz), not {type(item).__name__}")
 
 
-def _possible(sound: Sound, name: str) -> Sound:
+def _checked(sound: Sound, name: str) -> Sound:
+    """The sound. Raises ItemError where its rate or number of channels is out of range."""
     low, high = RATES_HZ
     if not low <= sound.rate <= high:
         raise ItemError(name, f"a sample rate of {sound.rate:,} Hz; expected {low:,} to {high:,}")
@@ -63,35 +65,34 @@ def _possible(sound: Sound, name: str) -> Sound:
 
 
 def _from_file(file: Any, name: str) -> Sound:
+    """An open binary file -> a sound, by libsndfile or FFmpeg. Raises ItemError."""
     import soundfile
-
-    from binder_audio.containers import Container
 
     kind = headers.kind(file)
     file = headers.checked(file, name)
     if kind in BY_FFMPEG:
         return Container(file, name)
     try:
-        # by its number where it has one: then libsndfile reads without coming back here, and knows no suffix to go by
+        # by file descriptor where there is one: libsndfile then reads without calling Python, and sees no suffix
         source = file.fileno() if isinstance(file, io.FileIO) else headers.View(file)
         return _Soundfile(soundfile.SoundFile(source, closefd=False), name)
     except (RuntimeError, OSError, ValueError, TypeError) as error:
         try:
             return Container(file, name)
         except ItemError as other:
-            if "no sound in it" in other.reason or "damaged" in other.reason:
+            if other.reason.startswith((NO_AUDIO, DAMAGED)):
                 raise
             reason = " ".join((getattr(error, "error_string", None) or str(error)).split())
-            raise ItemError(name, f"not sound that can be decoded: {reason}") from None
+            raise ItemError(name, f"not decodable audio: {reason}") from None
 
 
 class _Soundfile:
-    """A file that libsndfile reads."""
+    """A file that libsndfile decodes."""
 
     def __init__(self, file: Any, name: str) -> None:
         self.file, self.name = file, name
         self.rate, self.channels, self.frames = file.samplerate, file.channels, file.frames
-        self.promised_s = self.frames / self.rate if self.rate > 0 and self.frames > 0 else None
+        self.stated_s = self.frames / self.rate if self.rate > 0 and self.frames > 0 else None
 
     def blocks(self) -> Iterator[Samples]:
         size, seen = max(1, BLOCK // self.channels), 0
@@ -108,7 +109,7 @@ class _Soundfile:
 
 
 class _Array:
-    """(S,), (S, C) or (C, S) of float or of integers in their full range, with their rate in Hz."""
+    """Samples in memory: (S,), (S, C) or (C, S), of floats or of integers over their full range; rate in Hz."""
 
     def __init__(self, values: Any, rate: Any, name: str) -> None:
         try:
@@ -123,12 +124,12 @@ class _Array:
         else:
             self.values_CS = array if array.shape[0] < array.shape[1] else array.T
         if len(self.values_CS) > MOST_COLUMNS:
-            raise ItemError(name, f"samples of shape {array.shape}: neither axis looks like channels")
+            raise ItemError(name, f"samples of shape {array.shape}: neither axis can be channels")
         if array.dtype.kind not in "iuf":
             raise ItemError(name, f"samples of type {array.dtype}: expected floats or integers")
         if not array.size:
             raise ItemError(name, "empty: no samples")
-        self.channels, self.promised_s = len(self.values_CS), self.values_CS.shape[1] / max(self.rate, 1)
+        self.channels, self.stated_s = len(self.values_CS), self.values_CS.shape[1] / max(self.rate, 1)
 
     def blocks(self) -> Iterator[Samples]:
         size = max(1, BLOCK // self.channels)
