@@ -26,7 +26,7 @@ lint: install
 	$(BIN)/mypy
 
 docs: install
-	$(BIN)/python -m binder.devkit.reference docs
+	$(BIN)/python tools/reference.py docs
 
 # with PLACE=https://... the release says itself where its files will lie
 dist: install

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from plugin_env import Environment
 
-from binder.devkit import reference
+import binder
 from binder.registry import known_plugins
 
-DOCS = Path(__file__).parent.parent / "docs"
+ROOT = Path(binder.__file__).parents[1]
+DOCS = ROOT / "docs"
+sys.path.insert(0, str(ROOT / "tools"))
+
+import reference
+
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# file: (\S+)\n")
 
 
-@pytest.mark.parametrize(
-    ("page", "made"), [("REFERENCE.md", reference.reference), ("KNOWN_PLUGINS.md", reference.known)]
-)
+@pytest.mark.parametrize(("page", "made"), reference.PAGES.items(), ids=list(reference.PAGES))
 def test_pages_made_from_the_code_are_up_to_date(page, made):
     written = (DOCS / page).read_text(encoding="utf-8")
-    assert written == made(), "make it again: python -m binder.devkit.reference docs"
+    assert written == made(), "make it again: python tools/reference.py docs"
 
 
 def test_the_reference_has_every_field_method_and_hook():
@@ -32,6 +36,15 @@ def test_the_reference_has_every_field_method_and_hook():
     assert "| `window_s` | `float \\| None` |" in text
     assert "moments(" in text
     assert "the same item twice gives the same bytes" in text
+
+
+def test_every_verb_with_its_options_and_every_setting_is_there():
+    options, settings = reference.options(), reference.settings()
+    for part in ("## `binder align`", "`--resume`", "## `binder index export`", "## `binder plugins new`"):
+        assert part in options
+    for part in ("| `weight_decay` |", "| `val_fraction` |", '`kind = "infonce_bank"`', "| `temperature` |"):
+        assert part in settings
+    assert settings.count("| `learn_temperature` |") == 2  # inherited, too
 
 
 def test_known_plugins_are_all_on_their_page():

@@ -1,4 +1,4 @@
-"""docs/REFERENCE.md and docs/KNOWN_PLUGINS.md, made from the code: `python -m binder.devkit.reference DOCS_FOLDER`.
+"""Pages of the documentation that are made from the code: `python tools/reference.py DOCS_FOLDER`.
 
 A test compares them with what this makes.
 """
@@ -15,8 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from binder import hookspecs
+from binder.cli.main import VERBS, cli
+from binder.config import AlignConfig, TrainConfig
 from binder.registry import known_plugins
+from binder.train.losses import LOSSES
 
 binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
 
@@ -47,6 +52,7 @@ COMMANDS = (
     "get_modality",
     "retrieval",
 )
+BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # of a number, as pydantic calls them
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
@@ -54,7 +60,7 @@ def reference() -> str:
     """The text of docs/REFERENCE.md."""
     parts = [
         "# Reference for authors of plugins",
-        "Made from the code by `python -m binder.devkit.reference docs`; a test fails where it is out of date. All "
+        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. All "
         "names are imported from `binder`; the contract and a tiny anchor for tests from `binder.testing`. How to "
         "begin: [PLUGINS.md](PLUGINS.md).",
         "## Hooks",
@@ -90,7 +96,7 @@ def known() -> str:
         for name, plugin in known_plugins().items()
     ]
     return (
-        "# Known plugins\n\nMade from `binder/known_plugins.toml` by `python -m binder.devkit.reference docs`. A "
+        "# Known plugins\n\nMade from `binder/known_plugins.toml` by `python tools/reference.py docs`. A "
         "plugin of your own needs no entry here: what is installed is found. To have one listed, open a pull "
         "request that adds it to that file.\n\nThe commands are for a checkout, or a release that says where its "
         "wheels lie; otherwise add `--from PLACE`, a folder or a URL of wheels as `make dist` makes it.\n\n"
@@ -98,10 +104,70 @@ def known() -> str:
     )
 
 
+def options() -> str:
+    """The text of docs/OPTIONS.md."""
+    parts = [
+        "# Every command and option",
+        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. "
+        "Plugins add commands of their own.",
+    ]
+    with click.Context(cli, info_name="binder") as context:
+        for name in VERBS:
+            command = cli.get_command(context, name)
+            assert command is not None
+            parts += _command(f"binder {name}", command, context)
+    return "\n\n".join(parts) + "\n"
+
+
+def settings() -> str:
+    """The text of docs/SETTINGS.md."""
+    parts = [
+        "# Every setting of `binder align`",
+        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. Each can "
+        "be set in a file (`--config`) and with `--set KEY=VALUE`.",
+        "## The run",
+        _table(AlignConfig),
+        "## `[train]`",
+        _table(TrainConfig),
+        "## `[loss]`",
+        "`kind` names one of these losses; the other keys are its own.",
+    ]
+    for name, loss in LOSSES.items():
+        inherited = [base.Config for base in loss.__mro__ if "Config" in vars(base)]
+        rows = dict(row for config in reversed(inherited) for row in _rows(config).items())
+        parts += [f'### `kind = "{name}"`', _doc(loss), _as_table(rows)]
+    parts += [
+        "## `[encoder]`",
+        "The fields are those of the modality: the README of its plugin has them, and what they inherit is in the "
+        "[reference for authors](REFERENCE.md#configurations).",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+PAGES = {"REFERENCE.md": reference, "KNOWN_PLUGINS.md": known, "OPTIONS.md": options, "SETTINGS.md": settings}
+
+
 def write(folder: Path) -> None:
-    """Both files."""
-    (folder / "REFERENCE.md").write_text(reference(), encoding="utf-8")
-    (folder / "KNOWN_PLUGINS.md").write_text(known(), encoding="utf-8")
+    for name, made in PAGES.items():
+        (folder / name).write_text(made(), encoding="utf-8")
+
+
+def _command(path: str, command: click.Command, parent: click.Context) -> list[str]:
+    """A command's section; of a group, its commands' sections."""
+    with click.Context(command, info_name=path.rpartition(" ")[2], parent=parent) as context:
+        if isinstance(command, click.Group):
+            own = [(name, command.get_command(context, name)) for name in command.list_commands(context)]
+            return [part for name, made in own if made for part in _command(f"{path} {name}", made, context)]
+        usage = " ".join(command.collect_usage_pieces(context))
+        records = [record for p in command.get_params(context) if (record := p.get_help_record(context))]
+    rows = [f"| `{_cell(name)}` | {_cell(text)} |" for name, text in records if text and "--help" not in name]
+    table = "\n".join(["| option | |", "|---|---|", *rows]) if rows else ""
+    text = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    return [f"## `{path}`", f"```text\n{path} {usage}\n```", text, *filter(None, [table])]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 @dataclass(frozen=True)
@@ -147,10 +213,22 @@ def _fields(name: str) -> str:
     value = getattr(binder, name)
     parents = [base.__name__ for base in value.__mro__[1:] if base.__name__ in CONFIGS]
     title = f"### `{name}`" + (f" (and the fields of `{parents[0]}`)" if parents else "")
-    fields = _own_fields(value)
-    rows = [f"| `{f.name}` | `{f.kind}` | {f'`{f.default}`' if f.default else ''} | {f.comment} |" for f in fields]
-    table = "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows]) if rows else ""
-    return "\n\n".join(part for part in (title, _doc(value), table) if part)
+    return "\n\n".join(part for part in (title, _doc(value), _table(value)) if part)
+
+
+def _table(value: Any) -> str:
+    return _as_table(_rows(value))
+
+
+def _as_table(rows: dict[str, str]) -> str:
+    return "\n".join(["| field | type | default | |", "|---|---|---|---|", *rows.values()]) if rows else ""
+
+
+def _rows(value: Any) -> dict[str, str]:
+    return {
+        f.name: f"| `{f.name}` | `{f.kind}` | {f'`{f.default}`' if f.default else ''} | {f.comment} |"
+        for f in _own_fields(value)
+    }
 
 
 def _own_fields(value: Any) -> list[_Field]:
@@ -168,9 +246,20 @@ def _own_fields(value: Any) -> list[_Field]:
                     break
                 comments.append(line.strip()[2:])
             kind = ast.unparse(item.annotation).replace("|", "\\|")
-            default = ast.unparse(item.value).replace("|", "\\|") if item.value else ""
-            found.append(_Field(item.target.id, kind, default, " ".join(filter(None, comments)).replace("|", "\\|")))
+            default, bounds = _default(item.value)
+            comment = " ".join(filter(None, comments)).replace("|", "\\|")
+            found.append(_Field(item.target.id, kind, default, "; ".join(filter(None, [comment, bounds]))))
     return found
+
+
+def _default(value: ast.expr | None) -> tuple[str, str]:
+    """What a field's source gives as its value -> the default, and the bounds, of pydantic's `Field`."""
+    if value is None:
+        return "", ""
+    if not (isinstance(value, ast.Call) and ast.unparse(value.func) == "Field"):
+        return ast.unparse(value).replace("|", "\\|"), ""
+    bounds = [f"{BOUNDS[k.arg]} {ast.unparse(k.value)}" for k in value.keywords if k.arg in BOUNDS]
+    return ast.unparse(value.args[0]) if value.args else "", ", ".join(bounds)
 
 
 def _signature(function: Any) -> str:
