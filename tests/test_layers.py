@@ -14,7 +14,6 @@ import pytest
 
 import binder
 from binder import errors
-from binder.devkit import reference
 
 ROOT = Path(binder.__file__).parent
 PLUGINS = ROOT.parent / "plugins"
@@ -49,7 +48,7 @@ BUDGETS = {
     "artifact": 750,
     "cli": 2250,
     "data": 1810,
-    "devkit": 1450,
+    "devkit": 1250,
     "encoders": 2210,
     "evaluation": 290,
     "formats": 1990,
@@ -61,6 +60,19 @@ BUDGETS = {
     "the top": 2000,
     "train": 1670,
 }
+# public names for the commands of plugins
+COMMANDS = (
+    "common_options",
+    "say",
+    "print_table",
+    "print_json",
+    "ProgressBar",
+    "write_text",
+    "render_page",
+    "shown_item",
+    "get_modality",
+    "retrieval",
+)
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 
 
@@ -287,7 +299,7 @@ def heavy_modules_of(code: str) -> str:
         "import binder.registry as r; r.registry().names(); r.known_plugins()",
         "import binder.data.manifest, binder.space.vectors",
         "from binder import Embeddings",
-        f"from binder import {', '.join(reference.COMMANDS)}",
+        f"from binder import {', '.join(COMMANDS)}",
     ],
 )
 def test_importing_what_a_plugin_needs_imports_nothing_slow(code):
