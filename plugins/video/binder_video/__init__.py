@@ -1,12 +1,12 @@
-"""Video for binder. Importing this package imports no torch."""
+"""Video for binder. Importing this package does not import torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from binder import Modality, hookimpl
-from binder_video.config import VideoConfig, adapt
+from binder import Item, Modality, hookimpl
+from binder_video.config import VideoConfig
 from binder_video.preview import diagnose, preview
 
 if TYPE_CHECKING:
@@ -16,15 +16,22 @@ __all__ = ["VIDEO", "VideoConfig"]
 
 
 def build(config: VideoConfig, anchor: Anchor) -> Encoder:
-    """A fresh encoder into `anchor`'s space."""
+    """An encoder into `anchor`'s space, not yet trained."""
     from binder_video.encoder import VideoEncoder
 
     return VideoEncoder(config, anchor)
 
 
+def adapt(config: VideoConfig, items: Sequence[Item]) -> VideoConfig:
+    """See `adapting.adapt`; imported on the first call, so that plugins are listed fast."""
+    from binder_video.adapting import adapt
+
+    return adapt(config, items)
+
+
 VIDEO = Modality(
     name="video",
-    # not .gif and .webp, which are read too: as the suffix of a file of unknown kind they mean a picture
+    # .gif and .webp are read, too, but where only the suffix decides they are pictures
     suffixes=frozenset(
         {".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2ts", ".wmv", ".flv", ".3gp"}
     ),

@@ -1,9 +1,9 @@
-"""Packets -> pictures, decoding no more than is needed. Free of torch.
+"""Packets -> pictures, decoding no more than necessary. Free of torch.
 
-Taking a file apart into packets costs 3 us each; decoding a packet into a frame a hundred times that (640 x 360,
-H.264), and making a picture of the frame nearly as much again. The packets alone say which frame is shown when. So
-nothing before the last keyframe that serves a wanted frame is decoded, frames that no other refers to are skipped
-unless wanted, and only wanted frames become pictures.
+Demuxing a packet takes 3 us, decoding it into a frame a hundred times as long (640 x 360, H.264), and converting the
+frame into a picture about as long again. Packets carry the times at which their frames are shown. Therefore decoding
+starts at the last keyframe before a requested frame, skips frames that no other frame refers to unless they are
+requested, and converts only requested frames.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from binder_video.pictures import picture
 
@@ -20,35 +20,37 @@ if TYPE_CHECKING:
     import av
     from PIL.Image import Image
 
-# Codecs in which a frame marked as no reference is one for no other. In H.265 it may be one for higher layers.
+    Packet: TypeAlias = av.Packet[av.VideoStream]
+
+# Codecs in which no other frame depends on one marked as non-reference. In H.265 those of higher layers may.
 SKIPPABLE = frozenset({"h264", "mpeg4", "mpeg1video", "mpeg2video"})
 
 
-class Unclean(Exception):
-    """Not exactly the frames came out that the packets promise: an invisible one, a late recovery point, damage."""
+class Mismatch(Exception):
+    """The decoder's frames are not those the packets announce: hidden frames, a late recovery point, damage."""
 
 
-def visible(packet: av.Packet) -> bool:
-    """Whether a packet is a frame to be shown; those before the cut of an edit list are not."""
+def visible(packet: Packet) -> bool:
+    """Whether a packet is a frame that is shown; those that an edit list cuts off are not."""
     return packet.pts is not None and not packet.is_discard
 
 
-def tick(packet: av.Packet) -> int:
-    """When a packet that has a time of showing is shown."""
+def tick(packet: Packet) -> int:
+    """The presentation time of a packet that has one."""
     assert packet.pts is not None
     return packet.pts
 
 
 def decode(
-    codec: av.VideoCodecContext, packets: Sequence[av.Packet], ticks: Sequence[int], aspect: float
+    codec: av.VideoCodecContext, packets: Sequence[Packet], ticks: Sequence[int], aspect: float
 ) -> Iterator[Image]:
-    """The pictures shown at ascending ticks, out of packets in the file's order that begin with a keyframe.
+    """The pictures shown at ascending ticks, from packets in file order that begin with a keyframe.
 
-    The same object where two ticks show one frame. Raises Unclean.
+    The same object where two ticks show the same frame. Raises Mismatch.
     """
     seen = sorted({tick(packet) for packet in packets if visible(packet)})
     if not seen or seen[0] > ticks[0]:
-        raise Unclean
+        raise Mismatch
     shown = [seen[bisect_right(seen, now) - 1] for now in ticks]
     frames = _wanted(codec, packets, sorted(set(shown)))
     last: tuple[int, Image] | None = None
@@ -59,9 +61,9 @@ def decode(
 
 
 def in_order(
-    codec: av.VideoCodecContext, packets: Iterable[av.Packet], counted: bool
+    codec: av.VideoCodecContext, packets: Iterable[Packet], counted: bool
 ) -> Iterator[tuple[int, av.VideoFrame]]:
-    """All frames with their ticks, or with their numbers where they are `counted`. Raises av.FFmpegError: damage."""
+    """All frames with their ticks, or with their numbers if `counted`. Raises av.FFmpegError where damaged."""
     codec.flush_buffers()
     codec.skip_frame = "DEFAULT"
     number = 0
@@ -74,10 +76,8 @@ def in_order(
             number += 1
 
 
-def _wanted(
-    codec: av.VideoCodecContext, packets: Sequence[av.Packet], wanted: Sequence[int]
-) -> Iterator[av.VideoFrame]:
-    """The frames of ascending ticks. Raises Unclean."""
+def _wanted(codec: av.VideoCodecContext, packets: Sequence[Packet], wanted: Sequence[int]) -> Iterator[av.VideoFrame]:
+    """The frames at ascending ticks. Raises Mismatch."""
     codec.flush_buffers()
     place = {tick(packet): i for i, packet in enumerate(packets) if visible(packet)}
     keys = [i for i, packet in enumerate(packets) if packet.is_keyframe and packet.pts is not None]
@@ -96,21 +96,21 @@ def _wanted(
         fed = max(fed, last + 1)
     yield from _out(codec, None, due)
     if due:
-        raise Unclean
+        raise Mismatch
 
 
-def _out(codec: av.VideoCodecContext, packet: av.Packet | None, due: deque[int]) -> Iterator[av.VideoFrame]:
-    """What of the frames that are due a packet brings out of the decoder; None empties it. Raises Unclean."""
+def _out(codec: av.VideoCodecContext, packet: Packet | None, due: deque[int]) -> Iterator[av.VideoFrame]:
+    """The frames in `due` that the decoder puts out for a packet; None flushes it. Raises Mismatch."""
     import av
 
     try:
         frames = codec.decode(packet)
     except av.FFmpegError:
-        raise Unclean from None
+        raise Mismatch from None
     for frame in frames:
         if frame.pts is not None and due and frame.pts >= due[0]:
             if frame.pts > due.popleft() or frame.is_corrupt:
-                raise Unclean
+                raise Mismatch
             yield frame
     if packet is None:
         codec.flush_buffers()

@@ -1,6 +1,6 @@
-"""The trainable encoder: the anchor's image tower on each frame, then what the order of the frames adds.
+"""The encoder: the anchor's image tower on each frame, their mean, and a layer for the order of the frames.
 
-Shapes: B batch, W windows, V takes, T frames, F features of the tower, D embed_dim.
+Shapes: B batch, W windows, V views, T frames, F features of the tower, D embed_dim.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch.nn import functional
 from binder import Anchor, Encoder, Item, ItemError, Span, into_space, picture_tower
 from binder_video.config import DEFAULT_WINDOW_S, TOWER_LR, VideoConfig
 from binder_video.reading import Clip, open_clip
-from binder_video.sampling import even, jittered, pieces, windows
+from binder_video.sampling import even, jittered, segments, windows
 from binder_video.temporal import Temporal
 
-MOST_STILL = 1_000  # pieces of a video that may be more than it has frames
+MANY_SEGMENTS = 1_000  # up to so many, a video may have more segments than frames
 AT_ONCE = 64  # frames through a frozen tower at once, so that memory does not grow with the batch
 
 
 class VideoEncoder(Encoder):
-    """Video -> (D,). Before any training it is the mean of the anchor's unit vectors of the frames."""
+    """Video -> (D,). Untrained it is the mean of the anchor's unit vectors of the frames."""
 
     def __init__(self, config: VideoConfig, anchor: Anchor) -> None:
         super().__init__()
@@ -46,57 +46,49 @@ class VideoEncoder(Encoder):
             return self._stack(groups, clip.at(_ascending(groups)))
 
     def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
-        """The video is read once from front to back, some seconds ahead of what is drawn from here."""
+        """See `Encoder.moments`. The video is read once from start to end, some seconds ahead of the iterator."""
         with open_clip(item) as clip:
             if not clip.timed:
                 yield None, self.preprocess(item)
                 return
-            self._few_enough(clip, every_s, item)
-            spans, ahead = itertools.tee(pieces(clip.duration_s, every_s))
+            _check_count(clip, every_s, item)
+            spans, ahead = itertools.tee(segments(clip.duration_s, every_s))
             shown = clip.at(time_s for span in ahead for time_s in _ascending(self._groups(*span)))
             for start_s, end_s in spans:
                 yield Span(start_s, end_s), self._stack(self._groups(start_s, end_s), shown)
 
-    def _few_enough(self, clip: Clip, every_s: float, item: Item) -> None:
-        """Raises ItemError where most pieces would show nothing new: too short ones, or times in the file that lie."""
-        count = min(clip.duration_s / every_s, 1e12)
-        if count > MOST_STILL and count > (frames := clip.count(math.ceil(count))):
-            least_s = clip.duration_s / max(frames, MOST_STILL)
-            many = (
-                f"{count:,.0f} pieces of {every_s:g} s, but {clip.duration_s:.4g} s that show no more than {frames:,}"
-            )
-            raise ItemError(item, f"{many} frames: take pieces of at least {least_s:.2g} s")
-
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
-        """(V, T, 3, H, W): frames at random within equal segments of a window at random."""
+        """(V, T, 3, H, W): a random frame of each equal part of a random window."""
         with open_clip(item) as clip:
             window_s = self.window_s if clip.timed else clip.duration_s
-            takes = range(self.config.views)
-            groups = [jittered(clip.duration_s, window_s, self.config.frames, rng) for _ in takes]
+            count = self.config.frames
+            groups = [jittered(clip.duration_s, window_s, count, rng) for _ in range(self.config.views)]
             return self._stack(groups, clip.at(_ascending(groups)))
 
     def lr_scales(self) -> dict[str, float]:
         return {"tower.": self.config.tower_lr or TOWER_LR[self.config.tune]}
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, T, 3, H, W) -> (B, T, F): each frame as the image tower sees it."""
+        """(B, T, 3, H, W) -> (B, T, F): the image tower's features of each frame."""
         frames = batch.flatten(0, 1)
-        parts = frames.split(AT_ONCE) if self.frozen_trunk else [frames]
-        return torch.cat([self.tower(part) for part in parts]).unflatten(0, batch.shape[:2])
+        parts = torch.split(frames, AT_ONCE) if self.frozen_trunk else [frames]
+        features = torch.cat([self.tower(part) for part in parts])
+        return features.reshape(*batch.shape[:2], *features.shape[1:])
 
     def head(self, features: Tensor) -> Tensor:
-        """(B, T, F) -> (B, D). Frames count alike: each is brought to unit length before the mean."""
-        z_BTD = self.into_space(functional.normalize(features, dim=-1))
-        return z_BTD.mean(1) + self.temporal(z_BTD)
+        """(B, T, F) -> (B, D). All frames have the same weight: each gets unit length before the mean."""
+        z_BTD: Tensor = self.into_space(functional.normalize(features, dim=-1))
+        order_BD: Tensor = self.temporal(z_BTD)
+        return z_BTD.mean(1) + order_BD
 
     def _groups(self, start_s: float, end_s: float, timed: bool = True) -> list[list[float]]:
-        """The moments seen of each window of a part of a video."""
+        """The times in s of the frames taken from each window of a part of a video."""
         length_s = end_s - start_s
         cut = windows(length_s, self.window_s if timed else length_s, self.config.clips)
         return [even(start_s + first_s, start_s + last_s, self.config.frames) for first_s, last_s in cut]
 
     def _stack(self, groups: Sequence[Sequence[float]], shown: Iterator[Image]) -> Tensor:
-        """Groups of moments, and the pictures at them in ascending order -> (groups, T, 3, H, W)."""
+        """Groups of T times, and the pictures at all those times in ascending order -> (groups, T, 3, H, W)."""
         seen: dict[float, Tensor] = {}
         last: tuple[Image, Tensor] | None = None
         for time_s, image in zip(_ascending(groups), shown, strict=False):
@@ -107,4 +99,17 @@ class VideoEncoder(Encoder):
 
 
 def _ascending(groups: Iterable[Sequence[float]]) -> list[float]:
+    """All times of the groups, each once, in ascending order."""
     return sorted({time_s for group in groups for time_s in group})
+
+
+def _check_count(clip: Clip, every_s: float, item: Item) -> None:
+    """Raises ItemError where most segments would show no new frame: `every_s` is too short, or the file's times lie."""
+    count = min(clip.duration_s / every_s, 1e12)
+    if count > MANY_SEGMENTS and count > (frames := clip.count(math.ceil(count))):
+        least_s = clip.duration_s / max(frames, MANY_SEGMENTS)
+        raise ItemError(
+            item,
+            f"{count:,.0f} segments of {every_s:g} s, but at most {frames:,} frames in {clip.duration_s:.4g} s: "
+            f"use segments of at least {least_s:.2g} s",
+        )

@@ -1,4 +1,4 @@
-"""What people see of a video: a sheet of its frames. And what `binder doctor` says of decoders. Free of torch."""
+"""The preview of a video, a contact sheet, and what `binder doctor` prints about decoders. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 COLUMNS, ROWS = 3, 2
 WIDTH = 320  # pixels of the sheet
 GAP = 2  # pixels between frames
-TALLEST = 2.0  # height by width of a cell, at most
+TALLEST = 2.0  # largest height by width of a cell
 DECODERS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "mjpeg", "prores", "gif")
 
 
 def preview(item: Item) -> Image:
-    """Path, bytes or frames -> six frames in reading order, evenly spread over the video. Raises ItemError."""
+    """Path, bytes or frames -> six evenly spaced frames in reading order. Raises ItemError."""
     from PIL import Image, ImageOps
 
     from binder_video.reading import open_clip

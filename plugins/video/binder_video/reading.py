@@ -1,4 +1,4 @@
-"""An item -> a clip that shows the picture at any moment. Free of torch."""
+"""An item -> a clip, which gives the picture at any time. Free of torch."""
 
 from __future__ import annotations
 
@@ -12,36 +12,38 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from binder import Item, ItemError, existing_file, name_of, read_bytes
-from binder_video.film import Film
 from binder_video.stills import from_array, from_webp
+from binder_video.video_file import VideoFile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 
 class Clip(Protocol):
-    """What a video is to everything else here."""
+    """A video that can be looked at, whatever it was read from."""
 
     duration_s: float  # more than 0
-    timed: bool  # False: frames in memory of unknown rate, the seconds mean nothing
+    timed: bool  # False: frames in memory without a frame rate, so that the seconds have no meaning
 
     def at(self, times_s: Iterable[float]) -> Iterator[Image]:
-        """Moments in s from the first frame, ascending, drawn lazily -> the picture shown at each, RGB, upright.
+        """Ascending times in s from the first frame, consumed lazily -> the picture shown at each, RGB, upright.
 
-        The same object where the picture stays. Raises ItemError where one cannot be decoded.
+        The same object while the picture does not change. Raises ItemError where a picture cannot be decoded.
         """
         ...
 
     def count(self, most: int) -> int:
-        """How many frames there are, counted no further than `most`."""
+        """The number of frames, counted up to `most`."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        ...
 
 
 @contextmanager
 def open_clip(item: Item) -> Iterator[Clip]:
-    """Path, bytes, (T, H, W, 3) uint8, or such an array with its frames per second -> a clip. Raises ItemError."""
+    """Path, bytes, (T, H, W, 3) uint8 or (such an array, frames per second) -> a clip. Raises ItemError."""
     clip = _clip(item)
     try:
         yield clip
@@ -61,14 +63,14 @@ def _clip(item: Item) -> Clip:
         if not len(item):
             raise ItemError(name, "empty: no bytes")
         data = bytes(item)
-        return from_webp(data, name) if _is_webp(data[:12]) else Film(io.BytesIO(data), name)
+        return from_webp(data, name) if _is_webp(data[:12]) else VideoFile(io.BytesIO(data), name)
     raise ItemError(name, f"expected a path, bytes, or (T, H, W, 3) uint8, not {type(item).__name__}")
 
 
 def _from_path(path: Path, name: str) -> Clip:
     with path.open("rb") as file:
         head = file.read(12)
-    return from_webp(read_bytes(path), name) if _is_webp(head) else Film(str(path), name)
+    return from_webp(read_bytes(path), name) if _is_webp(head) else VideoFile(str(path), name)
 
 
 def _is_webp(head: bytes) -> bool:

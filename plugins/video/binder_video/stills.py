@@ -1,4 +1,4 @@
-"""Videos that are pictures already: arrays, and animated WebP, which FFmpeg does not decode. Free of torch."""
+"""Videos that need no decoder: arrays, and animated WebP, which Pillow reads and FFmpeg does not. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,48 +11,46 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from binder import ItemError
-from binder_video.pictures import on_white, reason, refusal
+from binder_video.pictures import on_white, reason, size_problem
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SHORTEST_S, USUAL_S = 0.011, 0.1  # s: pages show what claims to be shorter than the first for as long as the second
-
-
-MOST_WEBP = 600_000_000  # pixels of all frames, some ten seconds to decode
+SHORTEST_S, USUAL_S = 0.011, 0.1  # s: a frame that states less than the first is shown for the second, as in browsers
+MAX_WEBP = 600_000_000  # pixels of all frames: about ten seconds to decode
 
 
 class Stills:
-    """Pictures with the times at which each appears."""
+    """Pictures and the times at which they appear."""
 
     def __init__(
         self,
         starts_s: Sequence[float],  # ascending, the first is 0
         duration_s: float,
-        get: Callable[[int], Image],  # number -> picture
-        timed: bool = True,  # whether the seconds are real ones
+        get: Callable[[int], Image],  # index -> picture
+        timed: bool = True,  # whether the frame rate is known
     ) -> None:
         self.starts_s, self.duration_s, self.get, self.timed = starts_s, duration_s, get, timed
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Nothing to close."""
 
     def count(self, most: int) -> int:
-        """How many pictures there are."""
+        """The number of pictures, at most `most`."""
         return min(most, len(self.starts_s))
 
     def at(self, times_s: Iterable[float]) -> Iterator[Image]:
-        """Moments in ascending order, drawn lazily -> the picture shown at each; the same object where it stays."""
-        number = image = None
+        """Ascending times, consumed lazily -> the picture shown at each; the same object while it does not change."""
+        index = image = None
         for time_s in times_s:
             now = bisect_right(self.starts_s, time_s) - 1
-            if now != number or image is None:
-                number, image = now, self.get(now)
+            if now != index or image is None:
+                index, image = now, self.get(now)
             yield image
 
 
 def from_array(frames: Any, rate: Any, name: str) -> Stills:
-    """(T, H, W, 3) uint8 and frames per second, None where unknown. Raises ItemError."""
+    """(T, H, W, 3) uint8 and frames per second (None: unknown) -> a clip. Raises ItemError."""
     from PIL import Image
 
     array = np.asarray(frames)
@@ -60,7 +58,7 @@ def from_array(frames: Any, rate: Any, name: str) -> Stills:
         raise ItemError(name, f"expected (T, H, W, 3) of uint8, got {array.shape} of {array.dtype}")
     if not array.size:
         raise ItemError(name, f"no frames or no pixels: shape {array.shape}")
-    if why := refusal(array.shape[2], array.shape[1]):
+    if why := size_problem(array.shape[2], array.shape[1]):
         raise ItemError(name, why)
     if rate is not None and (isinstance(rate, str | bytes) or not 0 < float(rate) < 1e6):
         raise ItemError(name, f"expected frames per second, got {rate!r}")
@@ -70,20 +68,20 @@ def from_array(frames: Any, rate: Any, name: str) -> Stills:
 
 
 def from_webp(data: bytes, name: str) -> Stills:
-    """An animated WebP. Raises ItemError."""
+    """An animated WebP -> a clip. Raises ItemError."""
     from PIL import Image
 
     width, height, lengths_s = _webp_head(data, name)
     if len(lengths_s) < 2:
-        raise ItemError(name, "not an animation but a still picture; expected a video")
-    if why := refusal(width, height, layered=True):
+        raise ItemError(name, "a still picture, not an animation; expected a video")
+    if why := size_problem(width, height, alpha=True):
         raise ItemError(name, why)
-    if width * height * len(lengths_s) > MOST_WEBP:
-        raise ItemError(name, f"more than {MOST_WEBP / 1e6:.0f} million pixels in all its frames")
+    if width * height * len(lengths_s) > MAX_WEBP:
+        raise ItemError(name, f"more than {MAX_WEBP / 1e6:.0f} million pixels over all frames")
     try:
         animation = Image.open(io.BytesIO(data))
     except (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ItemError(name, f"not an animation that can be decoded: {reason(error)}") from None
+        raise ItemError(name, f"not a decodable animation: {reason(error)}") from None
 
     def get(i: int) -> Image.Image:
         try:
@@ -97,14 +95,14 @@ def from_webp(data: bytes, name: str) -> Stills:
 
 
 def _webp_head(data: bytes, name: str) -> tuple[int, int, list[float]]:
-    """Width and height of an animation, and for how many seconds each frame is shown. Raises ItemError: cut off."""
+    """Width, height, and the seconds for which each frame is shown. Raises ItemError where truncated."""
     width = height = 0
     lengths_s: list[float] = []
     at = 12
     while at + 8 <= len(data):
         kind, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         if at + 8 + size > len(data):
-            raise ItemError(name, f"truncated: the data end in frame {len(lengths_s)}")
+            raise ItemError(name, f"truncated: the data end within frame {len(lengths_s)}")
         body = data[at + 8 : at + 8 + min(size, 16)]
         if kind == b"VP8X":
             width, height = (int.from_bytes(body[i : i + 3], "little") + 1 for i in (4, 7))

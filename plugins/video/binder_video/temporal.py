@@ -1,4 +1,4 @@
-"""What the order of the frames adds to their mean.
+"""The layer that adds the order of the frames to their mean.
 
 Shapes: B batch, T frames, D embed_dim.
 """
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Temporal(nn.Module):
-    """(B, T, D) -> (B, D): one hidden layer over all frames side by side, each place with weights of its own.
+    """(B, T, D) -> (B, D): one hidden layer over the concatenated frames; its output starts at zero.
 
-    Zero at the start. Chosen over a transformer on the frames, attention pooling and convolutions in time: as good
-    from 2,000 moving shapes, 7 points better from 150, at a quarter of the time (see the README).
+    Chosen over a transformer on the frames, attention pooling and convolutions in time: as good when trained on 2,000
+    moving shapes, 7 points better on 150, in a quarter of the time (see the README).
     """
 
     def __init__(self, frames: int, embed_dim: int, hidden: int, dropout: float) -> None:
@@ -24,4 +24,5 @@ class Temporal(nn.Module):
         nn.init.zeros_(self.leave.bias)
 
     def forward(self, z_BTD: Tensor) -> Tensor:
-        return self.leave(self.dropout(nn.functional.gelu(self.enter(z_BTD.flatten(1)))))
+        z_BD: Tensor = self.leave(self.dropout(nn.functional.gelu(self.enter(z_BTD.flatten(1)))))
+        return z_BD

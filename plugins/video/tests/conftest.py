@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 
 
 def moving(count: int, width: int, height: int) -> Iterator[np.ndarray]:
-    """(H, W, 3) uint8: a pattern that moves, with a corner that counts, so that no two frames are alike."""
+    """(H, W, 3) uint8: a moving pattern whose corner changes with the index, so that no two frames are equal."""
     rng = np.random.default_rng(0)
     ground = rng.integers(0, 255, (height // 8 + 1, width // 8 + 1, 3), np.uint8)
     ground = ground.repeat(8, 0).repeat(8, 1)[:height, :width]
@@ -55,7 +55,7 @@ def write_video(
 @pytest.fixture
 def write(monkeypatch: pytest.MonkeyPatch) -> Write:
     """`write(path, codec, frames, ...)` writes a video and returns its path."""
-    monkeypatch.setenv("SVT_LOG", "1")  # its encoder prints a page otherwise
+    monkeypatch.setenv("SVT_LOG", "1")  # otherwise its encoder prints a page
     return write_video
 
 

@@ -1,9 +1,9 @@
-"""The shortcut gives exactly the pictures that decoding everything gives, over codecs, containers and clocks."""
+"""The shortcut gives exactly the pictures that decoding every frame gives, for many codecs, containers and clocks."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,21 +11,22 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from binder_video import decoding, film
-from binder_video.film import Film
+from binder_video import decoding, video_file
 from binder_video.pictures import picture
 from binder_video.reading import open_clip
+from binder_video.video_file import VideoFile
+from PIL import Image
 
 from binder import ItemError
 
 Write = Callable[..., Path]
 
 X264 = {"bframes": "bframes=3:keyint=12", "open": "open-gop=1:bframes=3:keyint=12", "one": "bframes=3:keyint=999"}
-X265 = {"codec": "libx265", "size": (64, 64)}  # the encoder spoils the memory where pictures are smaller
+X265 = {"codec": "libx265", "size": (64, 64)}  # the encoder corrupts memory where pictures are smaller
 HEVC = "log-level=none:keyint=12"
 FAST = {"deadline": "realtime", "cpu-used": "8", "g": "12"}
 
-# name of the file, how it is written, whether its frames have to be decoded in order instead
+# name of the file, how it is written, whether its frames have to be decoded sequentially instead
 CASES: dict[str, tuple[str, dict[str, Any], bool]] = {
     "h264": ("a.mp4", {"options": {"x264-params": X264["bframes"]}}, False),
     "h264 in open groups": ("a.mp4", {"options": {"x264-params": X264["open"]}}, False),
@@ -65,14 +66,16 @@ def make(write: Write, folder: Path, case: str, **more: Any) -> Path:
 
 
 def naive(path: Path) -> list[tuple[Fraction, bytes]]:
-    """Every frame of a file as a whole decode gives it: seconds from the first, and its pixels."""
+    """Every frame of a file, decoded in order: seconds from the first, and its pixels."""
     with av.open(str(path)) as file:
         stream = file.streams.video[0]
         frames = [(frame.pts, picture(frame).tobytes()) for frame in file.decode(stream)]
-        lost = file.format.name == "avi" and stream.codec_context.has_b_frames  # AVI knows no order of showing
-        if lost or frames[0][0] is None:
-            return [(i / stream.average_rate, pixels) for i, (_, pixels) in enumerate(frames)]
-        return [((pts - frames[0][0]) * stream.time_base, pixels) for pts, pixels in frames]
+        lost = file.format.name == "avi" and stream.codec_context.has_b_frames  # AVI stores no presentation times
+        start = frames[0][0]
+        if lost or start is None:
+            rate = Fraction(stream.average_rate or 0)
+            return [(i / rate, pixels) for i, (_, pixels) in enumerate(frames)]
+        return [((pts - start) * Fraction(stream.time_base or 1), pixels) for pts, pixels in frames if pts is not None]
 
 
 def shown(frames: Sequence[tuple[Fraction, bytes]], times_s: Sequence[float]) -> list[bytes]:
@@ -80,7 +83,7 @@ def shown(frames: Sequence[tuple[Fraction, bytes]], times_s: Sequence[float]) ->
 
 
 def moments(duration_s: float) -> list[list[float]]:
-    """Even, random, dense and all: what may be asked of a video."""
+    """Several ways to ask for times of a video: even, random, dense, single, all."""
     rng = np.random.default_rng(0)
     return [
         [(i + 0.5) / 8 * duration_s for i in range(8)],
@@ -94,7 +97,7 @@ def moments(duration_s: float) -> list[list[float]]:
 
 def assert_identical(path: Path) -> None:
     frames = naive(path)
-    assert len({pixels for _, pixels in frames}) == len(frames) > 1, "frames that are alike would hide a mistake"
+    assert len({pixels for _, pixels in frames}) == len(frames) > 1, "equal frames would hide a mistake"
     with open_clip(path) as clip:
         duration_s = clip.duration_s
     assert float(frames[-1][0]) < duration_s < float(frames[-1][0]) + 1
@@ -106,35 +109,40 @@ def assert_identical(path: Path) -> None:
 
 @pytest.fixture(params=["held", "streamed"])
 def reading(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short files are held as packets; the second way, of long ones, is taken by lowering the limits."""
+    """Short files are held as packets; lower limits make them be read like long ones."""
     if request.param == "streamed":
-        monkeypatch.setattr(film, "WHOLE_PACKETS", 5)
-        monkeypatch.setattr(film, "BLOCK_S", 0.3)
+        monkeypatch.setattr(video_file, "WHOLE_PACKETS", 5)
+        monkeypatch.setattr(video_file, "BLOCK_S", 0.3)
 
 
 @pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize("case", CASES)
-def test_the_pictures_are_those_of_a_whole_decode(
+def test_the_pictures_are_those_of_decoding_every_frame(
     case: str, write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = make(write, tmp_path, case)
-    in_order = []
-    plainly = Film._plainly
-    monkeypatch.setattr(Film, "_plainly", lambda self, times_s: in_order.append(1) or plainly(self, times_s))
+    calls = []
+    sequentially = VideoFile._sequentially
+
+    def counting(self: VideoFile, times_s: Iterable[float]) -> Iterator[Image.Image]:
+        calls.append(1)
+        return sequentially(self, times_s)
+
+    monkeypatch.setattr(VideoFile, "_sequentially", counting)
     assert_identical(path)
-    assert bool(in_order) == CASES[case][2], "whether the shortcut served"
+    assert bool(calls) == CASES[case][2], "whether the shortcut worked"
 
 
 @pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize("case", ["h264", "h264 in open groups, mkv", "vp9"])
-def test_frames_of_uneven_length(case: str, write: Write, tmp_path: Path) -> None:
+def test_a_variable_frame_rate(case: str, write: Write, tmp_path: Path) -> None:
     gaps_ms = np.random.default_rng(1).choice([10, 20, 33, 50, 400], 40)
     assert_identical(make(write, tmp_path, case, times_ms=[int(t) for t in np.cumsum(gaps_ms)]))
 
 
 @pytest.mark.usefixtures("reading")
 @pytest.mark.parametrize("case", ["h264", "h264 in open groups, mkv", "h264 in a transport stream", "vp9"])
-def test_a_start_that_is_not_zero(case: str, write: Write, tmp_path: Path) -> None:
+def test_a_start_time_that_is_not_zero(case: str, write: Write, tmp_path: Path) -> None:
     assert_identical(make(write, tmp_path, case, times_ms=[7_300 + 50 * i for i in range(40)]))
 
 
@@ -152,7 +160,7 @@ def test_frames_cut_off_by_an_edit_list_are_not_shown(case: str, write: Write, t
 
 
 def fed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """A list that gets an entry for every packet that is decoded: whether it may be skipped."""
+    """A list that gets an entry for every decoded packet: whether the decoder may skip it."""
     found: list[bool] = []
     out = decoding._out
 
@@ -173,17 +181,17 @@ def test_only_what_a_frame_needs_is_decoded(write: Write, tmp_path: Path, monkey
         list(clip.at([3.01, 5.96]))  # frames 60 and 119, keyframes every 12 frames
     assert len(found) <= 1 + 12
     assert not found[0]
-    assert sum(found) == len(found) - 2, "all but the two wanted frames may be skipped"
+    assert sum(found) == len(found) - 2, "all but the two requested frames may be skipped"
 
 
-def test_a_frame_shown_twice_is_the_same_object(write: Write, tmp_path: Path) -> None:
+def test_a_picture_shown_twice_is_the_same_object(write: Write, tmp_path: Path) -> None:
     with open_clip(write(tmp_path / "a.mp4", frames=2, rate=1)) as clip:
         first, again, second = clip.at([0.1, 0.2, 1.5])
     assert first is again
     assert first is not second
 
 
-def test_moments_are_drawn_only_as_pictures_are_taken(write: Write, tmp_path: Path) -> None:
+def test_times_are_consumed_lazily(write: Write, tmp_path: Path) -> None:
     path = write(tmp_path / "a.mkv", "mpeg4", frames=200, rate=1)
     drawn = []
 
@@ -209,10 +217,10 @@ def test_bytes_and_paths_give_the_same(write: Write, tmp_path: Path) -> None:
     assert pixels[0] == pixels[1] == pixels[2] == pixels[3]
 
 
-def test_ten_hours_are_not_read_to_see_ten_moments(write: Write, tmp_path: Path, monkeypatch: Any) -> None:
+def test_ten_pictures_of_ten_hours_need_few_packets(write: Write, tmp_path: Path, monkeypatch: Any) -> None:
     times_ms = [10_000 * i for i in range(3_600)]
     path = write(tmp_path / "long.mkv", "mpeg4", frames=3_600, size=(16, 16), times_ms=times_ms)
-    monkeypatch.setattr(film, "WHOLE_PACKETS", 100)
+    monkeypatch.setattr(video_file, "WHOLE_PACKETS", 100)
     found = fed(monkeypatch)
     with open_clip(path) as clip:
         assert abs(clip.duration_s - 36_000) < 11
@@ -229,7 +237,7 @@ def damage(path: Path, share: float, length: int) -> Path:
     return path
 
 
-def test_damage_is_reported_with_its_second_and_only_where_it_matters(write: Write, tmp_path: Path) -> None:
+def test_damage_is_reported_with_its_time_and_only_where_it_matters(write: Write, tmp_path: Path) -> None:
     how = {"options": {"x264-params": X264["bframes"] + ":qp=10"}, "size": (96, 64), "frames": 120}
     path = write(tmp_path / "a.mp4", **how)
     before = naive(path)
@@ -246,7 +254,7 @@ def test_damage_is_reported_with_its_second_and_only_where_it_matters(write: Wri
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.webm", "a.gif"])
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.95])
-def test_damage_anywhere_gives_pictures_or_one_line(
+def test_damage_anywhere_gives_pictures_or_an_error_of_one_line(
     name: str, share: float, write: Write, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     codec = {"a.avi": "mpeg4", "a.webm": "libvpx", "a.gif": "gif"}.get(name, "libx264")
@@ -259,4 +267,4 @@ def test_damage_anywhere_gives_pictures_or_one_line(
             assert all(image.size == (48, 32) for image in clip.at([i / 8 * clip.duration_s for i in range(8)]))
     except ItemError as error:
         assert "\n" not in str(error)
-    assert capfd.readouterr().err == "", "FFmpeg's own messages"
+    assert capfd.readouterr().err == "", "FFmpeg prints nothing"
