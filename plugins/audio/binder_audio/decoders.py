@@ -19,7 +19,7 @@ from binder_audio.channels import BLOCK, Samples, as_floats
 from binder_audio.containers import DAMAGED, NO_AUDIO, Container
 
 RATES_HZ = (1_000, 1_000_000)  # from barely audible content to recordings of bats
-MOST_CHANNELS, MOST_COLUMNS = 1_024, 32  # of a file; of the shorter axis of an array
+MAX_CHANNELS, MAX_COLUMNS = 1_024, 32  # of a file; of the shorter axis of an array
 # Left to FFmpeg, which is faster or more tolerant here, and quiet where libsndfile's MPEG decoder prints to stderr.
 BY_FFMPEG = frozenset({b"OggS", b"ID3 ", b"MPEG", b"flac"})
 MISSING = 0.01  # a file is truncated if this share of the samples in its header is missing
@@ -59,8 +59,8 @@ def _checked(sound: Sound, name: str) -> Sound:
     low, high = RATES_HZ
     if not low <= sound.rate <= high:
         raise ItemError(name, f"a sample rate of {sound.rate:,} Hz; expected {low:,} to {high:,}")
-    if not 1 <= sound.channels <= MOST_CHANNELS:
-        raise ItemError(name, f"{sound.channels:,} channels; expected 1 to {MOST_CHANNELS:,}")
+    if not 1 <= sound.channels <= MAX_CHANNELS:
+        raise ItemError(name, f"{sound.channels:,} channels; expected 1 to {MAX_CHANNELS:,}")
     return sound
 
 
@@ -123,7 +123,7 @@ class _Array:
             self.values_CS = array[None]
         else:
             self.values_CS = array if array.shape[0] < array.shape[1] else array.T
-        if len(self.values_CS) > MOST_COLUMNS:
+        if len(self.values_CS) > MAX_COLUMNS:
             raise ItemError(name, f"samples of shape {array.shape}: neither axis can be channels")
         if array.dtype.kind not in "iuf":
             raise ItemError(name, f"samples of type {array.dtype}: expected floats or integers")

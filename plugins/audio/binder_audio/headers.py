@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple, cast
 
 from binder import ItemError
 
-MOST_CHUNKS = 10_000  # of one file
+MAX_CHUNKS = 10_000  # of one file
 SPARE = 64  # bytes of samples that may be missing: some programs include the header in the size
 # Programs that write to a pipe do not know the size; they leave 0 there, or about the largest value.
 UNKNOWN_NEAR = (1 << 31, 1 << 32)
@@ -137,7 +137,7 @@ def _chunks(file: BinaryIO, size: int, layout: _Layout, name: str, at: int | Non
     """The chunks from offset `at` on whose headers lie in the file. Raises ItemError if there are too many."""
     at = layout.first if at is None else at
     width = struct.calcsize(layout.size)
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if at + layout.name + width > size:
             return
         file.seek(at)
@@ -148,7 +148,7 @@ def _chunks(file: BinaryIO, size: int, layout: _Layout, name: str, at: int | Non
         chunk = _Chunk(head[: layout.name], at + len(head), length, at + layout.name)
         yield chunk
         at = chunk.start + -(-length // layout.align) * layout.align
-    raise ItemError(name, f"more than {MOST_CHUNKS:,} chunks")
+    raise ItemError(name, f"more than {MAX_CHUNKS:,} chunks")
 
 
 def _only_chunks(file: BinaryIO, size: int, samples: _Chunk, layout: _Layout) -> bool:

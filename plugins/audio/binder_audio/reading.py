@@ -16,7 +16,7 @@ from binder_audio.channels import BLOCK, Mixing, Samples
 from binder_audio.decoders import Sound, opened
 
 SHORTEST_S = 0.025  # s, one frame of the spectrogram
-LONGEST_S, MOST_SAMPLES = 3_600.0, 57_600_000  # of one item or segment, whichever is less; so many samples are 230 MB
+LONGEST_S, MAX_SAMPLES = 3_600.0, 57_600_000  # of one item or segment, whichever is less; so many samples are 230 MB
 FULL_SCALE = 32_767  # int16
 PEAK = 0.95  # of full scale, to which every clip is scaled, so that int16 is precise enough for quiet recordings
 EMPTY = np.zeros(0, np.float32)
@@ -179,7 +179,7 @@ class _Resampler:
 
 
 def _longest_s(rate: int) -> float:
-    return min(LONGEST_S, MOST_SAMPLES / rate)
+    return min(LONGEST_S, MAX_SAMPLES / rate)
 
 
 def _too_long(name: str, length: str, rate: int) -> ItemError:
