@@ -31,5 +31,5 @@ def opened(folder: Path, work: Path) -> Finished:
     space = Binder("mini")
     for name in data.BOUND:
         space.load(folder / "runs" / name)
-    galleries = run.embed(space, data.galleries(work, seed))
+    galleries = data.embed(space, data.galleries(work, seed))
     return Finished(galleries, run.operands(space, work, seed), run.words_of(space, work))

@@ -27,7 +27,6 @@ from typing import Any, get_args
 import numpy as np
 from binder_playground import world
 from binder_playground.demo import data
-from binder_playground.demo.run import embed
 
 from binder import Binder, Embeddings, Index
 from binder.index.index import Mode
@@ -68,7 +67,7 @@ def main() -> None:
 def playground(space: Binder, work: Path) -> None:
     rng = np.random.default_rng(0)
     kinds = world.concepts("scene")
-    (pictures,) = embed(space, [data.pictures("scene", 2 * kinds, work / "pictures", rng)])
+    (pictures,) = data.embed(space, [data.pictures("scene", 2 * kinds, work / "pictures", rng)])
     n = len(pictures.items)
     files = [f"IMG_{number}" for number in rng.permutation(9000)[:n] + 1000]
     z = Embeddings(pictures.z, space.space, files, "image")

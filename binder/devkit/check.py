@@ -144,7 +144,7 @@ def _import_problems(name: str, facts: dict[str, Any]) -> list[str]:
             f"import what is slow inside functions (it brings {', '.join(facts['imports']) or 'nothing'})"
         )
     if not facts["modalities"] and not facts["commands"]:
-        found.append(f"entry point {name}: binder_register_modalities returns nothing, and there are no commands")
+        found.append(f"entry point {name}: provides no modality and no command; see binder_register_modalities")
     return found
 
 

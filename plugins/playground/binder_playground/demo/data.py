@@ -9,14 +9,15 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from binder import Embeddings
+from binder import Binder, Embeddings
 from binder_playground import clips, speech, tables, world
+from binder_playground.demo import Progress, silent
 from binder_playground.draw import draw
 from binder_playground.scenes import trail
 from binder_playground.world import Concept
@@ -155,6 +156,22 @@ def galleries(folder: Path, seed: int) -> list[Gallery]:
     drawn = _repeated("chart", "chart")
     found.append(_gallery("chart", "chart", tables.write_tables(drawn, folder / "chart", rng), drawn))
     return sorted(found, key=lambda g: MODALITIES.index(g.modality))
+
+
+def embed(space: Binder, galleries: Sequence[Gallery], progress: Progress = silent) -> list[Gallery]:
+    """The galleries with their vectors."""
+    return [replace(g, z=vectors_of(space, g.modality, g.items, progress)) for g in galleries]
+
+
+def encoded_by(space: Binder, modality: str, galleries: Sequence[Gallery]) -> list[Gallery]:
+    """The galleries, those of one modality with the vectors that this space's encoder gives them."""
+    return [replace(g, z=vectors_of(space, modality, g.items)) if g.modality == modality else g for g in galleries]
+
+
+def vectors_of(space: Binder, modality: str, items: Sequence[Any], progress: Progress = silent) -> Embeddings:
+    """N items of one modality -> (N, D). Raises ItemError for one that cannot be read."""
+    found = space.encode(modality, items, strict=True, progress=progress)
+    return Embeddings(found.vectors, space.space, modality=modality)
 
 
 def pictures(kind: str, concepts: Sequence[Concept], folder: Path, rng: np.random.Generator) -> Gallery:

@@ -10,7 +10,6 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from binder import Binder, align
 from binder_playground import world
 from binder_playground.demo import Progress, cells
 from binder_playground.demo.cells import FACETS, Pair, label
-from binder_playground.demo.data import BOUND, Gallery
+from binder_playground.demo.data import BOUND, Gallery, encoded_by
 
 LOG = "log.jsonl"  # of a run: what it was like after each so many steps
 
@@ -47,10 +46,7 @@ def references(
             align(name, manifest, anchor=space.anchor, to=other, encoders=encoders, config=config, out=out,
                   seed=seed, split="split", device=str(space.anchor.device), progress=progress)  # fmt: skip
             direct = Binder(space.anchor, device=str(space.anchor.device)).load(out)
-            own = [
-                replace(g, vectors=direct.encode(name, g.items, strict=True).vectors) if g.modality == name else g
-                for g in galleries
-            ]
+            own = encoded_by(direct, name, galleries)
             both = [(name, other), (other, name)] if other == "text" else [(name, other)]
             for query, target in both:  # captions have no encoder to train: their cell is the same encoder's, read back
                 cell = cells.shared(own, query, target)

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from binder import Binder, Embeddings, align, get_modality, write_text
+from binder import Binder, align, get_modality, write_text
 from binder_playground import speech, world
 from binder_playground.demo import Progress, arithmetic, cells, data, silent
 from binder_playground.demo.cells import Pair
-from binder_playground.demo.data import BOUND, MODALITIES, Gallery
+from binder_playground.demo.data import BOUND, MODALITIES, Gallery, embed, encoded_by, vectors_of
 from binder_playground.demo.space_map import space_map
 
 # Speech from random weights, so that no caption was ever near it; synthetic voices need less augmentation than real
@@ -102,17 +102,6 @@ def run(
     return result
 
 
-def embed(space: Binder, galleries: Sequence[Gallery], progress: Progress = silent) -> list[Gallery]:
-    """The galleries with their vectors."""
-    return [replace(g, z=vectors_of(space, g.modality, g.items, progress)) for g in galleries]
-
-
-def vectors_of(space: Binder, modality: str, items: Sequence[Any], progress: Progress = silent) -> Embeddings:
-    """N items of one modality -> (N, D). Raises ItemError for one that cannot be read."""
-    found = space.encode(modality, items, strict=True, progress=progress)
-    return Embeddings(found.vectors, space.space, modality=modality)
-
-
 def gallery(galleries: Sequence[Gallery], modality: str, kind: str) -> Gallery:
     return next(g for g in galleries if (g.modality, g.kind) == (modality, kind))
 
@@ -134,8 +123,7 @@ def _untrained(space: Binder, galleries: Sequence[Gallery]) -> dict[Pair, float]
             continue
         unaligned = Binder(space.anchor, device=str(space.anchor.device))
         unaligned.encoders[name] = before.to(space.anchor.device)
-        raw = [replace(g, z=vectors_of(unaligned, name, g.items)) if g.modality == name else g for g in galleries]
-        rows = cells.cells(raw, space.trained_together)
+        rows = cells.cells(encoded_by(unaligned, name, galleries), space.trained_together)
         found |= {
             (r["query"], r["target"]): r["r1"]
             for r in rows
