@@ -1,17 +1,17 @@
-"""A kind of input, as a plugin describes it to the core. Free of torch, so that plugins are listed fast."""
+"""The record by which a plugin describes a modality to the core. Free of torch, so that listing plugins is fast."""
 
 from __future__ import annotations
 
 import keyword
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from binder.config import Config
-from binder.errors import ItemError, PluginError, kind_and_words
+from binder.errors import ItemError, PluginError, kind_and_words, warn_renamed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from binder.anchors.openclip import Anchor
     from binder.encoder import Encoder
 
-# what the Python API, manifests and indexes call something else; a test finds what is missing here
+# words that mean something else in the Python API, manifests and indexes; a test checks that none is missing
 RESERVED = frozenset(
     re.findall(
         r"\w+",
-        "anchor batch_size both cards classify classify_vectors collapse device embed encode encoders end_s evaluate "
-        "every_s exact force group item items k labels load metadata mode modality names of progress query rank_by "
-        "runs self space sources start_s strict template to trained_together trunk vector vectors where workers",
+        "anchor batch_size both cards classify classify_vectors collapse device embed encode encoders end_s "
+        "evaluate every_s exact force group item items k labels load metadata modalities mode modality names of "
+        "per_item progress query rank_by runs self space sources start_s strict template to trained_together trunk "
+        "vector vectors where workers",
     )
 )
 
@@ -34,7 +35,7 @@ Item = Any  # a path, bytes, text or an in-memory array: whatever the modality's
 
 @dataclass(frozen=True)
 class Unusable:
-    """In place of an item: what is known to be none before anything opens it. Opening it raises ItemError."""
+    """Stands for an item that is known to be unreadable before anything opens it; opening it raises ItemError."""
 
     name: str
     reason: str
@@ -49,40 +50,56 @@ class Unusable:
 class EncoderConfig(Config):
     """Base of a modality's encoder configuration. Give every field its unit in a comment."""
 
+    former_names: ClassVar[Mapping[str, str]] = {}  # old name of a field -> its name; works for one release
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_former_names(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping) or not any(name in values for name in cls.former_names):
+            return values
+        accepted = dict(values)
+        for name, new in cls.former_names.items():
+            if name in values and new in values:
+                raise ValueError(f"{new} is given, and {name}, its old name, as well")
+            if name in values:
+                warn_renamed(f"encoder.{name}", f"encoder.{new}")
+                accepted[new] = accepted.pop(name)
+        return accepted
+
 
 class PictureConfig(EncoderConfig):
-    """Base for encoders that see through an image tower, the anchor's by default."""
+    """Base for encoders that show an item to an image tower, by default the anchor's."""
 
-    trunk: str | None = None  # a pretrained tower in its place: timm:NAME or transformers:NAME, NAME also a folder
-    tune: Literal["frozen", "lora", "full"] = "frozen"  # the tower: as it is, with low-rank additions, or all of it
-    rank: int = Field(8, ge=1, le=256)  # of the low-rank additions
+    trunk: str | None = None  # a pretrained tower instead: timm:NAME or transformers:NAME; NAME may be a folder
+    tune: Literal["frozen", "lora", "full"] = "frozen"  # the tower: unchanged, with low-rank updates, or all of it
+    rank: int = Field(8, ge=1, le=256)  # of the low-rank updates
     views: int = Field(8, ge=1, le=64)  # pictures of each training item, where the plugin can vary them
-    hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; the embed_dim by default
+    hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; by default embed_dim
 
 
 @dataclass(frozen=True)
 class Modality:
-    """Everything the core knows of a kind of input.
+    """Everything the core knows about a kind of input.
 
-    Plugins return it from the hook `binder_register_modalities`. Modules that hold one import torch only
-    inside `build`.
+    Plugins return these records from the hook `binder_register_modalities`. The module that makes them imports torch
+    only inside `build`.
     """
 
-    name: str  # singular, lower case: the manifest's column and the keyword of the Python API
-    suffixes: frozenset[str]  # with the dot, lower case; several modalities may claim one, then nothing is guessed
+    name: str  # singular, lower case: the column in manifests and the keyword in the Python API
+    suffixes: frozenset[str]  # with the dot, lower case; a suffix that several modalities claim is ambiguous
     config: type[EncoderConfig]
     build: Callable[[Any, Anchor], Encoder]  # (config, anchor) -> encoder with fresh weights
-    adapt: Callable[[Any, Sequence[Item]], Any] | None = None  # config, sample of training items -> config:
-    # fills what the user left open from the data (a window length, statistics); stored with the encoder
-    preview: Callable[[Item], Image] | None = None  # what people see in a report
-    media: str | None = None  # MIME type by which a page can play the item
+    adapt: Callable[[Any, Sequence[Item]], Any] | None = None  # (config, sample of training items) -> config with
+    # the fields that the user left open filled from the data (a window length, statistics); saved with the encoder
+    preview: Callable[[Item], Image] | None = None  # the picture of an item in reports
+    media: str | None = None  # MIME type as which a web page can play the item
     diagnose: Callable[[], dict[str, str]] | None = None  # what `binder doctor` prints: decoders, versions
     inline: bool = False  # the item is the value itself (text), not a path to a file
     frozen: bool = False  # encoded by the anchor's own tower: nothing to train, nothing to load
 
 
 def check_name(name: object) -> None:
-    """Raises PluginError for what cannot be the name of a modality: it becomes a column and a Python keyword."""
+    """Raises PluginError for a name that cannot be a column of manifests and a Python keyword argument."""
     if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or keyword.iskeyword(name):
         raise PluginError(f"{name!r} cannot be a modality: expected a lower-case name such as 'sonar' or 'heart_rate'")
     if name in RESERVED:
@@ -90,7 +107,7 @@ def check_name(name: object) -> None:
 
 
 def check(modality: Modality) -> None:
-    """Raises PluginError that names the field of a record which is not what it should be."""
+    """Raises PluginError for a record with a wrong field, which the message names."""
     check_name(modality.name)
     where = f"modality {modality.name!r}"
     suffixes: Any = modality.suffixes

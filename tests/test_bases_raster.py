@@ -145,7 +145,7 @@ def test_training_reads_once_and_sees_variants_of_which_the_first_is_the_picture
     ("item", "message"),
     [
         (np.full((8, 8), np.nan), "no pixel was measured"),
-        (np.zeros((8, 8, 3), np.uint8), "a colour picture"),
+        (np.zeros((8, 8, 3), np.uint8), "a color picture"),
         (np.zeros((8, 8), "U3"), "expected numbers of shape"),
         (np.zeros((2, 8)), "at least 4 x 4 pixels"),
         (3, "expected a path or bytes, not int"),

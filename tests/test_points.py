@@ -18,7 +18,7 @@ from binder.encoders.points.cloud import read_points, spread, thinned
 from binder.encoders.points.encoder import PointEncoder, turns
 from binder.testing import EncoderContract
 
-SMALL = {"points": 128, "groups": 16, "neighbours": 8, "width": 32, "layers": 1, "heads": 2}
+SMALL = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}
 
 
 def ball(count=500, seed=0, stretch=(1.0, 1.0, 1.0)):
@@ -44,8 +44,8 @@ class TestContract(EncoderContract):
         return [None, tmp_path, Points(ball(3)), Points(np.ones((50, 3))), Points(ball() * np.inf)]
 
 
-class TestContractWithNormalsAndColours(TestContract):
-    config = {**SMALL, "normals": True, "colours": True, "turn": "all"}  # noqa: RUF012
+class TestContractWithNormalsAndColors(TestContract):
+    config = {**SMALL, "normals": True, "colors": True, "turn": "all"}  # noqa: RUF012
 
     def items(self, tmp_path):
         np.savetxt(tmp_path / "a.xyz", np.concatenate([ball(), ball(), np.abs(ball())], axis=1))
@@ -61,15 +61,15 @@ class TestContractWithNormalsAndColours(TestContract):
         (Points(ball()[:90] * np.where(np.arange(90) < 46, np.inf, 1)[:, None]), "46 of 90 points are not finite"),
         (Points(ball()), "has no normals; set encoder.normals = false"),
         (Points(ball(), ball(9), ball()), "500 points but 9 normals"),
-        (Points(ball(), ball()), "has no colours; set encoder.colours = false"),
-        (Points(ball(), ball(), ball() * 300), "expected 0 to 1, or whole numbers 0 to 255"),
-        (Points(ball(), ball(), np.full((500, 3), 1.5)), "colours from 1.5 to 1.5: expected 0 to 1"),
+        (Points(ball(), ball()), "has no colors; set encoder.colors = false"),
+        (Points(ball(), ball(), ball() * 300), "expected 0 to 1, or integers from 0 to 255"),
+        (Points(ball(), ball(), np.full((500, 3), 1.5)), "colors from 1.5 to 1.5: expected 0 to 1"),
         (Points(np.array([["a"] * 3] * 9)), "expected points of shape (P, 3)"),
     ],
 )
 def test_what_cannot_be_used_says_why_in_one_line(item, message):
     with pytest.raises(ItemError) as caught:
-        read_points(read_dots, item, DotsConfig(normals=len(item.xyz) == 500, colours=len(item.xyz) == 500))
+        read_points(read_dots, item, DotsConfig(normals=len(item.xyz) == 500, colors=len(item.xyz) == 500))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -87,7 +87,7 @@ def test_neither_size_nor_place_nor_order_counts():
 def test_the_axis_that_is_up_is_turned_to_z():
     corner = np.concatenate([np.zeros((1, 3)), np.eye(3) * [1, 2, 4]])  # the length of an axis names it
     for up, turned in (("x", [2, 4, 1]), ("y", [4, 1, 2]), ("z", [1, 2, 4])):
-        config = DotsConfig(points=64, groups=8, neighbours=8, up=up, normals=True)
+        config = DotsConfig(points=64, groups=8, neighbors=8, up=up, normals=True)
         made = read_points(read_dots, Points(corner, corner), config)
         size = np.ptp(made[:, :3], axis=0)
         np.testing.assert_allclose(size / size.max(), np.array(turned) / 4, atol=1e-6)
@@ -95,10 +95,10 @@ def test_the_axis_that_is_up_is_turned_to_z():
         np.testing.assert_array_equal(made[:, :3].argmax(0), made[:, 3:].argmax(0), "normals are turned alike")
 
 
-@pytest.mark.parametrize(("normals", "colours", "width"), [(0, 0, 3), (1, 0, 6), (0, 1, 6), (1, 1, 9)])
-def test_an_array_has_what_the_configuration_asks_for_in_its_columns(normals, colours, width):
+@pytest.mark.parametrize(("normals", "colors", "width"), [(0, 0, 3), (1, 0, 6), (0, 1, 6), (1, 1, 9)])
+def test_an_array_has_what_the_configuration_asks_for_in_its_columns(normals, colors, width):
     rows = np.concatenate([ball(90), ball(90, seed=1), np.full((90, 3), 0.5)], axis=1)
-    config = DotsConfig(points=128, normals=bool(normals), colours=bool(colours))
+    config = DotsConfig(points=128, normals=bool(normals), colors=bool(colors))
     wanted = Points(ball(90), ball(90, seed=1), np.full((90, 3), 0.5))
     array = rows if normals else np.delete(rows, [3, 4, 5], axis=1)
     found = read_points(lambda item, _: item, array, config)
@@ -109,7 +109,7 @@ def test_an_array_has_what_the_configuration_asks_for_in_its_columns(normals, co
 
 @pytest.mark.parametrize("mark", [np.nan, np.inf, -np.inf, 3.4e38])
 def test_what_was_not_measured_is_left_out_with_all_that_belongs_to_it(mark, caplog):
-    config = DotsConfig(points=128, normals=True, colours=True)
+    config = DotsConfig(points=128, normals=True, colors=True)
     parts = [ball(200), ball(200, seed=1), np.random.default_rng(2).random((200, 3))]
     broken = [part.copy() for part in parts]
     for column, part in enumerate(broken):  # a third of the points, each in another of its parts
@@ -163,8 +163,8 @@ def test_large_coordinates_keep_their_precision():
     np.testing.assert_allclose(found, wanted, atol=1e-6)
 
 
-def test_whole_colours_count_as_such_in_an_array_of_floats():
-    config = DotsConfig(points=64, groups=8, neighbours=8, colours=True)
+def test_whole_colors_count_as_such_in_an_array_of_floats():
+    config = DotsConfig(points=64, groups=8, neighbors=8, colors=True)
     array = np.concatenate([ball(100), np.full((100, 3), 51.0)], axis=1)
     np.testing.assert_allclose(read_points(lambda item, _: item, array, config)[:, 3:], 0.2, atol=1e-6)
 
@@ -233,10 +233,10 @@ def test_few_points_are_repeated():
     assert len(np.unique(made, axis=0)) == 10
 
 
-def test_normals_are_made_unit_and_whole_colours_a_share():
-    config = DotsConfig(points=64, groups=8, neighbours=8, normals=True, colours=True)
-    for colours in (np.full((100, 3), 51), np.full((100, 3), 0.2)):
-        made = read_points(read_dots, Points(ball(100), ball(100) * 7, colours), config)
+def test_normals_are_made_unit_and_whole_colors_a_share():
+    config = DotsConfig(points=64, groups=8, neighbors=8, normals=True, colors=True)
+    for colors in (np.full((100, 3), 51), np.full((100, 3), 0.2)):
+        made = read_points(read_dots, Points(ball(100), ball(100) * 7, colors), config)
         np.testing.assert_allclose(np.linalg.norm(made[:, 3:6], axis=1), 1, atol=1e-6)
         np.testing.assert_allclose(made[:, 6:], 0.2, atol=1e-6)
 
@@ -257,7 +257,7 @@ def test_turns_are_rotations_about_their_axis(about):
 
 def test_augmented_points_stay_in_the_sphere_turn_with_their_normals_and_thin_out():
     torch.manual_seed(0)
-    model = PointEncoder(DotsConfig(**{**SMALL, "normals": True, "colours": True}), 8, read_dots)
+    model = PointEncoder(DotsConfig(**{**SMALL, "normals": True, "colors": True}), 8, read_dots)
     xyz = ball(400)
     batch = model.preprocess(Points(xyz, xyz, np.abs(xyz))).repeat(32, 1, 1)
     made = model.augment(batch, torch.Generator().manual_seed(0))
@@ -295,3 +295,19 @@ def test_the_preview_shows_the_shape_upright():
 
     assert ink((0.3, 0.3, 1)) > 1.5
     assert ink((1, 1, 0.2)) < 0.8
+
+
+def test_the_old_names_of_settings_and_fields_work_for_one_release_with_a_warning():
+    with pytest.warns(FutureWarning, match=r"encoder\.colours is now encoder\.colors"):
+        config = DotsConfig.model_validate({"colours": True, "points": 128})
+    assert (config.colors, config.points) == (True, 128)
+    assert "colours" not in config.model_dump()
+    with pytest.warns(FutureWarning, match=r"encoder\.neighbours is now encoder\.neighbors"):
+        assert DotsConfig.model_validate({"neighbours": 8}).neighbors == 8
+    with pytest.raises(ValueError, match="colours"):
+        DotsConfig.model_validate({"colours": True, "colors": False})
+    with pytest.warns(FutureWarning, match="colours"):
+        points = Points(ball(), colours=ball())
+    assert points.colors is not None
+    with pytest.warns(FutureWarning, match=r"Points\.colours is now Points\.colors"):
+        assert points.colours is points.colors

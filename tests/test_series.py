@@ -98,7 +98,7 @@ class TestContractOfBands(TestContract):
         ((np.array([["a"] * 3] * 3), 50.0), "expected numbers"),
         ((waves(), 0.0), "not a rate in Hz"),
         ((waves() * [1, np.inf, 1], 50.0), "sample 1 of y is inf"),
-        (waves(), "its rate is not known: expected (array, rate in Hz)"),
+        (waves(), "its rate is not known: give (array, rate in Hz)"),
         (3, "expected a path, bytes, an array or (array, rate in Hz), not int"),
     ],
 )

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from binder import Modality, PictureConfig, PictureEncoder, Tower, read_image
-from binder.encoders.picture import Standardise
+from binder.encoders.picture import Standardize
 from binder.testing import EncoderContract
 
 
@@ -99,11 +99,11 @@ def test_views_are_the_picture_and_its_variants(anchor):
     assert not torch.equal(views[1], views[2])
 
 
-def test_features_are_standardised_by_all_that_was_seen_and_constant_ones_say_nothing():
+def test_features_are_standardized_by_all_that_was_seen_and_constant_ones_say_nothing():
     rng = np.random.default_rng(0)
     x = torch.from_numpy(rng.normal([5, -100, 3], [0.001, 50, 0], (60, 3))).float()
-    layer = Standardise(3).train()
-    assert torch.equal(Standardise(3).eval()(x), x)  # before it saw anything
+    layer = Standardize(3).train()
+    assert torch.equal(Standardize(3).eval()(x), x)  # before it saw anything
     for part in x.split([7, 1, 52]):
         layer(part)
     found, seen = layer.eval()(x), x.double()

@@ -1,6 +1,6 @@
-"""What people see of a series, of points and of rasters: small plain pictures. Free of torch.
+"""Previews of series, point clouds and rasters: small, plain pictures for reports. Free of torch.
 
-Shapes: S samples, C channels.
+Shapes: S samples, C channels, P points.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from binder.modality import Item, PictureConfig
 Floats = NDArray[np.floating[Any]]
 
 SIZE = (320, 160)  # pixels
-# told apart by the color-blind too (Okabe and Ito)
+# distinguishable with color blindness (Okabe and Ito)
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000", "#b8a800")
-PAPER, INK, GRID = "#fafaf8", "#303030", "#dcdcd8"  # opaque and light: pages may be light or dark
-SMALLEST = 32  # pixels of a raster's shorter side: those of the smallest sensors are shown as squares
+PAPER, INK, GRID = "#fafaf8", "#303030", "#dcdcd8"  # an opaque, light background: pages may be light or dark
+MIN_SIDE = 32  # pixels of a raster's shorter side: smaller rasters are enlarged, each pixel a square
 MAX_LINES = 16  # channels drawn
-SCALE = 2  # drawn this many times larger, then averaged
-LEFT, BELOW, RIGHT = 52, 24, 12  # pixels for the numbers at the axes, and beyond the last of them
-LETTER = 15  # pixels, height of the letters: half as large they can still be read
-TICKS = 4  # of time, at most
-ROOMY = 2 * LETTER + 6  # pixels of a strip that has room for two numbers above each other
+SCALE = 2  # drawn this much larger, then averaged down
+LEFT, BELOW, RIGHT = 52, 24, 12  # pixels for the numbers at the axes, and to the right of the plot
+LETTER = 15  # pixels, font size: still readable at half that size
+TICKS = 4  # on the time axis, at most
+ROOMY = 2 * LETTER + 6  # pixels: height of a strip that has room for two numbers
 UNITS = ((1e-6, "µs"), (1e-3, "ms"), (1.0, "s"), (60.0, "min"), (3600.0, "h"), (86400.0, "d"))  # of time, in s
 
 
 def lines(time_S: Floats, values_SC: Floats, names: Sequence[str] = ()) -> Image.Image:
-    """(S,) s, (S, C) -> each channel as a line in a strip of its own, time to the right.
+    """(S,) s, (S, C) -> a plot with each channel as a line in a strip of its own.
 
-    With its lowest and highest value at the left where there is room for them, and else with its name.
+    A strip is labeled with its lowest and highest value where there is room, otherwise with the channel's name.
     """
     width, height = (n * SCALE for n in SIZE)
     page = Image.new("RGB", (width, height), PAPER)
@@ -47,14 +47,14 @@ def lines(time_S: Floats, values_SC: Floats, names: Sequence[str] = ()) -> Image
     strip = bottom / len(shown)
     x = left + (time_S - time_S[0]) / length_s * (right - left)
     for i, channel in enumerate(shown):
-        there = np.isfinite(channel)
-        if not there.any():
+        finite = np.isfinite(channel)
+        if not finite.any():
             continue
-        values = channel[there]
+        values = channel[finite]
         low, high = float(values.min()), float(values.max())
         level = (values - low) / (high - low) if high > low else np.full(len(values), 0.5)
         y = (i + 0.9 - 0.8 * level) * strip
-        points = list(zip(*_thinned(x[there], y, right - left), strict=True))
+        points = list(zip(*_thinned(x[finite], y, right - left), strict=True))
         pen.line(points, fill=COLORS[i % len(COLORS)], width=SCALE)
         _value_axis(pen, (i * strip, (i + 1) * strip), (low, high), names[i] if i < len(names) else "")
     pen.line([(left, 0), (left, bottom), (right, bottom)], fill=INK, width=SCALE)
@@ -62,7 +62,7 @@ def lines(time_S: Floats, values_SC: Floats, names: Sequence[str] = ()) -> Image
 
 
 def _time_axis(pen: ImageDraw.ImageDraw, length_s: float, left: int, right: int, bottom: int) -> None:
-    """Numbers at round times since the first sample, the last of them with its unit, and lines above them."""
+    """Draw ticks at round times since the first sample, the last one with its unit, and grid lines above them."""
     unit_s, unit = next(((s, name) for s, name in reversed(UNITS) if length_s >= (2 * s if s > 1 else s)), UNITS[0])
     rough = length_s / unit_s / TICKS
     decade = 10.0 ** math.floor(math.log10(rough))
@@ -80,7 +80,7 @@ def _time_axis(pen: ImageDraw.ImageDraw, length_s: float, left: int, right: int,
 
 
 def _value_axis(pen: ImageDraw.ImageDraw, strip: tuple[float, float], ends: tuple[float, float], name: str) -> None:
-    """What is at the left of a strip between two heights: the lowest and the highest value, or its name."""
+    """Draw the labels at the left of a strip: its lowest and highest value, or its name where that is all that fits."""
     top, bottom = strip
     if top:
         pen.line([(LEFT * SCALE, top), ((SIZE[0] - RIGHT) * SCALE, top)], fill=GRID, width=SCALE)
@@ -88,7 +88,7 @@ def _value_axis(pen: ImageDraw.ImageDraw, strip: tuple[float, float], ends: tupl
     if bottom - top < ROOMY * SCALE:
         font = _font(min(LETTER, (bottom - top) / SCALE * 0.8))
         while len(name) > 2 and pen.textlength(name, font) > at:
-            name = name[:-3] + name[-2:]  # the end tells accelerometer_x from accelerometer_y
+            name = name[:-3] + name[-2:]  # keep the end, which distinguishes accelerometer_x from accelerometer_y
         pen.text((at, (top + bottom) / 2), name, fill=INK, font=font, anchor="rm")
         return
     low, high = (_short(end) for end in ends)
@@ -101,7 +101,7 @@ def _value_axis(pen: ImageDraw.ImageDraw, strip: tuple[float, float], ends: tupl
 
 
 def _short(value: float) -> str:
-    """A number in at most some six letters."""
+    """A number in about six characters or fewer."""
     if value and not 1e-3 <= abs(value) < 1e5:
         digits, exponent = f"{value:.1e}".split("e")
         return f"{float(digits):g}e{int(exponent)}"
@@ -113,7 +113,7 @@ def _font(height: float = LETTER) -> ImageFont.FreeTypeFont | ImageFont.ImageFon
 
 
 def cloud(xyz_P3: Floats) -> Image.Image:
-    """(P, 3) in the unit sphere, z up -> the points from a little above; nearer ones are larger and darker."""
+    """(P, 3) in the unit sphere, z up -> the points seen from slightly above; nearer ones are larger and darker."""
     side = SIZE[1] * SCALE
     page = Image.new("RGB", (side, side), PAPER)
     pen = ImageDraw.Draw(page)
@@ -132,16 +132,16 @@ def cloud(xyz_P3: Floats) -> Image.Image:
 
 
 def shades(read: Read, tone: Tone, config: PictureConfig, item: Item) -> Image.Image:
-    """A raster as the encoder draws it, whole."""
+    """A raster as the encoder draws it."""
     drawn = draw_grid(read_grid(read, item, config, SIZE[0]), tone, config)
-    factor = -(-SMALLEST // min(drawn.size))
+    factor = -(-MIN_SIDE // min(drawn.size))
     drawn = drawn.resize((drawn.width * factor, drawn.height * factor), Image.Resampling.NEAREST)
     drawn.thumbnail((SIZE[0], SIZE[0]))
     return drawn
 
 
 def _thinned(x: Floats, y: Floats, columns: int) -> tuple[list[float], list[float]]:
-    """Of long lines the lowest and the highest point of each column, which looks the same."""
+    """Of long lines only the lowest and the highest point in each pixel column, which looks the same."""
     if len(x) <= 4 * columns:
         return x.tolist(), y.tolist()
     parts = np.array_split(np.arange(len(x)), columns)

@@ -1,7 +1,7 @@
-"""Modalities of the common kinds from one reading function each. Free of torch until an encoder is built.
+"""Modalities of the common kinds, each made from one function of the plugin. Free of torch until an encoder is built.
 
-`series_modality("sonar", {".csv"}, SonarConfig, read)` is all that a plugin returns from its hook. The reading function
-is defined at the top of a module, so that worker processes find it.
+`series_modality("sonar", {".csv"}, SonarConfig, read)` is all that a plugin has to return from its hook. Its functions
+must be defined at the top level of a module, so that worker processes can import them.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ def series_modality(
     adapt: Callable[[Any, Sequence[Item]], Any] | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Channels over time. `read(item, config)` -> Series, or raises ItemError. People see it as lines.
+    """A modality of channels over time. `read(item, config)` returns a Series or raises ItemError.
 
-    `adapt(config, items)` -> config says first what else is found out from a sample of the items: the channels, say.
+    `adapt(config, items)` may fill fields of the configuration from a sample of the training items (which channels
+    there are, for instance), before rate, window and statistics are measured. Previews show one line per channel.
     """
     build, fill = partial(_build_series, read), partial(_adapt_series, read, adapt)
     preview = partial(_preview_series, read, adapt, config)
@@ -51,9 +52,9 @@ def point_modality(
     *,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Sets of points. `read(item, config)` -> Points, or an array of (P, 3 to 9), or raises ItemError.
+    """A modality of point clouds. `read(item, config)` returns Points or an array (P, 3 to 9), or raises ItemError.
 
-    People see them from a little above.
+    Previews show the points from slightly above.
     """
     build, preview = partial(_build_points, read), partial(_preview_points, read, config)
     return Modality(name, frozenset(suffixes), config, build, preview=preview, diagnose=diagnose)
@@ -68,10 +69,10 @@ def picture_modality(
     vary: Callable[[Item, Any, np.random.Generator], Image] | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Whatever can be drawn. `draw(item, config)` -> picture, always the same, or raises ItemError.
+    """A modality of anything that can be drawn. `draw(item, config)` returns its picture or raises ItemError.
 
-    People see that picture, of the default configuration. `vary(item, config, rng)` draws it in another style, for
-    training.
+    `draw` is deterministic; `vary(item, config, rng)` draws a random variant, in another style, for training. Previews
+    are drawn with the default configuration.
     """
     build, preview = partial(_build_picture, draw, vary), partial(_preview_picture, draw, config)
     return Modality(name, frozenset(suffixes), config, build, preview=preview, diagnose=diagnose)
@@ -88,17 +89,17 @@ def raster_modality(
     seen: PictureConfig | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
 ) -> Modality:
-    """Measurements on a grid. `read(item, config)` -> (H, W), NaN where nothing was measured, or raises ItemError.
+    """A modality of measurements on a grid. `read(item, config)` returns (H, W) with NaN for gaps, or raises ItemError.
 
-    They are shown to the anchor's image tower in grey, from the lowest in the picture to the highest, unless
-    `tone(values, config, factor, rng)` -> (H, W) of 0 (black) to 1 (white) says otherwise: of large grids, `factor`
-    pixels of the file are one of `values`; `rng` is None but in training. Training sees each a little cut off, and of
-    other contrasts. People see them as the configuration `seen` has them drawn, or the default one. What `read_raster`
-    reads is among the answers of `diagnose`.
+    The image tower sees them as a gray picture, by default with the lowest value black and the highest white;
+    `tone(values, config, factor, rng)` returns another mapping, (H, W) in 0..1. Large grids are shrunk first: `factor`
+    pixels of the file are one of `values`. `rng` is None except in training, where each is randomly cropped and its
+    contrast changed. Previews are drawn with the configuration `seen`, or the default one. `diagnose` adds to what
+    `binder doctor` says about raster formats.
     """
     build, preview = partial(_build_raster, read, tone), partial(_preview_raster, read, tone, config, seen)
-    answers = partial(_diagnose_raster, diagnose)
-    return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=answers)
+    diagnose = partial(_diagnose_raster, diagnose)
+    return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=diagnose)
 
 
 def _build_series(read: Read, config: Any, anchor: Anchor) -> Encoder:
@@ -140,7 +141,7 @@ def _preview_points(read: ReadPoints, config: type[PointConfig], item: Item) -> 
 
 
 def _build_picture(draw: Any, vary: Any, config: Any, anchor: Anchor) -> Encoder:
-    from binder.encoders.drawn import DrawnEncoder
+    from binder.encoders.picture import DrawnEncoder
 
     return DrawnEncoder(config, anchor, draw, vary)
 

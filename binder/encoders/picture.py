@@ -1,4 +1,4 @@
-"""An image tower inside an encoder, and the base of everything that can be shown as one picture.
+"""Encoders that use an image tower: the tower, frozen or tuned, and the base class for items drawn as a picture.
 
 Shapes: B batch, V views, F features of the tower, D embed_dim, R rank.
 """
@@ -6,6 +6,7 @@ Shapes: B batch, V views, F features of the tower, D embed_dim, R rank.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -23,12 +24,12 @@ Tune = Literal["frozen", "lora", "full"]
 
 
 class Tower(nn.Module):
-    """A trunk inside an encoder, (B, ...) as its `transform` makes the rows -> (B, F), not normalised.
+    """A trunk inside an encoder: (B, ...) as its `transform` makes the rows -> (B, F), not normalized.
 
     `frozen` has no parameters of its own. `lora` adds a trainable product of rank R to every matrix and convolution
-    (Hu et al. 2021), starting at zero. `full` starts as a copy of all weights and trains them. The trunk itself is
-    never touched: its forward pass runs with the altered weights put in its place. That takes ten lines for any
-    architecture, where an adapter library knows only some layers.
+    (Hu et al. 2021), starting at zero. `full` trains a copy of all weights. The trunk itself never changes: its forward
+    pass runs with the modified weights swapped in, which takes ten lines and works for any architecture, where adapter
+    libraries support only some layers.
     """
 
     def __init__(self, trunk: Trunk, tune: Tune = "frozen", rank: int = 8) -> None:
@@ -48,7 +49,8 @@ class Tower(nn.Module):
                 self.own[_key(name) + "/up"] = nn.Parameter(torch.zeros(len(weight), r).to(weight))
         if trunk.fingerprint:
             self.register_buffer("made_on", _bytes(trunk.fingerprint))
-            self.register_load_state_dict_pre_hook(_check_trunk)
+            register: Callable[[Callable[..., None]], Any] = self.register_load_state_dict_pre_hook
+            register(_check_trunk)
 
     def forward(self, batch: Tensor) -> Tensor:
         if self.tune == "frozen":
@@ -65,28 +67,28 @@ class Tower(nn.Module):
 
 
 def picture_tower(config: PictureConfig, anchor: Anchor) -> Tower:
-    """The tower that a configuration names: the anchor's own, or a pretrained one on the anchor's device."""
+    """The tower that a configuration asks for: the anchor's own, or a pretrained one, on the anchor's device."""
     trunk = image_trunk(config.trunk, anchor.device) if config.trunk else anchor.image_trunk
     return Tower(trunk, config.tune, config.rank)
 
 
 def into_space(tower: Tower, anchor: Anchor) -> nn.Module:
-    """(..., F) -> (..., D): nothing for the anchor's own tower, a linear map of standardised features for any other."""
+    """(..., F) -> (..., D): the identity for the anchor's own tower, else a linear map of standardized features."""
     if not tower.trunk.fingerprint:
         return nn.Identity()
-    return nn.Sequential(Standardise(tower.out_features), nn.Linear(tower.out_features, anchor.embed_dim))
+    return nn.Sequential(Standardize(tower.out_features), nn.Linear(tower.out_features, anchor.embed_dim))
 
 
-class Standardise(nn.Module):
-    """(..., F) -> (..., F): each feature with mean 0 and variance 1 over all that was seen in training.
+class Standardize(nn.Module):
+    """(..., F) -> (..., F): each feature with mean 0 and variance 1 over everything seen in training.
 
-    What a pretrained trunk gives of two items often differs by a hundredth of its length, which a linear map alone
-    would take long to magnify. Unlike batch normalisation no item depends on the others of its batch.
+    The features a pretrained trunk returns for two items often differ by a hundredth of their length, which a linear
+    map alone would take long to amplify. Unlike in batch normalization, an item does not depend on others in its batch.
     """
 
     count: Tensor
     mean_F: Tensor
-    spread_F: Tensor  # sum of squared differences to the mean
+    spread_F: Tensor  # sum of squared differences from the mean
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -101,12 +103,12 @@ class Standardise(nn.Module):
         if not self.count:
             return x
         variance_F = self.spread_F / self.count
-        constant_F = variance_F <= 1e-10 * self.mean_F.square()  # but for rounding: it says nothing
+        constant_F = variance_F <= 1e-10 * self.mean_F.square()  # up to rounding: such a feature says nothing
         return (x - self.mean_F) * variance_F.rsqrt().masked_fill(constant_F, 0.0)
 
     @torch.no_grad()
     def _take_in(self, x_NF: Tensor) -> None:
-        """Update mean and spread by a batch, as Chan, Golub and LeVeque (The American Statistician, 1983) do."""
+        """Update mean and spread with a batch (Chan, Golub and LeVeque, The American Statistician, 1983)."""
         count = self.count + len(x_NF)
         mean_F = x_NF.mean(0)
         moved_F = mean_F - self.mean_F
@@ -116,10 +118,10 @@ class Standardise(nn.Module):
 
 
 class PictureEncoder(Encoder):
-    """Anything that can be shown as one picture: the anchor's image tower, then an adapter that starts as identity.
+    """An item drawn as one picture -> (D,): the anchor's image tower, then an adapter that starts as the identity.
 
-    So before any training it is the anchor itself on that picture; with another trunk a linear map comes first. A
-    plugin implements `picture`, and `variant` where other drawings of the same item are useful in training.
+    So before training it is the anchor on that picture; with another trunk a linear map comes in between. A plugin
+    implements `picture`, and `variant` where other drawings of the same item help training.
     """
 
     def __init__(self, config: PictureConfig, anchor: Anchor) -> None:
@@ -134,11 +136,11 @@ class PictureEncoder(Encoder):
         self.untrained = None if config.trunk else "the anchor on the picture"
 
     def picture(self, item: Item) -> Image.Image:
-        """One item -> the picture that stands for it. Deterministic. Raises ItemError."""
+        """One item -> its picture, always the same one. Raises ItemError."""
         raise NotImplementedError
 
     def variant(self, item: Item, rng: np.random.Generator) -> Image.Image:
-        """Training only: one item -> another picture that stands for it as well."""
+        """One item -> a random variant of its picture; in training only."""
         return self.picture(item)
 
     def preprocess(self, item: Item) -> Tensor:
@@ -153,11 +155,38 @@ class PictureEncoder(Encoder):
         return torch.stack([self.transform(picture) for picture in (self.picture(item), *others)])
 
     def features(self, batch: Tensor) -> Tensor:
-        return self.tower(batch)
+        """(B, 3, H, W) -> (B, F)."""
+        features: Tensor = self.tower(batch)
+        return features
 
     def head(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, D)."""
-        return self.adapter(self.into_space(F.normalize(features, dim=-1)))
+        z_BD: Tensor = self.adapter(self.into_space(F.normalize(features, dim=-1)))
+        return z_BD
+
+
+class DrawnEncoder(PictureEncoder):
+    """Item -> (D,), drawn by the functions `draw` and, in training, `vary` of a plugin: see `picture_modality`."""
+
+    def __init__(
+        self,
+        config: PictureConfig,
+        anchor: Anchor,
+        draw: Callable[[Item, Any], Image.Image],
+        vary: Callable[[Item, Any, np.random.Generator], Image.Image] | None,
+    ) -> None:
+        super().__init__(config, anchor)
+        self.draw, self.vary = draw, vary
+
+    def picture(self, item: Item) -> Image.Image:
+        return self.draw(item, self.config)
+
+    def variant(self, item: Item, rng: np.random.Generator) -> Image.Image:
+        return self.vary(item, self.config, rng) if self.vary else self.picture(item)
+
+    def views(self, item: Item, rng: np.random.Generator) -> Tensor:
+        """One item -> (V, 3, H, W), V being 1 where the plugin cannot vary it."""
+        return super().views(item, rng) if self.vary else self.preprocess(item)
 
 
 class Adapter(nn.Module):
@@ -170,11 +199,12 @@ class Adapter(nn.Module):
         nn.init.zeros_(self.down.bias)
 
     def forward(self, z_BD: Tensor) -> Tensor:
-        return z_BD + self.down(F.gelu(self.up(self.norm(z_BD))))
+        adapted_BD: Tensor = z_BD + self.down(F.gelu(self.up(self.norm(z_BD))))
+        return adapted_BD
 
 
 def _key(name: str) -> str:
-    return name.replace(".", "/")  # a parameter's name may hold no dot
+    return name.replace(".", "/")  # the name of a parameter must not contain a dot
 
 
 def _bytes(fingerprint: str) -> Tensor:
@@ -182,7 +212,7 @@ def _bytes(fingerprint: str) -> Tensor:
 
 
 def _check_trunk(tower: Any, state: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Refuse what was trained on other weights than the trunk has now."""
+    """Raises RuntimeError for a state that was trained on other weights than the trunk has now."""
     kept = state.get(f"{prefix}made_on")
     if kept is not None and not torch.equal(kept.cpu(), tower.made_on.cpu()):
         raise RuntimeError(f"trained on other weights than {tower.trunk.name} has now")

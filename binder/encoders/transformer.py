@@ -1,4 +1,4 @@
-"""The small transformer that the bases for series and for points share, and plugins may too: tokens -> one vector.
+"""The small transformer that the series and point encoders share, and plugins may use: tokens -> one vector.
 
 Shapes: B batch, L tokens, E width, H heads, d = E / H.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class Transformer(nn.Module):
-    """(B, L, E) tokens and (B, L) bool, which of them count -> (B, 3 E). At least one must count in every row."""
+    """(B, L, E) tokens and a (B, L) bool mask of valid ones -> (B, 3 E). Every row needs at least one valid token."""
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -20,26 +20,27 @@ class Transformer(nn.Module):
         self.pool = nn.Linear(width, heads)
         self.dropout = nn.Dropout(dropout)
         self.out_features = 3 * width
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, h_BLE: Tensor, valid_BL: Tensor) -> Tensor:
-        return self.dropout(self.pooled(*self.tokens(h_BLE, valid_BL)))
+        pooled: Tensor = self.dropout(self.pooled(*self.tokens(h_BLE, valid_BL)))
+        return pooled
 
     def tokens(self, h_BLE: Tensor, valid_BL: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, L, E), (B, L) bool -> (B, L, E) after all blocks, (B, L) bool: those that count."""
+        """(B, L, E), (B, L) bool -> (B, L, E) after all blocks, and the mask."""
         for block in self.blocks:
             h_BLE = block(h_BLE, valid_BL)
         return self.norm(h_BLE), valid_BL
 
     def pooled(self, h_BLE: Tensor, valid_BL: Tensor) -> Tensor:
-        """(B, L, E) -> (B, 3 E): a weighted mean, the mean and the largest value of each channel over the tokens.
+        """(B, L, E), (B, L) bool -> (B, 3 E): attention pooling, mean and maximum over the tokens, concatenated.
 
-        Each head weighs the tokens by what it finds important. The plain mean and the maximum serve signals
-        whose texture or single event matters, from little data (+9 points of a linear probe on ESC-10).
+        Each head of the attention pooling learns its own weights. The mean serves signals that are textures and the
+        maximum those with one short event, where data is scarce (+9 points of a linear probe on ESC-10).
         """
         hidden_BL1 = ~valid_BL[:, :, None]
         weight_BLH = self.pool(h_BLE).float().masked_fill(hidden_BL1, -torch.inf).softmax(1).to(h_BLE.dtype)
-        split_BLHd = h_BLE.unflatten(2, (weight_BLH.shape[2], -1))
+        split_BLHd = torch.unflatten(h_BLE, 2, (weight_BLH.shape[2], -1))
         weighted_BE = torch.einsum("blh,blhd->bhd", weight_BLH, split_BLHd).flatten(1)
         mean_BE = h_BLE.masked_fill(hidden_BL1, 0.0).sum(1) / valid_BL.sum(1, keepdim=True).to(h_BLE.dtype)
         most_BE = h_BLE.masked_fill(hidden_BL1, -torch.inf).amax(1)
@@ -60,25 +61,27 @@ class Block(nn.Module):
     def forward(self, h_BLE: Tensor, valid_BL: Tensor) -> Tensor:
         q, k, v = self.qkv(self.norm_1(h_BLE)).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         h_BLE = h_BLE + self.dropout(self.out(attention(q, k, v, valid_BL).transpose(1, 2).flatten(2)))
-        return h_BLE + self.dropout(self.down(F.gelu(self.up(self.norm_2(h_BLE)))))
+        out_BLE: Tensor = h_BLE + self.dropout(self.down(F.gelu(self.up(self.norm_2(h_BLE)))))
+        return out_BLE
 
 
 def attention(q_BHLd: Tensor, k_BHLd: Tensor, v_BHLd: Tensor, valid_BL: Tensor) -> Tensor:
     """Scaled dot-product attention to the valid tokens: (B, H, L, d) each, (B, L) bool -> (B, H, L, d).
 
-    PyTorch's own, but written out where a few tokens are trained on a CPU: the backward pass of the fused one takes
-    up to five times as long there.
+    PyTorch's fused kernel, except for training on few tokens on a CPU, where its backward pass takes up to five times
+    as long as the plain formula.
     """
     mask_B11L = valid_BL[:, None, None, :]
     few = q_BHLd.shape[2] <= (256 if q_BHLd.dtype == torch.bfloat16 else 64)
     if not (few and q_BHLd.requires_grad and q_BHLd.device.type == "cpu"):
         return F.scaled_dot_product_attention(q_BHLd, k_BHLd, v_BHLd, attn_mask=mask_B11L)
-    scores_BHLL = (q_BHLd * q_BHLd.shape[3] ** -0.5) @ k_BHLd.transpose(2, 3)
+    scale: float = q_BHLd.shape[3] ** -0.5
+    scores_BHLL = (q_BHLd * scale) @ k_BHLd.transpose(2, 3)
     return scores_BHLL.masked_fill(~mask_B11L, -torch.inf).softmax(3).to(v_BHLd.dtype) @ v_BHLd
 
 
-def initialise(module: nn.Module) -> None:
-    """Small random weights and no biases for linear layers, to be given to `Module.apply`."""
+def initialize(module: nn.Module) -> None:
+    """For `Module.apply`: small random weights and zero biases in linear layers."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

@@ -1,1 +1,1 @@
-"""Encoders of sets of points."""
+"""Point clouds: `config` has the settings and `Points`, `cloud` prepares the points, `encoder` is the network."""

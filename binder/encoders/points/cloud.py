@@ -1,6 +1,6 @@
-"""Sets of points in space: checked, thinned, evened out, brought into the unit sphere. Free of torch.
+"""Point clouds, prepared for the encoder: checked, thinned, evenly sampled, scaled into the unit sphere. Free of torch.
 
-Shapes: P points as read, N points of a window, C numbers of a point (3, and 3 each for normals and colours).
+Shapes: P points as read, N points of a window, C values of a point (3, and 3 each for normals and colors).
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.floating[Any]]
 Rows = NDArray[np.int64]
 
-FEWEST = 4  # points; fewer span no volume
-FAR = 1e30  # no unit reaches as far: a mark for what was not measured, as NaN is
-THINNED = 4  # times as many points as are wanted, from which they are chosen
-MANY = THINNED * 65_536  # as many as any configuration chooses from; of larger clouds no more are copied
-BLOCK = 1 << 18  # points looked at at once, so that a cloud of any size costs little memory beyond its own
-CELLS = 1 << 20  # of a cloud's largest side, where it is thinned
-UPRIGHT = {"x": [1, 2, 0], "y": [2, 0, 1], "z": [0, 1, 2]}  # order of the axes that puts the one that is up last
+MIN_POINTS = 4  # fewer span no volume
+FAR = 1e30  # larger coordinates are placeholders for points that were not measured, as NaN is
+THINNED = 4  # times as many points as wanted are kept to choose from
+MANY = THINNED * 65_536  # as many as any configuration chooses from; larger clouds are thinned to this before copying
+BLOCK = 1 << 18  # points processed at once, so that a cloud of any size needs little additional memory
+CELLS = 1 << 20  # along the longest side of a cloud that is thinned
+UPRIGHT = {"x": [1, 2, 0], "y": [2, 0, 1], "z": [0, 1, 2]}  # order of the axes that puts the vertical one last
 
 
 def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float32]:
-    """What `read` returns of the item -> (N, C) float32: evenly spread points in the unit sphere, its normals, colours.
+    """Item -> (N, C) float32: evenly spread points in the unit sphere, with their normals and colors.
 
-    The first point is the farthest from the centre and each further one the farthest from all before it, so the first
-    few are a coarse picture of the whole. The order in the file does not count. Points that are not finite are left
-    out. Raises ItemError in one line.
+    The first point is the one farthest from the center, and each further one is farthest from all before it, so that
+    the first few already outline the whole. Their order in the file does not matter. Points that are not finite are
+    left out. Raises ItemError where what `read` returns is not usable.
     """
     found = read(item, config)
     if not isinstance(found, Points):
         found = _of_columns(found, config, item)
     parts = _wanted(found, config, item)
     chosen = _usable(parts, item)
-    if len(chosen) < FEWEST:
-        raise ItemError(item, f"{len(chosen)} points, at least {FEWEST} are needed")
+    if len(chosen) < MIN_POINTS:
+        raise ItemError(item, f"{len(chosen)} points, at least {MIN_POINTS} are needed")
     columns: list[Floats] = [part[chosen].astype(np.float64) for part in parts]
     xyz = columns[0][:, UPRIGHT[config.up]]
     if config.normals:
         turned = columns[1][:, UPRIGHT[config.up]]
         columns[1] = turned / np.maximum(np.linalg.norm(turned, axis=1, keepdims=True), 1e-12)
-    if config.colours:
-        columns[-1] = _colours(columns[-1], parts[-1].dtype.kind, item)
+    if config.colors:
+        columns[-1] = _colors(columns[-1], parts[-1].dtype.kind, item)
     xyz = xyz - (xyz.min(0) + xyz.max(0)) / 2
     radius = np.linalg.norm(xyz, axis=1).max()
     if not radius > 0:
@@ -62,7 +62,7 @@ def read_points(read: Read, item: Item, config: PointConfig) -> NDArray[np.float
 def spread(rows_PC: Floats, count: int) -> Floats:
     """(P, C), coordinates first -> (count, C): farthest point sampling (Eldar et al. 1997); repeated where too few."""
     if len(rows_PC) > THINNED * count:
-        order = np.lexsort(rows_PC.T)  # by content, so that the file's order does not count
+        order = np.lexsort(rows_PC.T)  # by value, so that the order in the file does not matter
         rows_PC = rows_PC[np.random.default_rng(0).permutation(order)[: THINNED * count]]
     xyz = np.ascontiguousarray(rows_PC[:, :3].T)
     chosen = np.empty(min(count, len(rows_PC)), np.int64)
@@ -76,10 +76,11 @@ def spread(rows_PC: Floats, count: int) -> Floats:
 
 
 def thinned(xyz_P3: Floats, good_P: NDArray[np.bool_], count: int) -> Rows:
-    """Which `count` of the good points stay -> their rows, in order.
+    """(P, 3) points, (P,) which are good -> the rows of `count` good ones, ascending.
 
-    Those whose cells come first in a fixed shuffle of all cells of the cloud's box: as dense as before everywhere, and
-    whatever the order, unit and origin of the file. One pass for the box, one for the choice, block by block.
+    They are those whose cells come first in a fixed shuffle of the cells of the bounding box. So the density stays in
+    proportion everywhere, whatever the order, unit and origin of the file. One pass over the blocks finds the box, a
+    second one chooses.
     """
     low, high = np.full(3, np.inf), np.full(3, -np.inf)
     for block in _blocks(len(xyz_P3)):
@@ -100,30 +101,31 @@ def thinned(xyz_P3: Floats, good_P: NDArray[np.bool_], count: int) -> Rows:
 
 
 def _shuffled(cells_P3: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Cells -> where each comes in a fixed shuffle of all: the finalizer of SplitMix64 (Steele et al. 2014)."""
+    """(P, 3) cells -> (P,) their ranks in a fixed shuffle: the finalizer of SplitMix64 (Steele et al. 2014)."""
     keys = cells_P3[:, 0] | cells_P3[:, 1] << np.uint64(21) | cells_P3[:, 2] << np.uint64(42)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         keys = (keys ^ keys >> np.uint64(shift)) * np.uint64(factor)
-    return keys ^ keys >> np.uint64(31)
+    ranks: NDArray[np.uint64] = keys ^ keys >> np.uint64(31)
+    return ranks
 
 
 def _of_columns(given: Floats, config: PointConfig, item: Item) -> Points:
-    """An array (P, 3 to 9), or turned round (3 to 9, P) -> its points."""
-    array, needed = np.asarray(given), 3 * (1 + config.normals + config.colours)
-    if array.ndim == 2 and len(array) <= 9 < array.shape[1]:  # more columns than a point has numbers
+    """An array (P, 3 to 9), or its transpose -> Points. Raises ItemError."""
+    array, needed = np.asarray(given), 3 * (1 + config.normals + config.colors)
+    if array.ndim == 2 and len(array) <= 9 < array.shape[1]:  # more columns than a point has values
         array = array.T
     if array.ndim != 2 or array.shape[1] < needed:
         raise ItemError(item, f"expected an array of shape (P, {needed}), got {np.shape(given)}")
     normals = array[:, 3:6] if config.normals else None
-    return Points(array[:, :3], normals, array[:, needed - 3 : needed] if config.colours else None)
+    return Points(array[:, :3], normals, array[:, needed - 3 : needed] if config.colors else None)
 
 
 def _wanted(found: Points, config: PointConfig, item: Item) -> list[NDArray[Any]]:
-    """Coordinates, then normals and colours where they are asked for, each (P, 3) of numbers as they were read."""
+    """Coordinates, then normals and colors where the configuration asks for them, each (P, 3) as read."""
     parts = [_numbers(found.xyz, "points", item)]
     for wanted, values, what in (
         (config.normals, found.normals, "normals"),
-        (config.colours, found.colours, "colours"),
+        (config.colors, found.colors, "colors"),
     ):
         if wanted and values is None:
             raise ItemError(item, f"has no {what}; set encoder.{what} = false")
@@ -142,7 +144,7 @@ def _numbers(values: Any, what: str, item: Item) -> NDArray[Any]:
 
 
 def _usable(parts: Sequence[NDArray[Any]], item: Item) -> Rows:
-    """Rows of the points that are finite in all their parts, at most MANY. Raises ItemError where most are not."""
+    """The rows of the points that are finite in all parts, at most MANY. Raises ItemError where most are not."""
     count = len(parts[0])
     good_P = np.ones(count, np.bool_)
     for part in parts:
@@ -161,9 +163,10 @@ def _blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
 
 
-def _colours(values: Floats, kind: str, item: Item) -> Floats:
+def _colors(values: Floats, kind: str, item: Item) -> Floats:
+    """(P, 3) colors of any kind -> in 0..1. Raises ItemError."""
     low, high = values.min(), values.max()
     whole = kind in "iu" or (high > 1 and bool((values == np.round(values)).all()))
     if low < 0 or high > (255 if whole else 1):
-        raise ItemError(item, f"colours from {low:g} to {high:g}: expected 0 to 1, or whole numbers 0 to 255")
+        raise ItemError(item, f"colors from {low:g} to {high:g}: expected 0 to 1, or integers from 0 to 255")
     return values / 255 if whole else values

@@ -1,1 +1,1 @@
-"""Encoders of measurements on a grid."""
+"""Rasters: `shades` turns measurements into gray pictures, `encoder` shows them to the image tower."""

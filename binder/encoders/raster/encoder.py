@@ -1,4 +1,7 @@
-"""The picture encoder of a plugin that reads measurements on a grid."""
+"""The encoder of rasters: it draws the measurements as a gray picture for the image tower.
+
+Shapes: V views, H height, W width, D embed_dim.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,11 @@ from binder.encoders.picture import PictureEncoder
 from binder.encoders.raster.shades import Read, Tone, draw_grid, read_grid
 from binder.modality import Item, PictureConfig
 
-OVERSAMPLED = 2  # drawn this many times larger than the anchor sees it, whose own resampling is the better one
+OVERSAMPLED = 2  # drawn this much larger than the anchor's input: its own downsampling is better than ours
 
 
 class RasterEncoder(PictureEncoder):
-    """Grid of measurements -> (D,). `read` and `tone` are the plugin's, see `binder.raster_modality`."""
+    """Raster -> (D,). `read` and `tone` are functions of the plugin: see `raster_modality`."""
 
     def __init__(self, config: PictureConfig, anchor: Anchor, read: Read, tone: Tone) -> None:
         super().__init__(config, anchor)
@@ -26,7 +29,7 @@ class RasterEncoder(PictureEncoder):
         return draw_grid(read_grid(self.read, item, self.config, OVERSAMPLED * self.side), self.tone, self.config)
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
-        """One item -> (V, 3, H, W): read once, drawn as it is and in other ways."""
+        """One item -> (V, 3, H, W): its picture and random variants, read once."""
         grid = read_grid(self.read, item, self.config, OVERSAMPLED * self.side)
         drawn = [draw_grid(grid, self.tone, self.config, rng if i else None) for i in range(self.config.views)]
         return torch.stack([self.transform(picture) for picture in drawn])

@@ -1,6 +1,6 @@
-"""Random changes of a series that do not change what it is: its pace, start, level, axes, noise, gaps.
+"""Augmentation of series: random changes of pace, start, level, orientation, noise and gaps.
 
-Shapes: B batch, C channels, T samples. Random numbers are drawn from a CPU generator and moved to the batch.
+Shapes: B batch, C channels, T samples. Random numbers come from a CPU generator and are moved to the batch's device.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Amounts:
-    """How far each change goes at strength 1."""
+    """The size of each change at strength 1."""
 
-    pace: float = 0.25  # the whole is up to this much slower, or as much faster
-    warp: float = 0.25  # log of the pace, standard deviation of its slow changes within a series
-    knots: int = 6  # how many such changes there are
-    shift: float = 0.1  # of the window, either way
-    scale: float = 0.15  # log of the factor on a channel, standard deviation
-    noise: float = 0.05  # of a channel's standard deviation
-    mask: float = 0.15  # largest share of the window in one of two gaps
+    pace: float = 0.25  # the whole series is up to this much slower or faster
+    warp: float = 0.25  # standard deviation of the log of the pace, which varies slowly within a series
+    knots: int = 6  # of that variation
+    shift: float = 0.1  # share of the window, in either direction
+    scale: float = 0.15  # standard deviation of the log of the factor on a channel
+    noise: float = 0.05  # in standard deviations of a channel
+    mask: float = 0.15  # largest share of the window in each of two gaps
 
 
 def change(
@@ -36,9 +36,9 @@ def change(
     strength: float,
     generator: torch.Generator,
 ) -> Tensor:
-    """(B, C + 1, T) as `series.windows` makes them -> the same shape, altered.
+    """(B, C + 1, T) windows -> the same shape, augmented.
 
-    `std_C` is each channel's standard deviation, `vectors` the positions of channels that are turned together.
+    `std_C` is the standard deviation of each channel, `vectors` the positions of channels that are rotated together.
     """
     if strength == 0:
         return batch
@@ -72,12 +72,12 @@ class _Dice:
 
 
 def _resample(batch: Tensor, strength: float, amounts: Amounts, dice: _Dice) -> tuple[Tensor, Tensor]:
-    """(B, C + 1, T) -> (B, C, T), (B, T) bool: slower and faster in turns, then moved, by linear interpolation."""
+    """(B, C + 1, T) -> (B, C, T), (B, T) bool validity: time-warped and shifted, by linear interpolation."""
     size = batch.shape[2]
     slow_BT = F.interpolate(dice.normal(amounts.knots)[:, None], size=size, mode="linear", align_corners=True)[:, 0]
     log_BT = dice.uniform(-1, 1, 1) * math.log1p(amounts.pace) + slow_BT * amounts.warp
     time_BT = torch.cumsum(torch.exp(log_BT * strength), dim=1)
-    # about the middle, so that both ends stay in as often as not
+    # around the middle, so that both ends are equally likely to leave the window
     time_BT = time_BT - time_BT[:, size // 2, None] + size // 2
     time_BT = time_BT + dice.uniform(-1, 1, 1) * amounts.shift * size * strength
     low_BT = time_BT.floor()
@@ -87,18 +87,18 @@ def _resample(batch: Tensor, strength: float, amounts: Amounts, dice: _Dice) -> 
     moved = batch.gather(2, first) * (1 - part_B1T) + batch.gather(2, second) * part_B1T
     inside_BT = (time_BT >= 0) & (time_BT <= size - 1)
     valid_BT = (moved[:, -1] > 0.999) & inside_BT
-    lost_B1 = ~valid_BT.any(1, keepdim=True)  # a short series may have moved out of the window
+    lost_B1 = ~valid_BT.any(1, keepdim=True)  # a short series may have left the window entirely
     x_BCT = torch.where(lost_B1[:, None], batch[:, :-1], moved[:, :-1])
     return x_BCT, torch.where(lost_B1, batch[:, -1] > 0, valid_BT)
 
 
 def _turn(x_BCT: Tensor, vectors: Sequence[tuple[int, int, int]], most: float, dice: _Dice) -> Tensor:
-    """Turn every vector of a series about one random axis, by up to `most` radians (Rodrigues)."""
+    """(B, C, T) -> (B, C, T): vectors rotated about one random axis per series, by up to `most` radians (Rodrigues)."""
     axis_B3 = F.normalize(dice.normal(3), dim=1)
     angle_B11 = dice.uniform(-most, most, 1, 1)
     zero_B = torch.zeros_like(axis_B3[:, 0])
     x, y, z = axis_B3.unbind(1)
-    cross_B33 = torch.stack((zero_B, -z, y, z, zero_B, -x, -y, x, zero_B), dim=1).unflatten(1, (3, 3))
+    cross_B33 = torch.stack((zero_B, -z, y, z, zero_B, -x, -y, x, zero_B), dim=1).view(-1, 3, 3)
     turn_B33 = torch.eye(3).to(x_BCT) + angle_B11.sin() * cross_B33 + (1 - angle_B11.cos()) * cross_B33 @ cross_B33
     turned = x_BCT.clone()
     for triple in vectors:
@@ -107,7 +107,7 @@ def _turn(x_BCT: Tensor, vectors: Sequence[tuple[int, int, int]], most: float, d
 
 
 def _gap(valid_BT: Tensor, most: float, dice: _Dice) -> Tensor:
-    """(B, T) bool: a stretch of up to `most` of the samples there are."""
+    """(B, T) bool -> (B, T) bool: a random run of up to the share `most` of the valid samples."""
     length_B1 = valid_BT.sum(1, keepdim=True)
     place_BT = valid_BT.cumsum(1) - 1
     size_B1 = dice.uniform(0, min(most, 0.4), 1) * length_B1

@@ -1,4 +1,4 @@
-"""Short-time power in bands of frequency: what makes a fast series short.
+"""Short-time power in frequency bands, a compact form of fast series.
 
 Shapes: B batch, C channels, T samples, N frames, K frequencies, F bands.
 """
@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-FRAMES = 200  # a window
-RANGE_DB = 50.0  # dB below the loudest point of an item that are still told apart
+FRAMES = 200  # per window
+RANGE_DB = 50.0  # dB below the loudest point of an item, at which power is clipped
 
 
 class Bands(nn.Module):
-    """(B, C, T), (B, 1, T) of 1 and 0 -> (B, C F, N), (B, 1, N): dB in F bands, log-spaced, 0 at RANGE_DB / 2.
+    """(B, C, T), (B, 1, T) validity -> (B, C F, N), (B, 1, N): dB in F log-spaced bands, scaled to -1..1.
 
-    Relative to the item's loudest point, so that its level does not count.
+    Relative to the loudest point of the item, so that its overall level does not matter.
     """
 
     weight_KF: Tensor
@@ -24,7 +24,7 @@ class Bands(nn.Module):
     def __init__(self, size: int, bands: int) -> None:
         super().__init__()
         self.hop = max(1, size // FRAMES)
-        self.length = max(4 * self.hop, 2 * bands)  # samples that a frame sees
+        self.length = max(4 * self.hop, 2 * bands)  # samples in a frame
         self.frames = -(-size // self.hop)
         self.register_buffer("shape_K", torch.hann_window(self.length), persistent=False)
         self.register_buffer("weight_KF", _triangles(self.length // 2 + 1, bands), persistent=False)
@@ -41,13 +41,13 @@ class Bands(nn.Module):
 
 
 def _triangles(frequencies: int, bands: int) -> Tensor:
-    """(K, F): overlapping triangles, at first even in width and then wider, as most spectra are."""
+    """(K, F): overlapping triangular bands, of equal width at low frequencies and wider at high ones."""
     top = torch.tensor(float(frequencies - 1))
     knee = top / 8
     warped = torch.linspace(0, float(torch.log1p(top / knee)), bands + 2)
     edges = knee * torch.expm1(warped)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    low, center, high = edges[:-2], edges[1:-1], edges[2:]
     k = torch.arange(frequencies)[:, None]
-    weight = torch.minimum((k - low) / (centre - low), (high - k) / (high - centre)).clamp(min=0)
-    nearest = (k - centre).abs() <= 0.5  # bands narrower than the distance of two frequencies
+    weight = torch.minimum((k - low) / (center - low), (high - k) / (high - center)).clamp(min=0)
+    nearest = (k - center).abs() <= 0.5  # for bands narrower than the spacing of the frequencies
     return torch.where(weight.sum(0) > 0, weight, nearest.float())

@@ -1,4 +1,4 @@
-"""Samples as they come from people's files -> samples that can be used: clocks that can be, nothing missing.
+"""Checks the samples and times of a series as they come from a file, and bridges or cuts what is missing.
 
 Free of torch. Shapes: S samples, C channels.
 """
@@ -19,45 +19,45 @@ from binder.modality import Item
 
 Floats = NDArray[np.floating[Any]]
 
-RATES = (1e-9, 1e12)  # Hz, between which there are sensors
-LARGEST = 1e30  # of a value; what is larger is no measurement, and no single-precision number
-FEW = 0.1  # share of the samples that may be missing
-YEAR_S = 3.15e7  # a step of the clock that is longer, and many times the usual one: it was set
-REGULAR = 1.8  # times the usual step, below which nearly all steps of a channel are that is sampled less often
+RATE_RANGE = (1e-9, 1e12)  # Hz, of any sensor
+MAX_VALUE = 1e30  # larger values are not measurements, and may not fit into single precision
+MAX_MISSING = 0.1  # share of the samples
+YEAR_S = 3.15e7  # a longer step, and many times the median one, means that somebody set the clock
+REGULAR = 1.8  # nearly all steps of a channel with a lower sampling rate are below this many times its median step
 NEARLY_ALL = 95  # percent
-BRIDGED = 10  # usual steps of a channel across which a straight line is drawn where it has no values
+BRIDGED = 10  # median steps of a channel, the longest gap that is interpolated
 
 log = logging.getLogger(__name__)
 
 
 def times(series: Series, count: int, item: Item) -> Floats:
-    """When the samples of a series were taken (S,), in s. Raises ItemError where it does not say, or nonsense."""
+    """The times of a series' samples (S,), in s. Raises ItemError where they are missing or invalid."""
     if (series.rate_hz is None) == (series.time_s is None):
         raise ItemError(item, "expected either a rate in Hz or the samples' times in s")
     if series.time_s is not None:
         time = np.asarray(series.time_s)
         if time.shape != (count,) or time.dtype.kind not in "iuf":
-            raise ItemError(item, f"expected {count} times in s, one a sample")
+            raise ItemError(item, f"expected {count} times in s, one per sample")
         return time.astype(np.float64, copy=False)
     rate = series.rate_hz
     if isinstance(rate, bool) or not isinstance(rate, int | float | np.integer | np.floating):
         raise ItemError(item, f"not a rate in Hz: {' '.join(repr(rate).split())[:60]}")
-    if not RATES[0] <= rate <= RATES[1]:  # false for NaN
+    if not RATE_RANGE[0] <= rate <= RATE_RANGE[1]:  # also for NaN
         said = f"{rate:g}" if isinstance(rate, float | np.floating) else str(rate)[:20] if rate < 10**20 else "huge"
         raise ItemError(item, f"not a rate in Hz: {said}")
     return np.arange(count) / float(rate)
 
 
 def rising(values_SC: Floats, time_S: Floats, item: Item, timed: bool = True) -> tuple[Floats, Floats]:
-    """Samples and their times -> the same, whose times rise; the few samples without a time are left out.
+    """Samples and times -> the same, with ascending times; a few samples without a time are left out.
 
-    `timed`: the times are somebody's, not made from a rate. Raises ItemError: they go back, stand still, jump by years,
-    cannot be seconds, or many are missing.
+    `timed` says that the times came with the series and were not made from a rate. Raises ItemError where they go back,
+    stand still, jump by years, cannot be in seconds, or where many are missing.
     """
     known = np.isfinite(time_S)
     if not known.all():
         lost = len(known) - int(known.sum())
-        if lost > FEW * len(known):
+        if lost > MAX_MISSING * len(known):
             raise ItemError(item, f"sample {int(known.argmin()) + 1} has no time, as {lost} of {len(known)} have none")
         values_SC, time_S = values_SC[known], time_S[known]
     if len(time_S) < 2:
@@ -79,33 +79,33 @@ def rising(values_SC: Floats, time_S: Floats, item: Item, timed: bool = True) ->
 
 
 def whole(values_SC: Floats, time_S: Floats, channels: Sequence[str], item: Item) -> tuple[Floats, Floats]:
-    """Samples of which some are missing -> samples and times without them.
+    """Samples of which some are missing -> samples and times without gaps in any channel.
 
-    The series is cut to where all channels have begun and none has ended, at least half of it. A channel that is
-    sampled less often than others, and one that lacks few values, is bridged by straight lines; where it lacks many in
-    a row, at most a tenth in all, these samples are left out. Raises ItemError for whatever lacks more.
+    The series is trimmed to the part in which all channels have values, at least half of it. Channels that lack a few
+    values, or have a lower sampling rate than the others, are interpolated linearly. Samples in longer gaps are left
+    out, at most a tenth of them. Raises ItemError where more is missing.
     """
     with np.errstate(invalid="ignore"):
-        seen = np.isfinite(values_SC) & (np.abs(values_SC) <= LARGEST)
+        seen = np.isfinite(values_SC) & (np.abs(values_SC) <= MAX_VALUE)
     count = len(seen)
     begin = int(seen.argmax(0).max())
     end = count - int(seen[::-1].argmax(0).max())
     if not seen.any(0).all() or end - begin < max(2, count / 2):
         raise ItemError(item, _missing(values_SC, seen, channels))
-    if (~seen[begin:end].any(1)).sum() > FEW * (end - begin):
+    if (~seen[begin:end].any(1)).sum() > MAX_MISSING * (end - begin):
         raise ItemError(item, _missing(values_SC, seen, channels))
     values, lost = values_SC.copy(), np.zeros(count, bool)
     for i in np.flatnonzero(~seen[begin:end].all(0)):
         at = np.flatnonzero(seen[:, i])
         steps = np.diff(time_S[at])
         usual = float(np.median(steps))
-        if seen[begin:end, i].mean() < 1 - FEW and np.percentile(steps, NEARLY_ALL) > REGULAR * usual:
+        if seen[begin:end, i].mean() < 1 - MAX_MISSING and np.percentile(steps, NEARLY_ALL) > REGULAR * usual:
             raise ItemError(item, _missing(values_SC, seen, channels))
         values[:, i] = np.interp(time_S, time_S[at], values[at, i])
         for k in np.flatnonzero((steps > BRIDGED * usual) & (np.diff(at) > 1)):
             lost[at[k] + 1 : at[k + 1]] = True
     kept = np.flatnonzero(~lost[begin:end]) + begin
-    if len(kept) < (1 - FEW) * (end - begin):
+    if len(kept) < (1 - MAX_MISSING) * (end - begin):
         raise ItemError(item, _missing(values_SC, seen, channels))
     cut, left_out = count - (end - begin), end - begin - len(kept)
     log.debug("%s: %d of %d samples cut off, %d left out as a pause", name_of(item), cut, count, left_out)
@@ -113,7 +113,7 @@ def whole(values_SC: Floats, time_S: Floats, channels: Sequence[str], item: Item
 
 
 def _missing(values_SC: Floats, seen_SC: NDArray[np.bool_], channels: Sequence[str]) -> str:
-    """Which value is missing first in the channel that lacks most, and how many do."""
+    """A message: the first missing value in the channel that lacks most, and how many it lacks."""
     worst = int(seen_SC.sum(0).argmin())
     row = int(seen_SC[:, worst].argmin())
     lost = int((~seen_SC[:, worst]).sum())

@@ -1,4 +1,4 @@
-"""What can be set of an encoder of series. Free of torch and NumPy."""
+"""The settings of series encoders. Free of torch and NumPy."""
 
 from __future__ import annotations
 
@@ -15,19 +15,17 @@ MAX_SAMPLES = 1 << 20  # of a window
 
 
 class SeriesConfig(EncoderConfig):
-    """Base for encoders of series. Fields left at None are filled from a sample of the training items."""
+    """Base of the settings of series encoders. Fields left at None are filled from a sample of the training items."""
 
-    channels: tuple[str, ...] = ("value",)  # what the reading function returns, in its order; say the units here
-    rate_hz: float | None = Field(
-        None, gt=0, allow_inf_nan=False
-    )  # Hz; every item is resampled to it. From the data: the usual
-    window_s: float | None = Field(None, gt=0, allow_inf_nan=False)  # s embedded at once, longer items are averaged.
-    # From the data: 95 % fit
+    channels: tuple[str, ...] = ("value",)  # what `read` returns, in its order; document the units here
+    rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False)  # every item is resampled to it; None: the median
+    window_s: float | None = Field(None, gt=0, allow_inf_nan=False)  # seconds embedded at once; longer items are
+    # averaged over windows; None: so that 95 % of the items fit into one
     mean: tuple[float, ...] | None = None  # of each channel over the training items, in its unit
     std: tuple[float, ...] | None = None  # likewise, the standard deviation
-    bands: int | None = Field(None, ge=8, le=256)  # sum the samples up in so many bands of frequency: for fast series
-    vectors: tuple[tuple[str, str, str], ...] = ()  # channels that are x, y, z of one sensor: turned together
-    turn_deg: float = Field(0.0, ge=0, le=180)  # degrees, largest random turn of `vectors` in training
+    bands: int | None = Field(None, ge=8, le=256)  # for fast series: encode the power in so many frequency bands
+    vectors: tuple[tuple[str, str, str], ...] = ()  # channels that are x, y, z of one sensor: rotated together
+    turn_deg: float = Field(0.0, ge=0, le=180)  # degrees, largest random rotation of `vectors` in training
     width: int = Field(96, ge=16, le=2048)  # channels of the transformer
     layers: int = Field(3, ge=1, le=48)
     heads: int = Field(4, ge=1, le=32)
@@ -56,11 +54,11 @@ class SeriesConfig(EncoderConfig):
 
 
 class TableConfig(SeriesConfig):
-    """Base for encoders of series that are tables: a row for each sample, a column for each channel."""
+    """Base of the settings for series in tables: one row per sample, one column per channel."""
 
-    time: str = "time_s"  # column that says when a sample was taken; without it, one whose name says time and unit
-    time_unit: Literal["s", "ms", "us", "ns"] = "s"  # of that column; another one's unit is what its name says
-    file_rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False)  # Hz, rate of files that have no such column
+    time: str = "time_s"  # column with the time of each sample; where it is missing, one named after a time is taken
+    time_unit: Literal["s", "ms", "us", "ns"] = "s"  # of that column; other columns are read in the unit they name
+    file_rate_hz: float | None = Field(None, gt=0, allow_inf_nan=False)  # Hz, of files without a column of times
 
 
 Read = Callable[[Item, Any], Series]  # (item, config) -> series; raises ItemError

@@ -1,4 +1,4 @@
-"""The base encoder of series: normalised channels, convolutions over time, a small transformer.
+"""The series encoder: normalized channels, convolutions over time, a small transformer.
 
 Shapes: B batch, W windows, C channels, T samples of a window, L tokens, E width, D embed_dim.
 """
@@ -21,11 +21,11 @@ from binder.encoders.transformer import Transformer
 from binder.errors import ItemError
 from binder.modality import Item
 
-TOKENS = 32  # about as many a window: longer ones get a wider stride
+TOKENS = 32  # roughly, per window: longer windows get a larger stride
 
 
 class SeriesEncoder(Encoder):
-    """C channels over time -> (D,). `read` is the plugin's: (item, config) -> Series."""
+    """C channels over time -> (D,). `read` is a function of the plugin: (item, config) -> Series."""
 
     mean_C: Tensor
     std_C: Tensor
@@ -35,7 +35,7 @@ class SeriesEncoder(Encoder):
         self.config, self.read = complete(config), read
         config = self.config
         assert config.rate_hz and config.window_s and config.mean and config.std
-        self.size = max(2, round(config.window_s * config.rate_hz))  # samples of a window
+        self.size = max(2, round(config.window_s * config.rate_hz))  # samples in a window
         self.bands = Bands(self.size, config.bands) if config.bands else None
         channels = len(config.channels) * (config.bands or 1)
         length = self.bands.frames if self.bands else self.size
@@ -52,6 +52,7 @@ class SeriesEncoder(Encoder):
         return self._windows(read_series(self.read, item, self.config))
 
     def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
+        """One item -> the span and the windows (W, C + 1, T) of each of its segments that holds two samples or more."""
         found = False
         for start_s, end_s, piece in pieces(read_series(self.read, item, self.config), every_s):
             found = True
@@ -64,6 +65,7 @@ class SeriesEncoder(Encoder):
         return torch.from_numpy(windows(resample(series, self.config.rate_hz, self.size), self.size))
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, C + 1, T) -> (B, C + 1, T)."""
         with torch.no_grad():
             return series_augment.change(
                 batch,
@@ -75,7 +77,7 @@ class SeriesEncoder(Encoder):
             )
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, C + 1, T) -> (B, F). Each channel twice: as it is, and relative to its mean and spread in the item."""
+        """(B, C + 1, T) -> (B, F), from each channel as it is and standardized within the window."""
         valid_B1T = batch[:, -1:]
         x_BCT = (batch[:, :-1] - self.mean_C[:, None]) / self.std_C[:, None] * valid_B1T
         if self.bands:
@@ -84,14 +86,17 @@ class SeriesEncoder(Encoder):
         own_BCT = (x_BCT - x_BCT.sum(2, keepdim=True) / count_B11) * valid_B1T
         spread_BC1 = (own_BCT.square().sum(2, keepdim=True) / count_B11 + 0.01).sqrt()
         h_BLE, valid_BL = self.stem(torch.cat((x_BCT, own_BCT / spread_BC1, valid_B1T), dim=1))
-        return self.trunk(h_BLE, valid_BL)
+        features_BF: Tensor = self.trunk(h_BLE, valid_BL)
+        return features_BF
 
     def head(self, features: Tensor) -> Tensor:
-        return self.project(features)
+        """(B, F) -> (B, D)."""
+        z_BD: Tensor = self.project(features)
+        return z_BD
 
 
 class Stem(nn.Module):
-    """(B, c, T), its last channel 1 where there is a sample -> (B, L, E) tokens, (B, L) bool: which of them count."""
+    """(B, c, T) with the validity as its last channel -> (B, L, E) tokens, and which of them are valid, (B, L) bool."""
 
     def __init__(self, channels: int, width: int, stride: int) -> None:
         super().__init__()
@@ -100,7 +105,7 @@ class Stem(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.stride, rest = stride, stride // first
         self.two = nn.Conv1d(width, width, 2 * rest + 3, stride=rest, padding=rest + 1)
-        self.place = nn.Conv1d(width, width, 9, padding=4, groups=width)  # tells a token its neighbours
+        self.place = nn.Conv1d(width, width, 9, padding=4, groups=width)  # a positional encoding by convolution
 
     def forward(self, x_BcT: Tensor) -> tuple[Tensor, Tensor]:
         h_BET = F.gelu(self.norm(self.one(x_BcT).transpose(1, 2))).transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Series: C channels over time, at any rate. Resampled, cut into windows, measured. Free of torch.
+"""Series at any sampling rate -> windows at the encoder's rate, and statistics of the training items. Free of torch.
 
 Shapes: S samples of a series, C channels, W windows, T samples of a window.
 """
@@ -16,44 +16,41 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binder.encoders.series.clean import LARGEST, rising, times, whole
-from binder.encoders.series.config import MAX_SAMPLES, Read, SeriesConfig, TableConfig
+from binder.encoders.series.clean import MAX_VALUE, rising, times, whole
+from binder.encoders.series.config import MAX_SAMPLES, Read, SeriesConfig
 from binder.errors import ConfigError, ItemError
 from binder.formats.clock import short
 from binder.formats.delimited import MAX_CELLS
-from binder.formats.series import Series
+from binder.formats.table import check_count
 from binder.modality import Item
-
-__all__ = ["Clean", "Read", "Series", "SeriesConfig", "TableConfig", "adapt_series", "complete", "pieces"]
-__all__ += ["read_series", "resample", "windows"]
 
 Floats = NDArray[np.floating[Any]]
 
-SAMPLE = 128  # items that `adapt_series` reads: enough for two numbers a channel
-SHORTEST, LONGEST = 16, 1024  # samples of a window that is chosen by the data
-LONGEST_BANDS = 32_768  # the same where the samples are summed up in bands
-MANY = 2000  # samples of a window from which on training is slow
+SAMPLE = 128  # items that `adapt_series` reads: enough for two statistics per channel
+SHORTEST, LONGEST = 16, 1024  # samples in a window whose length is chosen from the data
+LONGEST_BANDS = 32_768  # the same with `bands`
+MANY = 2000  # samples in a window above which training is slow
 BLOCK = 1 << 16  # samples that are resampled at a time
-QUARTERS = 4  # of a period, in which `resample` sums up
-DEFAULT_RATE_HZ, DEFAULT_WINDOW_S = 50.0, 2.0  # where nothing is known of the data
-GAP = 10  # usual steps: what is further apart is a pause, where a straight line would be made up
-GAP_SAMPLES = 4  # the same, in samples at the encoder's rate: shorter ones do not matter
-RARER = 300  # times rarer than the encoder expects: another unit of time rather than another rate
-FULL = 0.1  # of a window; what is less is no window of its own
+QUARTERS = 4  # parts of a sampling period over which `resample` integrates
+DEFAULT_RATE_HZ, DEFAULT_WINDOW_S = 50.0, 2.0  # where there is no data to choose them from
+GAP = 10  # median steps: a longer step is a pause, across which interpolated values would be invented
+GAP_SAMPLES = 4  # at the encoder's rate: shorter pauses do not matter
+RARER = 300  # a rate that many times lower than expected means another unit of time, not another rate
+FULL = 0.1  # of a window: with fewer samples it is not a window of its own
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Clean:
-    """A series that was found to be usable: float64, at least two samples, rising times from 0 on."""
+    """A series that has been checked: float64, at least two samples, ascending times from 0."""
 
     values_SC: Floats
     time_S: Floats
 
     @cached_property
     def step_s(self) -> float:
-        """The usual time from a sample to the next."""
+        """The median time between two samples."""
         return float(np.median(np.diff(self.time_S)))
 
     @property
@@ -71,15 +68,15 @@ class Clean:
         return self.duration_s - float(steps[steps > GAP * self.step_s].sum())
 
     def pauses(self, rate_hz: float) -> NDArray[np.intp]:
-        """The samples after which nothing was recorded for long, as things are at `rate_hz`."""
+        """The positions of the samples before each pause that matters at `rate_hz`."""
         return np.flatnonzero(np.diff(self.time_S) > max(GAP * self.step_s, GAP_SAMPLES / rate_hz))
 
 
 def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
-    """What `read` returns of the item, checked. Raises ItemError in one line for whatever is no usable series.
+    """Item -> the series that `read` returns for it, checked. Raises ItemError where it is not usable.
 
-    Values that are missing (NaN, infinite) are bridged where they are few or a channel is sampled less often than the
-    others, cut off at the ends, and become pauses where they are many in a row; more than a tenth of them is refused.
+    Missing values (NaN, infinite) are interpolated where they are few or a channel has a lower rate than the others,
+    trimmed at the ends, and become pauses where there are many in a row; more than a tenth of them is an error.
     """
     series = read(item, config)
     values = np.asarray(series.values)
@@ -92,10 +89,10 @@ def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
         raise ItemError(item, f"expected values of shape {expected}, got {values.shape}")
     if len(values) < 2:
         raise ItemError(item, f"too short: {len(values)} samples, at least 2 are needed")
-    _check_size(values.size, item)
+    check_count(values.size, item)
     values = values.astype(np.float64, copy=False)
     values, time = rising(values, times(series, len(values), item), item, timed=series.time_s is not None)
-    if not (values.min() >= -LARGEST and values.max() <= LARGEST):  # false for NaN
+    if not (values.min() >= -MAX_VALUE and values.max() <= MAX_VALUE):  # also for NaN
         values, time = whole(values, time, config.channels, item)
     clean = Clean(values, time - time[0])
     if config.rate_hz:
@@ -103,13 +100,8 @@ def read_series(read: Read, item: Item, config: SeriesConfig) -> Clean:
     return clean
 
 
-def _check_size(numbers: float, item: Item) -> None:
-    if numbers > MAX_CELLS:
-        raise ItemError(item, f"{numbers:,.0f} numbers, at most {MAX_CELLS:,} are read; cut it into recordings")
-
-
 def _fits(series: Clean, rate_hz: float, item: Item) -> None:
-    """Raises ItemError for what the encoder's rate makes enormous, or nothing: its times are in another unit."""
+    """Raises ItemError for a series that is far too long or too short at the encoder's rate: its unit must be wrong."""
     expected = f"where encoder.rate_hz expects one each {short(1 / rate_hz)} s: are its times in another unit?"
     if series.rate_hz * RARER < rate_hz:
         raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
@@ -117,15 +109,15 @@ def _fits(series: Clean, rate_hz: float, item: Item) -> None:
         raise ItemError(item, f"a sample each {short(series.step_s)} s, {expected}")
     channels = series.values_SC.shape[1]
     if series.duration_s * rate_hz * channels > MAX_CELLS:
-        _check_size(series.recorded_s * rate_hz * channels, item)
+        check_count(series.recorded_s * rate_hz * channels, item)
 
 
 def resample(series: Clean, rate_hz: float, longest: int = LONGEST) -> Floats:
-    """(S, C) at any times -> (S', C) float32 at `rate_hz`, its first sample at time 0; NaN in its pauses.
+    """(S, C) at any times -> (S', C) float32 at `rate_hz`, from time 0 on; NaN within pauses.
 
-    Between samples the series is taken as straight lines. Where samples are dropped, each new one is the mean around
-    it under a triangle two periods wide, so that fast changes do not turn up as slow ones. After a pause a new grid
-    begins. Pauses are shortened to `longest` samples, and further where all together would be far more than the rest.
+    Upsampling interpolates linearly. Downsampling averages under a triangle two sampling periods wide, to avoid
+    aliasing. The grid starts anew after a pause. Pauses are shortened to `longest` samples, and further where all of
+    them together would be far longer than the rest.
     """
     pauses = series.pauses(rate_hz)
     if not len(pauses):
@@ -138,9 +130,9 @@ def resample(series: Clean, rate_hz: float, longest: int = LONGEST) -> Floats:
 
 
 def _on_grid(time: Floats, values: Floats, count: int, own_hz: float, rate_hz: float) -> Floats:
-    """Samples (S, C) at rising times from 0 on -> (count, C) float32 at `rate_hz`."""
+    """Samples (S, C) at ascending times from 0 -> (count, C) float32 at `rate_hz`."""
     made = np.empty((count, values.shape[1]), np.float32)
-    for first in range(0, count, BLOCK):  # at a time, so that a long recording needs little more room than it has
+    for first in range(0, count, BLOCK):  # in blocks, so that a long recording needs little additional memory
         place = np.arange(first, min(first + BLOCK, count))
         if rate_hz > own_hz / 1.5:
             near, at = _near(time, place[0] / rate_hz, place[-1] / rate_hz), place / rate_hz
@@ -151,21 +143,22 @@ def _on_grid(time: Floats, values: Floats, count: int, own_hz: float, rate_hz: f
 
 
 def _averaged(time: Floats, values: Floats, place: NDArray[np.int64], rate_hz: float) -> Floats:
-    """The means of samples (S, C) under triangles around neighboring places of the grid."""
+    """The means of samples (S, C) under triangles around consecutive points of the grid, whose numbers are `place`."""
     edges = np.arange(QUARTERS * (place[0] - 1), QUARTERS * (place[-1] + 2) + 1) / (QUARTERS * rate_hz)
     near = _near(time, edges[0], edges[-1])
     time, values = time[near], values[near]
     total = _interpolate(edges, time, _integral(time, values))
-    total += np.minimum(edges - time[0], 0)[:, None] * values[0]  # before the first and after the last sample
-    total += np.maximum(edges - time[-1], 0)[:, None] * values[-1]  # it goes on as it was
+    total += np.minimum(edges - time[0], 0)[:, None] * values[0]  # before the first sample and after the last,
+    total += np.maximum(edges - time[-1], 0)[:, None] * values[-1]  # the values stay what they are there
     means = np.diff(total, axis=0) * QUARTERS * rate_hz
     around = np.lib.stride_tricks.sliding_window_view(means, 2 * QUARTERS, axis=0)[::QUARTERS][: len(place)]
     triangle = np.minimum(np.arange(1, 4 * QUARTERS, 2), np.arange(4 * QUARTERS - 1, 0, -2))
-    return around @ (triangle / triangle.sum())
+    averages: Floats = around @ (triangle / triangle.sum())
+    return averages
 
 
 def _near(time: Floats, first: float, last: float) -> slice:
-    """The samples of these times, and one more at each end."""
+    """The samples between these times, and one more at each end."""
     begin, end = np.searchsorted(time, [first, last], "right")
     return slice(max(0, begin - 1), end + 1)
 
@@ -173,9 +166,9 @@ def _near(time: Floats, first: float, last: float) -> slice:
 def _shortened(
     series: Clean, pauses: NDArray[np.intp], rate_hz: float, longest: int
 ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """The times and values with pauses that end on the grid, and which of the grid's samples are not in a pause.
+    """Times and values with pauses shortened to whole samples of the grid, and which of its samples were recorded.
 
-    Two more samples in the middle of each pause keep its ends level, so that nothing leaks from one side to the other.
+    Two extra samples in the middle of each pause hold the values at its ends, so that the sides do not mix.
     """
     time, values = series.time_S, series.values_SC
     first, last = np.append(0, pauses + 1), np.append(pauses, len(time) - 1)  # of each stretch
@@ -199,11 +192,10 @@ def _shortened(
 
 
 def windows(values_SC: Floats, size: int) -> NDArray[np.float32]:
-    """(S, C), samples a window -> (W, C + 1, size): the channels, and 1 where there is a sample, else 0.
+    """(S, C) -> (W, C + 1, size): the channels, and their validity: 1 for a sample, 0 in pauses and after the end.
 
-    There is none after the end, nor in a pause (NaN). A longer series is cut into evenly spread windows, the first at
-    its start and the last at its end. Up to a tenth of a window is left out where another window would bring no more
-    than that, and a window in which a pause leaves no more.
+    A longer series is cut into evenly spaced windows, the first at its start and the last at its end. No window is
+    added for less than a tenth of one, and windows that pauses leave with fewer samples than that are dropped.
     """
     length, channels = values_SC.shape
     count = max(1, math.ceil(length / size - FULL))
@@ -225,9 +217,9 @@ def windows(values_SC: Floats, size: int) -> NDArray[np.float32]:
 
 
 def pieces(series: Clean, every_s: float) -> Iterator[tuple[float, float, Clean]]:
-    """Start, end in s and the samples of each piece of `every_s` seconds; pieces with fewer than 2 are left out."""
+    """Start and end in s and the samples of each segment of `every_s` seconds with at least two samples."""
     end_s = series.duration_s
-    place_S = np.floor(series.time_S / every_s + 1e-9)  # the piece in which each sample lies
+    place_S = np.floor(series.time_S / every_s + 1e-9)  # the number of the segment that holds each sample
     firsts = np.append(np.flatnonzero(np.diff(place_S, prepend=-1)), len(place_S))
     for first, last in pairwise(firsts):
         if last - first >= 2:
@@ -237,9 +229,9 @@ def pieces(series: Clean, every_s: float) -> Iterator[tuple[float, float, Clean]
 
 
 def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> SeriesConfig:
-    """Fill the rate, the window and the channels' statistics that the user left open from a sample of the items.
+    """Fill the rate, window and statistics that the user left open from a sample of the items.
 
-    Items that cannot be read are left out: they are reported when their turn comes.
+    Items that cannot be read are left out here; encoding them reports the error.
     """
     if None in (config.rate_hz, config.window_s, config.mean, config.std):
         found: list[_Measures] = []
@@ -247,7 +239,7 @@ def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> Ser
         for item in items[:SAMPLE]:
             try:
                 series = read_series(read, item, config)
-            except Exception as error:  # also a mistake in `read`, which is somebody's to report
+            except Exception as error:  # also a bug in `read`, which is reported when the item is encoded
                 log.debug("left out: %s", error)
                 continue
             found.append(_Measures.of(series))
@@ -267,7 +259,7 @@ def adapt_series(read: Read, config: SeriesConfig, items: Sequence[Item]) -> Ser
 
 
 def complete(config: SeriesConfig) -> SeriesConfig:
-    """The configuration with what is still open filled by what serves where nothing is known of the data."""
+    """The configuration with the fields that are still None filled with defaults. Raises ConfigError."""
     channels = len(config.channels)
     values = {
         "rate_hz": DEFAULT_RATE_HZ,
@@ -290,7 +282,7 @@ class _Measures:
     recorded_s: float
     count: int
     mean_C: Floats
-    square_C: Floats  # the mean square distance from it
+    square_C: Floats  # the variance
 
     @classmethod
     def of(cls, series: Clean) -> _Measures:
@@ -299,6 +291,7 @@ class _Measures:
 
 
 def _measured(config: SeriesConfig, found: Sequence[_Measures]) -> SeriesConfig:
+    """The configuration with rate, window and statistics filled from the measured items."""
     new: dict[str, Any] = {}
     rate = config.rate_hz or _rounded(float(np.median([series.rate_hz for series in found])))
     new["rate_hz"] = rate
@@ -312,7 +305,7 @@ def _measured(config: SeriesConfig, found: Sequence[_Measures]) -> SeriesConfig:
     if config.mean is None:
         new["mean"] = tuple(_rounded(x) for x in mean)
     if config.std is None:
-        # of what tells items apart; a channel that never changes is left as it is
+        # over all samples of all items; a channel that never changes is not scaled
         new["std"] = tuple(_rounded(x) if x > 1e-12 else 1.0 for x in np.sqrt((share * apart).sum(0)))
     return config.model_copy(update=new)
 

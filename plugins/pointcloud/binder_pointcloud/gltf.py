@@ -166,7 +166,7 @@ class _File:
                 indexed = "indices" in primitive
                 corners = self.numbers(primitive["indices"], 1)[:, 0] if indexed else np.arange(len(vertices))
                 faces = named(_triangles(corners.astype(np.int64), mode), len(vertices))
-            colours = self.colours(primitive, len(vertices)) if config.colours else None
+            colours = self.colours(primitive, len(vertices)) if config.colors else None
             made = self.primitives[id(primitive)] = Mesh(
                 vertices if mode in (0, 4, 5, 6) else vertices[:0], faces, colours
             )

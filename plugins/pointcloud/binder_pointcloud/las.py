@@ -30,7 +30,7 @@ def read_las(data: bytes, config: PointConfig) -> Points:
     scales = np.asarray(head.scales, np.float64)
     if not (np.isfinite(scales).all() and scales.all()):
         raise ValueError(f"its header says the scales {', '.join(map(str, head.scales))}")
-    coloured = config.colours and "red" in head.point_format.dimension_names
+    coloured = config.colors and "red" in head.point_format.dimension_names
     try:
         places, levels = _pieces(reader, head.point_count, coloured)
     except BaseException as error:

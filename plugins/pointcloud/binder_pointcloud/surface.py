@@ -53,10 +53,10 @@ def sampled(mesh: Mesh, config: PointConfig) -> Points:
         normals = _cross(corners_N33)
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
     colours = None
-    if config.colours and mesh.vertex_colours_V3 is not None:
+    if config.colors and mesh.vertex_colours_V3 is not None:
         levels_N33 = mesh.vertex_colours_V3[faces[chosen]]
         colours = _mixed(levels_N33, weight_N31)
-    elif config.colours and mesh.face_colours_F3 is not None:
+    elif config.colors and mesh.face_colours_F3 is not None:
         colours = mesh.face_colours_F3[chosen]
     return Points((corners_N33 * weight_N31).sum(1), normals, colours)
 

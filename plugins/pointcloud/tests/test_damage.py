@@ -19,7 +19,7 @@ from binder_pointcloud.reading import read
 
 from binder import ItemError, Points
 
-CONFIG = PointcloudConfig(points=64, groups=8, neighbours=8)
+CONFIG = PointcloudConfig(points=64, groups=8, neighbors=8)
 XYZ = np.random.default_rng(0).normal(size=(400, 3))
 TRIANGLE = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], "<f4")
 

@@ -14,7 +14,7 @@ from binder import ItemError
 from binder.testing import tiny_anchor
 
 ANCHOR = tiny_anchor()
-CONFIG = PointcloudConfig(points=64, groups=8, neighbours=8)
+CONFIG = PointcloudConfig(points=64, groups=8, neighbors=8)
 XYZ = np.random.default_rng(0).normal(size=(400, 3)).round(6)
 UNIT = XYZ / np.linalg.norm(XYZ, axis=1, keepdims=True)
 RGB = np.random.default_rng(1).integers(0, 256, (400, 3))
@@ -117,11 +117,11 @@ LEVEL = np.random.default_rng(2).integers(0, 2000, 400)
 def test_columns_beyond_three_by_their_names_else_by_what_is_in_them(text: str, normals: bool, colours: bool) -> None:
     found = read(text.encode(), CONFIG)
     np.testing.assert_allclose(found.xyz, XYZ, atol=1e-6)
-    assert (found.normals is not None, found.colours is not None) == (normals, colours)
+    assert (found.normals is not None, found.colors is not None) == (normals, colours)
     if normals:
         np.testing.assert_allclose(found.normals, UNIT, atol=2e-6)
     if colours:
-        made = window(text.encode(), PointcloudConfig(points=512, colours=True))
+        made = window(text.encode(), PointcloudConfig(points=512, colors=True))
         levels = np.unique((made[:, 3:] * 255).round().astype(int), axis=0)
         np.testing.assert_array_equal(levels, np.unique(RGB, axis=0))
 

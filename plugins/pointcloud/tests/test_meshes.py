@@ -22,8 +22,8 @@ from binder import ItemError, Points
 from binder.testing import tiny_anchor
 
 ANCHOR = tiny_anchor()
-CONFIG = PointcloudConfig(points=64, groups=8, neighbours=8)
-SEEN = PointcloudConfig(points=256, normals=True, colours=True)
+CONFIG = PointcloudConfig(points=64, groups=8, neighbors=8)
+SEEN = PointcloudConfig(points=256, normals=True, colors=True)
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)  # of a cube
 SIDES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
 SPLIT = [part for a, b, c, d in SIDES for part in ((a, b, c), (a, c, d))]
@@ -135,7 +135,7 @@ def ply(order: str, faces: list[tuple[int, ...]], corner: str = "uchar int", beh
 def test_ply_in_all_its_forms(order: str, faces: list[tuple[int, ...]], tmp_path: Path) -> None:
     for corner, behind in (("uchar int", False), ("uchar int", True), ("int uint", False), ("ushort short", True)):
         found = is_cube(ply(order, faces, corner, behind), "ply", tmp_path, SEEN)
-        np.testing.assert_array_equal(np.unique(found.colours, axis=0), [[255, 0, 51]])
+        np.testing.assert_array_equal(np.unique(found.colors, axis=0), [[255, 0, 51]])
         np.testing.assert_allclose(np.abs(found.normals).max(1), 1)
 
 
@@ -221,9 +221,9 @@ def test_colours_of_a_glb_come_from_its_texture_and_its_material(tmp_path: Path)
     trimesh.Trimesh(CORNERS, SPLIT, visual=visual, process=False).export(tmp_path / "a.glb")
     found = read(tmp_path / "a.glb", SEEN)
     left, right = found.xyz[:, 0] < 1e-6, found.xyz[:, 0] > 1 - 1e-6
-    np.testing.assert_allclose(found.colours[left], np.tile((1.0, 0, 0), (left.sum(), 1)), atol=0.01)
-    np.testing.assert_allclose(found.colours[right], np.tile((0, 0, 128 / 255), (right.sum(), 1)), atol=0.01)
-    with pytest.raises(ItemError, match="has no colours"):
+    np.testing.assert_allclose(found.colors[left], np.tile((1.0, 0, 0), (left.sum(), 1)), atol=0.01)
+    np.testing.assert_allclose(found.colors[right], np.tile((0, 0, 128 / 255), (right.sum(), 1)), atol=0.01)
+    with pytest.raises(ItemError, match="has no colors"):
         window(trimesh.Trimesh(CORNERS, SPLIT).export(file_type="stl"), SEEN)
 
 
@@ -264,12 +264,12 @@ def test_las_keeps_its_precision_and_its_colours(compressed: bool, kind: int, de
         made.red, made.green, made.blue = rgb.T
     file = io.BytesIO()
     made.write(file, do_compress=compressed)
-    found = read(file.getvalue(), PointcloudConfig(points=512, colours=True))
+    found = read(file.getvalue(), PointcloudConfig(points=512, colors=True))
     np.testing.assert_allclose(found.xyz - found.xyz[0], xyz - xyz[0], atol=1e-9)
     if kind:
-        np.testing.assert_allclose(found.colours / (255 if found.colours.dtype.kind == "u" else 1), rgb / depth)
+        np.testing.assert_allclose(found.colors / (255 if found.colors.dtype.kind == "u" else 1), rgb / depth)
     else:
-        assert found.colours is None
+        assert found.colors is None
 
 
 def test_a_number_of_a_million_digits_takes_no_time() -> None:

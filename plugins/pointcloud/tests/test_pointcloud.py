@@ -17,7 +17,7 @@ from binder import ItemError, Points
 from binder.testing import EncoderContract, tiny_anchor
 
 ANCHOR = tiny_anchor()
-SMALL = {"points": 128, "groups": 16, "neighbours": 8, "width": 32, "layers": 1, "heads": 2}
+SMALL = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}
 
 
 def window(item: object, config: PointcloudConfig) -> np.ndarray:
@@ -89,7 +89,7 @@ class TestContract(EncoderContract):
 
 
 class TestContractWithNormalsAndColours(TestContract):
-    config = {**SMALL, "normals": True, "colours": True}  # noqa: RUF012
+    config = {**SMALL, "normals": True, "colors": True}  # noqa: RUF012
 
     def items(self, tmp_path: Path) -> list[object]:
         scan = ply(ball(), {**normals(ball()), **colours(300)}, binary=True)
@@ -153,18 +153,18 @@ def test_vertices_that_lie_dense_do_not_draw_the_points() -> None:
 @pytest.mark.parametrize("binary", [False, True])
 def test_normals_and_colours_of_a_scan_are_found(binary: bool) -> None:
     xyz = ball()
-    config = PointcloudConfig(normals=True, colours=True)
+    config = PointcloudConfig(normals=True, colors=True)
     found = read(ply(xyz, {**normals(xyz), **colours(300)}, binary), config)
     assert found.normals is not None
     np.testing.assert_allclose(found.normals, xyz, atol=1e-5)
-    np.testing.assert_array_equal(found.colours[0], (10, 20, 250))
+    np.testing.assert_array_equal(found.colors[0], (10, 20, 250))
 
 
 @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
 def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
     xyz, rgb = ball(), np.tile(np.array([[10, 20, 250]], np.uint8), (300, 1))
     xyz[::3] = np.nan
-    config = PointcloudConfig(points=256, colours=True)
+    config = PointcloudConfig(points=256, colors=True)
     found = window(pcd(xyz, data, rgb), config)
     assert len(np.unique(found[:, :3], axis=0)) == 200
     np.testing.assert_allclose(found[:, 3:], np.tile(rgb[:1] / 255, (256, 1)), atol=1e-6)
