@@ -1,4 +1,4 @@
-"""Charts for binder: tables, Vega-Lite specs, pictures of charts. Importing this package imports no torch."""
+"""Charts for binder: tables, Vega-Lite specs, pictures of charts. Importing this package does not import torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["CHART", "ChartConfig"]
 
 
 def build(config: ChartConfig, anchor: Anchor) -> Encoder:
-    """A fresh encoder into `anchor`'s space: untrained, it is the anchor on the picture."""
+    """An encoder into `anchor`'s space; untrained it is the anchor's image tower on the picture."""
     from binder_chart.encoder import ChartEncoder
 
     return ChartEncoder(config, anchor)

@@ -1,4 +1,4 @@
-"""What the cells of one column mean: numbers with their units, points in time, or names."""
+"""The meaning of the cells of a column: numbers with units, points in time, or names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from binder_chart.dates import days, years
+from binder_chart.dates import Floats, days, years
 from binder_chart.digits import DECIMAL, ascii_digits
 
 ColumnKind = Literal["number", "time", "category", "empty"]
@@ -23,10 +23,10 @@ MISSING = frozenset({
     "", "-", "--", "–", "—", ".", "..", "...", "…", "n/a", "na", "n.a.", "nan", "nat", "<na>", "null", "none", "nil",
     "#n/a", "#div/0!", "#value!", "#ref!", "#num!", "#name?", "#null!",
 })  # fmt: skip
-SAMPLE = 5_000  # cells by which the decimal mark is known
-LONGEST = 200  # letters of a cell that count
-LONGEST_INTEGER = 4_000  # bits: as many as are written as text in a moment; far more than a float holds
-ENOUGH = 0.8  # share of the filled cells that must be numbers (or times); the others count as missing
+SAMPLE = 5_000  # cells examined to find the decimal mark
+LONGEST = 200  # characters of a cell that are read
+LONGEST_INTEGER = 4_000  # bits: still fast to write as text, and far beyond a float
+ENOUGH = 0.8  # share of the filled cells that must be numbers (or times); the others are taken for missing
 FACTORS = {
     "k": 1e3, "thousand": 1e3, "M": 1e6, "mn": 1e6, "mio": 1e6, "million": 1e6, "millions": 1e6,
     "bn": 1e9, "billion": 1e9, "billions": 1e9, "tn": 1e12, "trillion": 1e12,
@@ -46,16 +46,16 @@ class Column:
 
     name: str
     kind: ColumnKind
-    values: np.ndarray  # (N,) float64: numbers, days since year 1, or NaN where missing and for names
+    values: Floats  # (N,) float64: numbers, days since year 1, or NaN where missing and for names
     texts: tuple[str, ...]  # (N,) the cells as written, "" where missing
-    unit: str = ""  # of numbers: "%", "€", "kg", or "" where none is written
+    unit: str = ""  # of numbers: "%", "€", "kg", or "" if there is none
 
 
 def understand(name: str, cells: Sequence[Any], decimals: Decimals = ".", *, first: bool = False) -> Column:
-    """Cells as read -> the column they are. `decimals` decides where a column alone does not ("1,234").
+    """The cells of a column -> their meaning. `decimals` decides where a column alone is ambiguous ("1,234").
 
-    Cells may be text or Python's numbers and dates. `first` says that it is the table's first column, where whole
-    numbers such as 2019 are years even under another name.
+    Cells may be text or Python's numbers and dates. `first` marks the first column of a table, in which whole numbers
+    such as 2019 are years whatever the name of the column.
     """
     texts = tuple(_text(cell) for cell in cells)
     filled = [i for i, text in enumerate(texts) if text]
@@ -75,7 +75,7 @@ def understand(name: str, cells: Sequence[Any], decimals: Decimals = ".", *, fir
 
 
 def decimals_of(texts: Sequence[str], otherwise: Decimals) -> Decimals:
-    """Whether "." or "," stands before the fraction, by the majority of the numbers that show it."""
+    """The decimal mark, by the majority of the numbers that are unambiguous; `otherwise` where that is a tie."""
     votes: Counter[Decimals] = Counter()
     for text in texts[:: len(texts) // SAMPLE + 1]:
         found = NUMBER.fullmatch(ascii_digits(" ".join(text[:LONGEST].split())))
@@ -86,21 +86,23 @@ def decimals_of(texts: Sequence[str], otherwise: Decimals) -> Decimals:
 
 
 def is_number(text: str) -> bool:
-    """Whether a cell reads as a number in either convention."""
+    """Whether a cell is a number with either decimal mark."""
     plain = ascii_digits(" ".join(text[:LONGEST].split()))
     return any(_number(plain, mark) is not None for mark in (".", ","))
 
 
 def _text(cell: Any) -> str:
+    """A cell as text on one line, "" where missing."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
     if isinstance(cell, int) and cell.bit_length() > LONGEST_INTEGER:
-        return ""  # no number that can be drawn, nor written in reasonable time
+        return ""  # neither drawable nor quickly written as text
     text = " ".join(str(cell)[:LONGEST].split())
     return "" if text.lower() in MISSING else text
 
 
-def _times(name: str, cells: Sequence[Any], texts: Sequence[str], first: bool) -> np.ndarray | None:
+def _times(name: str, cells: Sequence[Any], texts: Sequence[str], first: bool) -> Floats | None:
+    """(N,) days since year 1; None where the cells are not times."""
     if all(isinstance(cell, date | datetime | time) for cell in cells):
         return days([cell.isoformat() for cell in cells])
     if any(isinstance(cell, float | Decimal | bool) for cell in cells):
@@ -110,8 +112,8 @@ def _times(name: str, cells: Sequence[Any], texts: Sequence[str], first: bool) -
     return days(plain, ENOUGH) if found is None else found
 
 
-def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> tuple[np.ndarray | None, str]:
-    """(values, unit), or (None, "") where too few are numbers, or their units differ and so they are names."""
+def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> tuple[Floats | None, str]:
+    """((N,) values, unit); (None, "") where too few cells are numbers, or their units differ."""
     if all(isinstance(cell, int | float | Decimal | np.number) and not isinstance(cell, bool) for cell in cells):
         return np.array([_finite(cell) for cell in cells]), ""
     mark = decimals_of(texts, decimals)
@@ -126,9 +128,9 @@ def _numbers(cells: Sequence[Any], texts: Sequence[str], decimals: Decimals) -> 
 
 
 def _number(text: str, mark: Decimals) -> tuple[float, str] | None:
-    """ "1.234,5 €" -> (1234.5, "€") for the mark ","; None where it is no number. Of digits 0-9 alone."""
+    """ "1.234,5 €" -> (1234.5, "€") for the decimal mark ","; None for what is not a number. Knows the digits 0-9."""
     if text.isascii() and (text if mark == "," else text.replace(".", "", 1)).isdigit():
-        return float(text), ""  # as most are
+        return float(text), ""  # the common case
     found = NUMBER.fullmatch(text)
     if found is None or bool(found["open"]) != bool(found["close"]):
         return None
@@ -146,7 +148,7 @@ def _number(text: str, mark: Decimals) -> tuple[float, str] | None:
 
 
 def _finite(value: Any) -> float:
-    """Any kind of number -> a float, NaN where it is none that is finite (an int may be too large)."""
+    """A number of any type -> float; NaN where it is not finite or too large."""
     try:
         number = float(value)
     except (OverflowError, ValueError):
@@ -155,7 +157,7 @@ def _finite(value: Any) -> float:
 
 
 def _decimal_mark(digits: str) -> Decimals | None:
-    """The mark before the fraction where the digits leave no doubt: in "1,234" they do."""
+    """The decimal mark where the digits are unambiguous; "1,234" is ambiguous."""
     marks = re.findall(r"[.,]", digits)
     if not marks or DECIMAL in digits:
         return None

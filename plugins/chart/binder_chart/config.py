@@ -1,4 +1,4 @@
-"""What a user may set."""
+"""The settings of the chart encoder. Free of torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PICTURE_SUFFIXES = frozenset({
 class ChartConfig(PictureConfig):
     """Nothing needs to be set."""
 
-    kind: Kind | None = None  # how tables are drawn that do not say it themselves; None: what fits each of them
-    # learning rate of the adapter relative to the rest: the drawing is nearly right already, and at the full rate some
-    # hundred pairs are learned by heart
+    kind: Kind | None = None  # how tables are drawn that name no chart type themselves; None: what fits each of them
+    # learning rate of the adapter relative to the rest: the untrained encoder is good already, and at the full rate it
+    # overfits a few hundred pairs
     adapter_lr: float = Field(0.1, gt=0, le=1)

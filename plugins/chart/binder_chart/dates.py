@@ -1,4 +1,4 @@
-"""Text -> points in time, a whole column by one format."""
+"""Text -> points in time, one format for a whole column."""
 
 from __future__ import annotations
 
@@ -8,16 +8,19 @@ from datetime import datetime
 from itertools import islice
 
 import numpy as np
+from numpy.typing import NDArray
 
 NAMED = re.compile(
     r"\b(year|years|yr|date|time|season|fy|jahr|datum|année|annee|an|año|ano|anno|rok|år|год|годы|дата|سنة|السنة|عام|"
     r"تاريخ|سال|वर्ष|साल|年|年份|年度|年月|日期|日付|연도|년도|날짜|ปี|שנה)(?!\w)",
     re.I,
 )
-FIRST_YEAR, LAST_YEAR = 1500, 2150  # what counts as a year under a name that does not say so
-WIDEST_STEP = 25  # years between two rows, there
-SAMPLE = 5_000  # cells by which the format is chosen
-PROBE = 10  # cells by which a format is tried before it parses all
+Floats = NDArray[np.float64]
+
+FIRST_YEAR, LAST_YEAR = 1500, 2150  # what is taken for a year where the column's name does not tell
+WIDEST_STEP = 25  # years between two rows of such a column
+SAMPLE = 5_000  # cells examined to choose the format
+PROBE = 10  # cells on which a format is tried before it parses the sample
 
 QUARTERS = (  # (pattern, group of the quarter or half, group of the year, months in one)
     (re.compile(r"Q([1-4])[ /'’\-.]*(\d{4}|\d{2})", re.I), 1, 2, 3),
@@ -30,7 +33,7 @@ QUARTERS = (  # (pattern, group of the quarter or half, group of the year, month
 SEASON = re.compile(r"(?:FY ?)?(\d{4})(?:[/\-–](?:\d\d)?(\d\d))?", re.I)  # 2019, FY 2019, 2019/20, 2019-2020
 SHORT = re.compile(r"['’](\d\d)|(?:FY ?)?(\d\d)[/\-–](\d\d)", re.I)  # '19, 19/20, FY 19/20
 ASIAN = re.compile(r"(\d{4}) ?[年년](?: ?(\d{1,2}) ?[月월](?: ?(\d{1,2}) ?[日일])?)?")  # 2020年1月31日
-CENTURY = 70  # two digits from here on are of the twentieth century
+CENTURY = 70  # from here on, two digits mean the twentieth century
 
 CALENDAR = ("%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d.%m.%y", "%m/%d/%y", "%d/%m/%y")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -42,10 +45,10 @@ FORMATS = (
 )  # fmt: skip
 
 
-def years(texts: Sequence[str], name: str, first: bool) -> np.ndarray | None:
-    """(N,) texts such as 2019 or 2019/20 -> days since year 1; None where they may as well be numbers.
+def years(texts: Sequence[str], name: str, first: bool) -> Floats | None:
+    """(N,) texts such as 2019 or 2019/20 -> days since year 1; None where they may just as well be numbers.
 
-    They are years if the column's name says so, or if it is the first column and they go up or down in small steps.
+    They are years if the column's name says so, or if it is the first column and they rise or fall in small steps.
     """
     texts = [_long(text) for text in texts]
     found = [SEASON.fullmatch(text) for text in texts]
@@ -65,7 +68,7 @@ def years(texts: Sequence[str], name: str, first: bool) -> np.ndarray | None:
 
 
 def _long(text: str) -> str:
-    """'19 -> FY2019, 19/20 -> FY2019/20 (which says that it is a year); another text as it is."""
+    """'19 -> FY2019, 19/20 -> FY2019/20 (the prefix marks it as a year); other texts unchanged."""
     found = SHORT.fullmatch(text)
     if not found:
         return text
@@ -74,15 +77,15 @@ def _long(text: str) -> str:
 
 
 def _full(year: int) -> int:
-    """A year of two digits or of four -> of four."""
+    """A year of two or four digits -> of four digits."""
     return year if year > 99 else year + (1900 if year >= CENTURY else 2000)
 
 
-def days(texts: Sequence[str], enough: float = 1.0) -> np.ndarray | None:
-    """(N,) texts -> days since year 1, NaN for those that are none; None where fewer than `enough` (0..1) are times.
+def days(texts: Sequence[str], enough: float = 1.0) -> Floats | None:
+    """(N,) texts -> days since year 1, NaN where not a time; None where less than the share `enough` are times.
 
-    One format for the whole column. Where 03/04/2020 may be either, it is the reading in which the rows are in
-    order, and else the month first.
+    One format for the whole column. If 03/04/2020 is ambiguous, the reading in which the rows are in order is taken,
+    otherwise the month comes first.
     """
     if sum(any(letter.isdigit() for letter in text) or text[:3] in MONTHS for text in texts) < enough * len(texts):
         return None  # names
@@ -105,12 +108,13 @@ def days(texts: Sequence[str], enough: float = 1.0) -> np.ndarray | None:
     return values if np.isfinite(values).sum() >= enough * len(texts) else None
 
 
-def _parsed(parse: Callable[[str], float | None], texts: Sequence[str]) -> np.ndarray:
+def _parsed(parse: Callable[[str], float | None], texts: Sequence[str]) -> Floats:
+    """(N,) texts -> days; each different text is parsed once."""
     known = {text: parse(text) for text in set(texts)}
     return np.array([known[text] for text in texts], np.float64)  # None is NaN
 
 
-def _in_order(values: np.ndarray) -> bool:
+def _in_order(values: Floats) -> bool:
     steps = np.diff(values[np.isfinite(values)])
     return bool(np.all(steps >= 0) or np.all(steps <= 0))
 

@@ -1,4 +1,7 @@
-"""Text with separated values -> a table: encoding, separator, comment lines, header, all found out."""
+"""Delimited text -> a table: separator, comment lines, titles and header are detected.
+
+Cells stay text here, as names and dates are drawn, too; the core's `read_table` is for tables of numbers.
+"""
 
 from __future__ import annotations
 
@@ -11,62 +14,63 @@ from collections.abc import Sequence
 from binder import ItemError
 from binder_chart.cells import Decimals
 from binder_chart.header import headers_of
-from binder_chart.table import MOST_CELLS, Table, build, check_size
+from binder_chart.table import MAX_CELLS, Table, build, check_size
 
 SEPARATORS = ",;\t|"
-PROBE_LINES, PROBE_LETTERS = 100, 200_000  # by which the separator is found
-SPARE = 2  # separators for each cell that may be read, as some stand within quotes
+PROBE_LINES, PROBE_CHARACTERS = 100, 200_000  # examined to find the separator
+SPARE = 2  # separators allowed per cell, as some are within quotes
 KIND = r"#[^\S\n]*(?:kind|chart|type)[^\S\n]*[:=][^\S\n]*(\w+)[^\S\n]*(?:\n|$)"
 KIND_LINE = re.compile("^" + KIND, re.IGNORECASE | re.MULTILINE)
-# lines that begin with # but for those with a separator, such as "#,name,value": they are a header
+# lines that begin with #, except those with a separator such as "#,name,value", which are headers
 COMMENTS = re.compile(rf"(?:{KIND}|#[^,;\t|\n]*(?:\n|$))*+", re.IGNORECASE)
 
 
 def read_delimited(name: str, text: str, tab: bool = False) -> Table:
-    """Separated values -> the table. With `tab` the file's name says that tabs separate.
+    """Delimited text -> the table. With `tab` the separator is known to be a tab.
 
-    Lines before the header that begin with # are comments; `# kind: pie` says how the table wants to be drawn. Lines
-    of a single cell before and after the table (a title, a source) are left out. Raises ItemError for ragged rows.
+    Lines before the header that begin with # are comments; `# kind: pie` sets the chart type. Lines with a single cell
+    before and after the table (a title, a source) are left out. Raises ItemError for ragged rows.
     """
     kind, before, text = _comments(text.replace("\r\n", "\n").replace("\r", "\n"))
     separator = "\t" if tab else _separator(text)
-    if text[:5].lower() == "sep=" + text[4:5].lower() and text[4:5] in SEPARATORS:  # Excel's way to say it
+    if text[:5].lower() == "sep=" + text[4:5].lower() and text[4:5] in SEPARATORS:  # as Excel writes it
         separator, text = text[4], text.partition("\n")[2]
     try:
         header = next(iter(_rows(text[: text.find("\n") + 1], separator)), [])
-        check_size(name, text.count("\n"), max(1, len(header)))  # before minutes are spent on it
-        if (count := text.count(separator)) > SPARE * MOST_CELLS:
-            raise ItemError(name, f"{count:,} cells, at most {MOST_CELLS:,} can be drawn; sum it up first")
+        check_size(name, text.count("\n"), max(1, len(header)))  # before minutes are spent on parsing
+        if (count := text.count(separator)) > SPARE * MAX_CELLS:
+            raise ItemError(name, f"{count:,} cells; at most {MAX_CELLS:,} can be drawn: aggregate it first")
         numbered = enumerate(_rows(text, separator), start=before + 1)
         rows = [(number, cells) for number, cells in numbered if any(cells)]
     except csv.Error as error:
-        raise ItemError(name, f"not separated values: {error}") from None
+        raise ItemError(name, f"not delimited text: {error}") from None
     if not rows:
         raise ItemError(name, "a table without cells")
     cells = _fitted(name, _framed(rows))
     headers, lines = headers_of(cells)
     columns = list(zip(*cells[lines:], strict=True)) if cells[lines:] else [()] * len(headers)
-    decimals: Decimals = "," if separator == ";" else "."  # where a comma is the separator it is no decimal mark
+    decimals: Decimals = "," if separator == ";" else "."  # a comma that separates is not a decimal mark
     return build(name, headers, columns, decimals, kind)
 
 
 def _comments(text: str) -> tuple[str | None, int, str]:
-    """(chart type the comments ask for, how many lines they are, the text after them)."""
+    """-> the chart type that the comments set, the number of comment lines, the text after them."""
     found = COMMENTS.match(text)
     lines = found[0] if found else ""
-    said = [line[1].lower() for line in KIND_LINE.finditer(lines)]
-    return (said[-1] if said else None), lines.count("\n"), text[len(lines) :]
+    kinds = [line[1].lower() for line in KIND_LINE.finditer(lines)]
+    return (kinds[-1] if kinds else None), lines.count("\n"), text[len(lines) :]
 
 
 def _rows(text: str, separator: str) -> list[list[str]]:
+    """The cells of each row, without blanks around them."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     return [[cell.strip() for cell in row] for row in reader]
 
 
 def _separator(text: str) -> str:
-    """The separator that cuts the first lines into the same number of cells, more than one."""
-    # cut at a line's end; a quoted cell may be cut there, which costs one odd row
-    head = "\n".join(text[:PROBE_LETTERS].split("\n")[:PROBE_LINES])
+    """The separator that splits most of the first lines into the same number of cells, more than one."""
+    # cut at the end of a line; that may be within a quoted cell, which makes one odd row
+    head = "\n".join(text[:PROBE_CHARACTERS].split("\n")[:PROBE_LINES])
     best, most = ",", (0.0, 0)
     for separator in SEPARATORS:
         try:
@@ -83,13 +87,13 @@ def _separator(text: str) -> str:
 
 
 def _framed(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Without the lines of a single cell around a table that is wider."""
+    """The rows without lines of a single cell before and after a wider table."""
     single = [len(_trimmed(row)) <= 1 and bool(row) and bool(row[0]) for _, row in rows]
     if single.count(False) < 2:
         return rows
     first, last = single.index(False), len(rows) - single[::-1].index(False)
     wide = Counter(len(row) for _, row in rows[first:last]).most_common(1)[0][0]
-    # a short row is part of the table where it has all its separators
+    # a row with one filled cell is part of the table if it has all separators
     while first > 0 and len(rows[first - 1][1]) == wide:
         first -= 1
     while last < len(rows) and len(rows[last][1]) == wide:
@@ -98,6 +102,7 @@ def _framed(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
 
 
 def _trimmed(row: Sequence[str]) -> Sequence[str]:
+    """A row without the blank cells at its end."""
     end = len(row)
     while end and not row[end - 1]:
         end -= 1
@@ -105,9 +110,9 @@ def _trimmed(row: Sequence[str]) -> Sequence[str]:
 
 
 def _fitted(name: str, rows: list[tuple[int, list[str]]]) -> list[list[str]]:
-    """Rows, each with its number -> all of one length, that of the first. Raises ItemError for another length.
+    """Rows with their numbers -> rows as long as the first. Raises ItemError for a row of another length.
 
-    The first row may end in blank cells that belong to a merged one, or lack them.
+    The first row may lack the blank cells of a merged cell at its end.
     """
     top, lengths = rows[0][1], {len(row) for _, row in rows[1:]}
     if len(lengths) == 1 and len(top) < max(lengths) and not rows[1][1][0]:
@@ -117,6 +122,6 @@ def _fitted(name: str, rows: list[tuple[int, list[str]]]) -> list[list[str]]:
     for number, row in rows:
         if len(row) < width or len(_trimmed(row)) > width:
             hint = "missing cells are left blank" if len(row) < width else "text with a separator in it needs quotes"
-            raise ItemError(name, f"row {number}: {len(row)} cells where the header has {width} ({hint})")
+            raise ItemError(name, f"row {number}: {len(row)} cells, but the header has {width} ({hint})")
         cells.append(row[:width])
     return cells

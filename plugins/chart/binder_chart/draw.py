@@ -1,7 +1,7 @@
 """A plot in a style -> a square picture, by matplotlib.
 
 The same plot gives the same bytes, whatever the user's settings. No figure is registered with pyplot, the font is the
-one that matplotlib brings, and nothing that a table says is interpreted: `$` starts no formula.
+one shipped with matplotlib, and text from a table is never interpreted: `$` does not start a formula.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from binder_chart.words import INCHES, roomy, write
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# all that matplotlib's text and renderer take from the user's settings
+# every user setting that matplotlib's text and renderer would use
 SETTINGS: Any = {
     "text.usetex": False, "text.hinting": "force_autohint", "text.antialiased": True,
     "path.simplify": True, "path.simplify_threshold": 1 / 9, "path.snap": True, "path.sketch": None, "path.effects": [],
@@ -28,7 +28,7 @@ SETTINGS: Any = {
 
 
 def draw(plot: Plot, style: Style = PLAIN, size: int = 256) -> Image:
-    """(size, size) pixels, RGB."""
+    """A plot -> RGB picture of (size, size) pixels."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -38,9 +38,9 @@ def draw(plot: Plot, style: Style = PLAIN, size: int = 256) -> Image:
     frame = Frame(style.box or roomy(plot, style), *limits(plot, style), plot.horizontal)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(INCHES, INCHES), dpi=size / INCHES, facecolor=style.paper, edgecolor="none")
-        canvas = FigureCanvasAgg(figure)
-        behind = [] if plot.kind == "pie" else _rules(plot, style, frame)
-        for artist in (*behind, *MARKS[plot.kind](plot, style, frame)):
+        canvas: Any = FigureCanvasAgg(figure)  # its methods have no annotations
+        rules = [] if plot.kind == "pie" else _rules(plot, style, frame)
+        for artist in (*rules, *MARKS[plot.kind](plot, style, frame)):
             artist.set_transform(figure.transFigure)
             figure.add_artist(artist)
         if style.text:
@@ -51,7 +51,7 @@ def draw(plot: Plot, style: Style = PLAIN, size: int = 256) -> Image:
 
 
 def _rules(plot: Plot, style: Style, frame: Frame) -> list[Any]:
-    """Grid lines behind the marks, and the frame or its two sides."""
+    """Grid lines, and the frame or its two axes, which are behind the marks."""
     from matplotlib.collections import LineCollection
 
     left, bottom, right, top = frame.box

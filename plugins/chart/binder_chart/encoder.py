@@ -1,10 +1,10 @@
-"""The trainable encoder: pictures of the chart, the anchor's image tower, a choice among them, an adapter.
+"""The encoder: drawings of the chart, the anchor's image tower, a learned choice among the drawings, an adapter.
 
-A bare table does not say how it was drawn. So it is drawn in each way, and the training pairs teach which way counts
-for which table; at the start it is the one chosen by rule, alone.
+A bare table does not tell how it was drawn. So it is drawn in each of K ways, and the training pairs teach which
+drawing to use for which table; before training it is the one chosen by rule.
 
-Shapes: B batch, K ways to draw a table, S side of a picture in pixels, D features of the
-tower (of the anchor's own: embed_dim), F facts.
+Shapes: B batch, V views, K ways to draw a table, S side of a picture in pixels, D features of the tower (embed_dim for
+the anchor's own), F facts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from binder_chart.config import ChartConfig
 from binder_chart.picture import FACTS, Source, picture, pictures, source
 from binder_chart.plot import WAYS
 
-OVERSAMPLED = 2  # drawn this many times larger than the anchor sees it, whose own resampling is the better one
+OVERSAMPLED = 2  # drawings are so many times larger than the anchor's input; its preprocessing resamples them well
 
 
 class ChartEncoder(PictureEncoder):
@@ -36,15 +36,15 @@ class ChartEncoder(PictureEncoder):
         nn.init.zeros_(self.choice.bias)
 
     def picture(self, item: Item) -> Image.Image:
-        """The picture that stands for the item, as it is before any training."""
+        """The picture that represents the item before training."""
         return picture(item, OVERSAMPLED * self.side, self.config.kind)
 
     def preprocess(self, item: Item) -> Tensor:
-        """One item -> (1, K * 3 * S * S + F + K): its pictures, the facts, which picture is chosen (one-hot)."""
+        """One item -> (1, K * 3 * S * S + F + K): its pictures, the facts, the picture chosen by rule (one-hot)."""
         return self._row(source(item, self.config.kind))[None]
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
-        """(V, ...): as `preprocess` has it, and in random styles."""
+        """One item -> (V, ...): as `preprocess` makes it, then in random styles."""
         found = source(item, self.config.kind)
         return torch.stack([self._row(found), *(self._row(found, rng) for _ in range(self.config.views - 1))])
 
@@ -53,27 +53,29 @@ class ChartEncoder(PictureEncoder):
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, K * 3 * S * S + F + K) -> (B, K * D + F + K)."""
-        shown, rest = batch.split([batch.shape[1] - FACTS - WAYS, FACTS + WAYS], dim=1)
-        x_BK3SS = shown.unflatten(1, (WAYS, 3, self.side, self.side))
-        several_B = (x_BK3SS[:, 1:] != x_BK3SS[:, :1]).flatten(1).any(1)  # the others are looked at once
-        first_BD = self.tower(x_BK3SS[:, 0])
+        pixels, rest = torch.split(batch, [batch.shape[1] - FACTS - WAYS, FACTS + WAYS], dim=1)
+        x_BK3SS = pixels.reshape(len(batch), WAYS, 3, self.side, self.side)
+        several_B = (x_BK3SS[:, 1:] != x_BK3SS[:, :1]).flatten(1).any(1)  # items with one picture need one pass
+        first_BD: Tensor = self.tower(x_BK3SS[:, 0])
         z_BKD = first_BD[:, None].repeat(1, WAYS, 1)
         if several_B.any():
-            others = self.tower(x_BK3SS[several_B, 1:].flatten(0, 1)).unflatten(0, (-1, WAYS - 1))
-            z_BKD[several_B, 1:] = others.to(z_BKD.dtype)
+            others: Tensor = self.tower(x_BK3SS[several_B, 1:].flatten(0, 1))
+            z_BKD[several_B, 1:] = others.reshape(-1, WAYS - 1, self.dim).to(z_BKD.dtype)
         return torch.cat([z_BKD.flatten(1), rest.to(z_BKD.dtype)], dim=1)
 
     def head(self, features: Tensor) -> Tensor:
-        """(B, K * D + F + K) -> (B, embed_dim): the chosen drawing, moved towards others as was learned, adapted."""
-        seen, facts_BF, chosen_BK = features.split([WAYS * self.dim, FACTS, WAYS], dim=1)
-        z_BKD = functional.normalize(seen.unflatten(1, (WAYS, self.dim)), dim=-1)
+        """(B, K * D + F + K) -> (B, embed_dim): the chosen drawing, moved toward others by learned weights, adapted."""
+        towers, facts_BF, chosen_BK = torch.split(features, [WAYS * self.dim, FACTS, WAYS], dim=1)
+        z_BKD = functional.normalize(towers.reshape(len(features), WAYS, self.dim), dim=-1)
         own_BD = (chosen_BK[:, :, None] * z_BKD).sum(1)
         scaled_BD = functional.layer_norm(own_BD, (self.dim,))
         weights_BK = self.choice(torch.cat([scaled_BD, facts_BF, chosen_BK], dim=1))
         moved_BD = own_BD + (weights_BK[:, :, None] * (z_BKD - own_BD[:, None])).sum(1)
-        return self.adapter(self.into_space(functional.normalize(moved_BD, dim=-1)))
+        z_BD: Tensor = self.adapter(self.into_space(functional.normalize(moved_BD, dim=-1)))
+        return z_BD
 
     def _row(self, found: Source, rng: np.random.Generator | None = None) -> Tensor:
+        """A source -> (K * 3 * S * S + F + K,); with `rng` in a random style."""
         shown = [self.transform(image) for image in pictures(found, OVERSAMPLED * self.side, rng)]
         every = torch.stack(shown if len(shown) == WAYS else shown * WAYS)
         chosen = functional.one_hot(torch.tensor(found.chosen), WAYS)

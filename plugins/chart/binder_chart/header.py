@@ -1,4 +1,4 @@
-"""The lines at the top of a table -> one name for each column: several lines of headers, cells merged over several.
+"""The top rows of a table -> a name for each column, also where headers have several rows and merged cells.
 
 Shapes: R rows, C columns, all rows of the same length.
 """
@@ -12,52 +12,53 @@ from binder_chart.cells import MISSING, is_number
 from binder_chart.digits import ascii_digits
 
 YEAR = re.compile(r"(1[5-9]|20|21)[0-9]{2}\*?")
-MOST_LINES = 4  # of headers
-BELOW = 20  # rows by which a column is known as one of numbers
+MAX_LINES = 4  # rows of a header
+BELOW = 20  # rows examined to find the columns of numbers
 
 Row = Sequence[str]
 
 
 def headers_of(rows: Sequence[Row]) -> tuple[list[str], int]:
-    """(R, C) cells -> (C,) names, "" where there is none, and how many of the rows they and titles above them take."""
+    """(R, C) cells -> (C,) names, "" where there is none, and the number of rows that titles and headers take."""
     first = 0
     while len(rows) > first + 2 and _is_title(rows[first], rows[first + 1]):
         first += 1
     if _headless(rows[first:]):
         return [""] * len(rows[0]), first
     end = first + 1
-    while end < first + MOST_LINES and _is_header(rows[first:end], rows[end : end + 1 + BELOW]):
+    while end < first + MAX_LINES and _is_header(rows[first:end], rows[end : end + 1 + BELOW]):
         end += 1
     return _joined(rows[first:end], _numeric(rows[end : end + BELOW])), end
 
 
 def is_year(cell: str) -> bool:
+    """Whether a cell is a year such as 2019."""
     return YEAR.fullmatch(ascii_digits(cell)) is not None
 
 
 def _headless(rows: Sequence[Row]) -> bool:
-    """Whether the first row is data: it holds a number, not a year, above a column of numbers."""
+    """Whether the first row is data: it has a number that is not a year above a column of numbers."""
     if len(rows) < 2:
         return all(is_number(cell) for cell in rows[0])
     for i, cell in enumerate(rows[0]):
         below = [row[i] for row in rows[1:6] if row[i]]
         numbers = is_number(cell) and below and all(map(is_number, below))
-        if numbers and (not is_year(cell) or all(map(is_year, below))):  # years below a year
+        if numbers and (not is_year(cell) or all(map(is_year, below))):  # or a year above years
             return True
     return False
 
 
 def _is_title(row: Row, following: Row) -> bool:
-    """Whether a row holds nothing but a text in its first cell, above one that begins with several words."""
+    """Whether a row has text in its first cell alone, and the next row begins with two filled cells, first a name."""
     alone = len(row) > 1 and bool(row[0]) and not any(row[1:])
     return alone and all(following[:2]) and not is_number(following[0])
 
 
 def _is_header(above: Sequence[Row], rows: Sequence[Row]) -> bool:
-    """Whether the first of `rows` goes on with the header `above`, and is no data.
+    """Whether the first of `rows` belongs to the header `above` rather than to the data.
 
-    What tells is the columns of numbers. Words above numbers are a header; years are one, and other numbers too, where
-    the header so far leaves them something to tell apart, or the row has no name.
+    The columns of numbers decide. Words above numbers are a header. Years and other numbers are one where the header
+    above does not tell the columns apart, or the row has no name.
     """
     if len(rows) < 2:
         return False
@@ -88,7 +89,7 @@ def _numeric(rows: Sequence[Row]) -> list[int]:
 
 
 def _is_word(cell: str) -> bool:
-    """Whether a cell names something: "net", "Q1", "(%)", but not "<5" or "3-4"."""
+    """Whether a cell is a name such as "net", "Q1" or "(%)", but not "<5" or "3-4"."""
     return not is_number(cell) and cell[0] not in "<>~≈≤≥=±" and (cell[0] in "([" or any(map(str.isalpha, cell)))
 
 
@@ -97,7 +98,7 @@ def _filled(cell: str) -> bool:
 
 
 def _joined(lines: Sequence[Row], numeric: Sequence[int]) -> list[str]:
-    """Lines of headers -> a name for each column; a blank cell to the right of another belongs to that one."""
+    """Rows of a header -> a name for each column; a blank cell belongs to the merged cell on its left."""
     names: list[list[str]] = [[] for _ in lines[0]]
     for depth, line in enumerate(lines):
         spanning = ""

@@ -1,4 +1,4 @@
-"""An item -> the picture that stands for it, whatever the item is; a table also in the other ways to draw it."""
+"""An item -> the picture that represents it; for a table, also the other ways to draw it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ FACTS = 7
 
 @dataclass(frozen=True)
 class Source:
-    """An item that was read, ready to be drawn any number of times."""
+    """An item that was read and can be drawn any number of times."""
 
     name: str
-    things: tuple[Plot | Spec | Image, ...]  # a table in each of the ways to draw it, or all there is
-    chosen: int = 0  # which of them stands for the item
+    things: tuple[Plot | Spec | Image, ...]  # each way to draw a table, or the only thing there is to draw
+    chosen: int = 0  # index of the one that represents the item
     facts: np.ndarray = field(default_factory=lambda: np.zeros(FACTS, np.float32))  # (FACTS,) zeros without a choice
 
 
 def source(item: Item, kind: Kind | None = None) -> Source:
-    """Read an item. There is a choice of ways where neither the table nor `kind` names a chart. Raises ItemError."""
+    """An item -> what to draw; several ways where neither a table nor `kind` sets the chart type. Raises ItemError."""
     name, found = name_of(item), read(item)
     if not isinstance(found, Table):
         return Source(name, (found,))
@@ -47,25 +47,25 @@ def source(item: Item, kind: Kind | None = None) -> Source:
 
 
 def pictures(source: Source, size: int, rng: np.random.Generator | None = None) -> list[Image]:
-    """(size, size) pixels, RGB, of each thing; with `rng` in one random style. Raises ItemError for a bad spec."""
+    """RGB pictures of (size, size), one per thing; with `rng` in a random style. Raises ItemError for a bad spec."""
     if isinstance(source.things[0], Plot):
         style = PLAIN if rng is None else random_style(rng)
         return [draw(thing, style, size) for thing in source.things if isinstance(thing, Plot)]
     (thing,) = source.things
     theme = THEMES[int(rng.integers(len(THEMES)))] if rng else None
-    scale = rng.uniform(0.6, 1.2) if rng else 1.0  # of a spec's marks and words
+    scale = rng.uniform(0.6, 1.2) if rng else 1.0  # of the marks and text of a spec
     shown: Any = draw_spec(source.name, thing, int(size * scale), theme) if isinstance(thing, dict) else thing
     return [square(_reframed(shown, rng) if rng else shown, size)]
 
 
 def picture(item: Item, size: int, kind: Kind | None = None) -> Image:
-    """Table, spec or picture -> (size, size) pixels, RGB. Raises ItemError."""
+    """Table, spec or picture -> RGB picture of (size, size). Raises ItemError."""
     found = source(item, kind)
     return pictures(Source(found.name, (found.things[found.chosen],)), size)[0]
 
 
 def facts(data: Plot) -> np.ndarray:
-    """(FACTS,) float32, about -1..1: what people choose a chart by, apart from what the drawing shows."""
+    """(FACTS,) float32, about -1..1: what people choose a chart type by and the drawing does not show."""
     length = np.mean([len(label) for label in data.labels])
     row = data.values[0]
     falling = np.mean(row[1:] <= row[:-1]) if len(row) > 1 else 0.0
@@ -82,14 +82,14 @@ def facts(data: Plot) -> np.ndarray:
 
 
 def square(image: Image, size: int) -> Image:
-    """Any shape -> (size, size), squeezed: nothing of a chart may be cut off."""
+    """A picture of any shape -> (size, size), squeezed rather than cropped, so that no part of the chart is lost."""
     from PIL import Image
 
     return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def _reframed(image: Image, rng: np.random.Generator) -> Image:
-    """The picture with wider margins, or a little cut off, in the colour of its corner."""
+    """The picture with random margins in the color of its corner, or slightly cropped."""
     from PIL import ImageOps
 
     left, top, right, bottom = (rng.uniform(-0.03, 0.12, 4) * min(image.size)).astype(int).tolist()

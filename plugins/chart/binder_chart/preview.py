@@ -1,4 +1,4 @@
-"""What people see of a chart: the chart. And what `binder doctor` says of what draws it. Free of torch."""
+"""The preview of a chart, and what `binder doctor` prints about the libraries that draw it. Free of torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,7 @@ SIZE = 320  # pixels
 
 
 def preview(item: Item) -> Image:
-    """Table, spec or picture -> its chart with names and numbers, at most SIZE pixels wide and high.
-
-    Raises ItemError where the item cannot be drawn.
-    """
+    """Table, spec or picture -> the chart with its labels, at most SIZE pixels wide and high. Raises ItemError."""
     from binder_chart.draw import draw
     from binder_chart.plot import plot
     from binder_chart.reading import read
@@ -33,7 +30,7 @@ def preview(item: Item) -> Image:
 
 
 def diagnose() -> dict[str, str]:
-    """Versions of what draws, for `binder doctor`."""
+    """Versions of the libraries that draw, for `binder doctor`."""
     from importlib.metadata import version
 
     import vl_convert

@@ -1,4 +1,4 @@
-"""An item -> what is in it: a table, a Vega-Lite spec or a picture. Told apart by content. Free of torch."""
+"""An item -> a table, a Vega-Lite spec or a picture, recognized by its content. Free of torch."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from binder import Item, ItemError, decode_text, existing_file, name_of, read_by
 from binder_chart.config import PICTURE_SUFFIXES
 from binder_chart.delimited import read_delimited
 from binder_chart.parquet import read_parquet
-from binder_chart.table import MOST_CELLS, Table, check_kind, differing, from_columns, from_records
+from binder_chart.table import MAX_CELLS, Table, check_kind, from_columns, from_records, unique_headers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 Spec = dict[str, Any]
 
-MOST_BYTES = 64 * 2**20  # of a file; a chart shows some thousand numbers
-MOST_SIGNS = 4 * MOST_CELLS  # commas and brackets in JSON: each may be a value that takes a hundred bytes
-# how pictures begin: PNG, JPEG, WebP, GIF, TIFF
+MAX_BYTES = 64 * 2**20  # of a file; a chart shows a few thousand numbers
+MAX_SIGNS = 4 * MAX_CELLS  # commas and brackets in JSON: each may be a value that takes a hundred bytes of memory
+# first bytes of PNG, JPEG, WebP, GIF, TIFF
 PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF", b"GIF8", b"II*\0", b"MM\0*")
-# what makes a JSON object a Vega-Lite view rather than columns
+# keys that make a JSON object a Vega-Lite view rather than columns
 VIEWS = frozenset({"mark", "layer", "hconcat", "vconcat", "concat", "repeat", "facet", "spec"})
 
 
 def read(item: Item) -> Table | Spec | Image:
-    """Path, bytes, records, columns, data frame, PIL image, or (any table, chart type) -> what it holds.
+    """Path, bytes, records, columns, data frame, PIL image, or (any table, chart type) -> its content.
 
-    Raises ItemError in one line: not a chart, damaged, too large, empty.
+    Raises ItemError: not a chart, damaged, too large, empty.
     """
     name = name_of(item)
     if isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], str):
         found = read(item[0])
         if not isinstance(found, Table):
-            raise ItemError(name, "only a table can be given a chart type")
+            raise ItemError(name, "a chart type can be set only for a table")
         return Table(found.columns, check_kind(name, item[1]))
     if isinstance(item, str | os.PathLike):
         path = existing_file(item)
@@ -49,9 +49,11 @@ def read(item: Item) -> Table | Spec | Image:
         return _from_object(name, dict(item))
     if hasattr(item, "to_pydict"):  # pyarrow
         return from_columns(name, item.to_pydict())
-    if hasattr(item, "iloc") and hasattr(item, "columns"):  # pandas, which need not be installed
+    if hasattr(item, "iloc") and hasattr(item, "columns"):  # pandas, which may not be installed
         frame = item if type(item.index).__name__ == "RangeIndex" else item.reset_index()
-        return from_columns(name, differing({i: (_header(c), frame.iloc[:, i].tolist()) for i, c in enumerate(frame)}))
+        return from_columns(
+            name, unique_headers({i: (_header(c), frame.iloc[:, i].tolist()) for i, c in enumerate(frame)})
+        )
     if hasattr(item, "__array__") or hasattr(item, "getpixel"):  # NumPy, torch, Pillow
         return read_image(item)
     raise ItemError(
@@ -61,11 +63,13 @@ def read(item: Item) -> Table | Spec | Image:
 
 
 def _check_length(name: str, size: int) -> None:
-    if size > MOST_BYTES:
-        raise ItemError(name, f"{size / 2**20:,.0f} MiB, at most {MOST_BYTES >> 20} MiB are read; sum it up first")
+    """Raises ItemError for more bytes than a chart needs."""
+    if size > MAX_BYTES:
+        raise ItemError(name, f"{size / 2**20:,.0f} MiB; expected at most {MAX_BYTES >> 20} MiB: aggregate it first")
 
 
 def _from_bytes(name: str, data: bytes, suffix: str) -> Table | Spec | Image:
+    """The bytes of a file, and its suffix where it has one -> its content. Raises ItemError."""
     _check_length(name, len(data))
     bitmap = data.startswith(b"BM") and b"\0" in data[:14]
     if data.startswith(PICTURES) or bitmap or data[4:8] == b"ftyp" or suffix in PICTURE_SUFFIXES:
@@ -76,19 +80,20 @@ def _from_bytes(name: str, data: bytes, suffix: str) -> Table | Spec | Image:
     if suffix == ".json" or (suffix == "" and text.lstrip()[:1] in "{["):
         return _json(name, text)
     if not text.strip():
-        raise ItemError(name, "empty: no text in it")
+        raise ItemError(name, "empty: it contains no text")
     return read_delimited(name, text, tab=suffix == ".tsv")
 
 
 def _json(name: str, text: str) -> Table | Spec:
-    if sum(map(text.count, ",[{")) > MOST_SIGNS:
-        raise ItemError(name, f"JSON of more than {MOST_SIGNS:,} values; at most {MOST_CELLS:,} cells can be drawn")
+    """JSON -> its content. Raises ItemError."""
+    if sum(map(text.count, ",[{")) > MAX_SIGNS:
+        raise ItemError(name, f"JSON of more than {MAX_SIGNS:,} values; at most {MAX_CELLS:,} cells can be drawn")
     try:
         found = json.loads(text, parse_int=_integer)
     except RecursionError:
         raise ItemError(name, "JSON nested too deeply; expected records, columns or a Vega-Lite spec") from None
     except ValueError as error:
-        raise ItemError(name, f"not JSON, or cut off: {error}") from None
+        raise ItemError(name, f"not JSON, or truncated: {error}") from None
     if isinstance(found, list):
         return from_records(name, found)
     if isinstance(found, dict):
@@ -97,21 +102,24 @@ def _json(name: str, text: str) -> Table | Spec:
 
 
 def _from_object(name: str, found: dict[Any, Any]) -> Table | Spec:
+    """A mapping -> a spec, or a table of columns. Raises ItemError."""
     if any(
         not isinstance(part, list) or any(isinstance(p, Mapping) for p in part)
         for part in map(found.get, VIEWS & set(found))
     ):
-        return found  # a column of that name would be a list of plain cells
+        return found  # a column of such a name would be a list of plain cells
     if "$schema" in found or "marks" in found:
-        raise ItemError(name, f"not a Vega-Lite spec ({', '.join(sorted(VIEWS))} expected); a Vega spec is not read")
+        raise ItemError(
+            name, f"not a Vega-Lite spec (expected one of {', '.join(sorted(VIEWS))}); Vega specs are not supported"
+        )
     return from_columns(name, {str(key): value for key, value in found.items()})
 
 
 def _integer(digits: str) -> int | float:
-    """An integer of JSON; one of thousands of digits, which Python refuses, as the infinite number that it is here."""
+    """An integer in JSON; thousands of digits, which Python would reject, become an infinite float."""
     return int(digits) if len(digits) <= 400 else float(digits)
 
 
 def _header(label: Any) -> str:
-    """The label of a column, or of several levels."""
+    """The label of a column of a data frame; several levels are joined."""
     return " ".join(map(str, label)).strip() if isinstance(label, tuple) else str(label)

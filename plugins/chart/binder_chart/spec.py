@@ -1,4 +1,4 @@
-"""A Vega-Lite spec -> its picture, by vl-convert: no browser, no network, nothing outside the spec."""
+"""A Vega-Lite spec -> its picture, by vl-convert: no browser, no network, no files."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import TYPE_CHECKING, Any
 
 from binder import ItemError, read_image
 from binder_chart.reading import Spec
-from binder_chart.render import MOST_PIXELS, render
+from binder_chart.render import MAX_SIDE, render
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_ROWS = 50_000  # of inline data
-MOST_BYTES = 16 * 2**20  # of a spec as JSON
-DEEPEST = 100  # levels within levels
-INLINE = frozenset({"values", "datasets"})  # data as such: what it says is drawn, never followed
-EXTERNAL = frozenset({"url", "href", "src"})  # what would be fetched, or is a link
+MAX_ROWS = 50_000  # of inline data
+MAX_BYTES = 16 * 2**20  # of a spec as JSON
+DEEPEST = 100  # levels of nesting
+INLINE = frozenset({"values", "datasets"})  # data, which is drawn and never followed
+EXTERNAL = frozenset({"url", "href", "src"})  # resources that would be fetched, and links
 MAKES_DATA = frozenset({"sequence", "graticule", "sphere"})
-NO_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # what no SVG may hold
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")  # nor in SVG
 
 
 def draw_spec(name: str, spec: Spec, size: int = 256, theme: Any = None) -> Image:
-    """The spec as it draws itself, in a square of about `size` pixels where it is a single view, RGB.
+    """A spec -> RGB picture, a square of about `size` pixels if it is a single view.
 
-    It is drawn in another process, with limits on its time and memory. Raises ItemError for a spec that refers to
-    anything outside itself, holds no data, cannot be compiled, or needs more than it is given.
+    It is drawn in another process with limits on time and memory. Raises ItemError for a spec that refers to external
+    resources, has no data, cannot be compiled, or exceeds the limits.
     """
     from binder import isolated
 
     plain = _plain(name, spec)
     check(name, plain)
     plain.pop("usermeta", None)
-    if "mark" in plain or "layer" in plain:  # a view of its own: it fills the square
+    if "mark" in plain or "layer" in plain:  # a single view fills the square
         plain |= {"width": size, "height": size, "autosize": {"type": "fit", "contains": "padding"}}
     text = json.dumps(plain, ensure_ascii=False)
-    if len(text) > MOST_BYTES:
-        raise ItemError(name, f"a spec of {len(text) / 2**20:.0f} MiB; expected at most {MOST_BYTES >> 20} MiB")
+    if len(text) > MAX_BYTES:
+        raise ItemError(name, f"a spec of {len(text) / 2**20:.0f} MiB; expected at most {MAX_BYTES >> 20} MiB")
     picture = read_image(isolated(render, name, text, theme, item=name), name)
     if len(picture.getcolors(2) or "many") == 1:
-        raise ItemError(name, "a Vega-Lite spec that draws nothing; are mark, encoding and the names of fields right?")
+        raise ItemError(name, "the Vega-Lite spec draws nothing; check its mark, encoding and field names")
     return picture
 
 
 def check(name: str, spec: Spec) -> None:
-    """Raise ItemError, before anything is run, for a spec that plainly reaches outside itself or is too large."""
+    """Raises ItemError, before the spec is run, if it has external references or too much data, or no data."""
     rows, makes = 0, False
     for key, value in _walk(spec):
         if key in EXTERNAL:
-            raise ItemError(name, f"a spec with an external reference ({key!r}); put the data inline as data.values")
+            raise ItemError(name, f"the spec has an external reference ({key!r}); put the data inline, as data.values")
         if key == "values" and isinstance(value, list):
             rows += len(value)
         elif key == "values" and isinstance(value, str):
@@ -60,22 +60,22 @@ def check(name: str, spec: Spec) -> None:
             rows += sum(len(part) for part in value.values() if isinstance(part, list))
         elif key in MAKES_DATA:
             makes = True
-        elif key in ("width", "height", "step") and isinstance(value, int | float) and value > MOST_PIXELS:
-            raise ItemError(name, f"a spec with {key} {value:g}; expected at most {MOST_PIXELS} pixels")
+        elif key in ("width", "height", "step") and isinstance(value, int | float) and value > MAX_SIDE:
+            raise ItemError(name, f"a spec with {key} {value:g}; expected at most {MAX_SIDE} pixels")
         if key in ("sequence", "keyvals") and isinstance(value, Mapping):
             rows += _length(name, value)
-    if rows > MOST_ROWS:
-        raise ItemError(name, f"a spec with {rows:,} rows of data; expected at most {MOST_ROWS:,}")
+    if rows > MAX_ROWS:
+        raise ItemError(name, f"a spec with {rows:,} rows of data; expected at most {MAX_ROWS:,}")
     if not rows and not makes:
         raise ItemError(name, "a spec without data; expected it inline, as data.values")
 
 
 def _plain(name: str, node: Any, depth: int = 0) -> Any:
-    """A copy in JSON's own types: signs that no text may hold replaced, numbers that are not finite as null."""
+    """A copy in JSON types, with characters that XML cannot contain replaced and infinite numbers as null."""
     if depth > DEEPEST:
         raise ItemError(name, f"a spec nested more than {DEEPEST} levels deep")
     if isinstance(node, str):
-        return NO_TEXT.sub("\ufffd", node)
+        return NOT_IN_XML.sub("\ufffd", node)
     if node is None or isinstance(node, bool):
         return node
     if isinstance(node, int | float):
@@ -88,11 +88,11 @@ def _plain(name: str, node: Any, depth: int = 0) -> Any:
         return node.isoformat()
     if hasattr(node, "tolist"):  # numpy
         return _plain(name, node.tolist(), depth + 1)
-    raise ItemError(name, f"a spec that holds {type(node).__name__}; expected what JSON knows")
+    raise ItemError(name, f"the spec contains {type(node).__name__}; expected only JSON types")
 
 
 def _walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """Every (key, value) of the spec but those inside its data."""
+    """Every (key, value) of the spec, except within its data."""
     if isinstance(node, Mapping):
         for name, value in node.items():
             yield name, value
@@ -105,8 +105,9 @@ def _walk(node: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _length(name: str, sequence: Mapping[str, Any]) -> int:
+    """The number of rows of a sequence generator. Raises ItemError for a bad one."""
     start, stop, step = (sequence.get(key, default) for key, default in (("start", 0), ("stop", 0), ("step", 1)))
     try:
         return max(0, int((float(stop) - float(start)) / float(step)))
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
-        raise ItemError(name, "a spec with a sequence that is none; expected numbers as start, stop and step") from None
+        raise ItemError(name, "the spec has a bad sequence; expected numbers as start, stop and step") from None

@@ -1,4 +1,4 @@
-"""How a chart looks, apart from what it shows."""
+"""The style of a chart, apart from its content."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ PALETTES = (
     ("#4472c4", "#ed7d31", "#a5a5a5", "#ffc000", "#5b9bd5", "#70ad47", "#264478", "#9e480e", "#636363", "#997300"),
     ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#f0e442", "#000000", "#555555", "#999999"),
     ("#222222", "#777777", "#bbbbbb", "#444444", "#999999", "#dddddd", "#111111", "#666666", "#aaaaaa", "#cccccc"),
-)  # of matplotlib, Vega, Highcharts, Office, Okabe and Ito; shades of grey
+)  # of matplotlib, Vega, Highcharts, Office, Okabe and Ito; shades of gray
 
 
 @dataclass(frozen=True)
 class Style:
-    """Lengths are fractions of the picture's side, text in points of a picture 3.2 inches wide."""
+    """Lengths are fractions of the picture's side; points are those of a picture 3.2 inches wide."""
 
     palette: tuple[str, ...] = PALETTES[0]
     paper: str = "white"
     ink: str = "#333333"  # axes and text
-    box: Box | None = (0.16, 0.2, 0.92, 0.93)  # the plotting area; None: as large as the text around it allows
+    box: Box | None = (0.16, 0.2, 0.92, 0.93)  # plotting area; None: as large as the labels allow
     text: float = 8.0  # points; 0: no text at all
     line: float = 2.5  # points
     marker: float = 0.0  # points; 0: none
-    bar: float = 0.75  # share of its place that a bar fills
-    varied: bool = False  # each bar in a colour of its own
+    bar: float = 0.75  # share of its slot that a bar fills
+    varied: bool = False  # a different color for each bar
     grid: bool = False
     frame: bool = False  # four sides instead of two
     ticks: int = 5  # at most, on either axis
     legend: Place = "none"
     title: str = ""
-    written: bool = False  # the values stand at the bars
-    from_zero: bool = True  # where the axis of lines and points begins; bars and areas always begin at zero
+    written: bool = False  # values are written at the bars
+    from_zero: bool = True  # the axis of lines and points begins at zero, as that of bars and areas always does
     hole: float = 0.0  # radius of the hole in a pie
 
 
-PLAIN = Style(text=0.0)  # what the anchor sees: at its 64 to 224 pixels text is noise
-READABLE = Style(box=None, text=8.0, line=2.0, ticks=6, grid=True, legend="above", written=True)  # what people see
+PLAIN = Style(text=0.0)  # for the anchor: text is noise at its 64 to 224 pixels
+READABLE = Style(box=None, text=8.0, line=2.0, ticks=6, grid=True, legend="above", written=True)  # for people
 
 
 def random_style(rng: np.random.Generator) -> Style:
-    """A style as one may meet it: most are sober, some dark, large, crowded or bare."""
+    """A random style as found in practice: most are plain, some dark, large, crowded or bare."""
     palette = PALETTES[int(rng.integers(len(PALETTES)))]
     if rng.random() < 0.3:
         palette = tuple(rng.permutation(palette).tolist())
@@ -76,4 +76,5 @@ def random_style(rng: np.random.Generator) -> Style:
 
 
 def _letters(rng: np.random.Generator) -> str:
+    """A random title."""
     return "".join(chr(int(code)) for code in rng.integers(97, 123, int(rng.integers(6, 20))))

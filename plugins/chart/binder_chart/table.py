@@ -1,4 +1,4 @@
-"""A table in memory: columns with their kinds, whatever it was read from."""
+"""A table in memory, whatever it was read from: columns and the meaning of their cells."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from binder import ItemError
 from binder_chart.cells import Column, Decimals, decimals_of, understand
 from binder_chart.config import KINDS, Kind
 
-MOST_COLUMNS = 1_000
-MOST_CELLS = 1_000_000
+MAX_COLUMNS = 1_000
+MAX_CELLS = 1_000_000
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns of equal length; `kind` is the chart that the table asks to be drawn as, if it does."""
+    """Columns of equal length; `kind` is the chart type that the table itself sets, if any."""
 
     columns: tuple[Column, ...]
     kind: Kind | None = None
 
 
 def from_columns(name: str, columns: Mapping[str, Any], kind: str | None = None) -> Table:
-    """Header -> cells (lists, arrays), all of one length. Raises ItemError for one that is not."""
+    """Header -> cells (lists or arrays of equal length) -> the table. Raises ItemError."""
     columns = {header: cells.tolist() if hasattr(cells, "tolist") else cells for header, cells in columns.items()}
     for header, cells in columns.items():
         if isinstance(cells, str | bytes | Mapping) or not isinstance(cells, Sequence):
             raise ItemError(
                 name,
-                f"column {header!r} holds {type(cells).__name__}, expected a list of cells "
-                "(a list of records is one item only inside a list of items)",
+                f"column {header!r} is {type(cells).__name__}; expected a list of cells "
+                "(to embed a list of records as one item, put it in a list)",
             )
     lengths = {len(cells) for cells in columns.values()}
     if len(lengths) > 1:
@@ -39,13 +39,12 @@ def from_columns(name: str, columns: Mapping[str, Any], kind: str | None = None)
 
 
 def from_records(name: str, records: Sequence[Any], kind: str | None = None) -> Table:
-    """A list of mappings, as JSON holds them -> the table; a key that a record lacks is a missing cell."""
+    """A list of mappings -> the table; a missing key is a missing cell. Raises ItemError."""
     headers: dict[str, None] = {}
     for number, record in enumerate(records, start=1):
         if not isinstance(record, Mapping):
-            raise ItemError(
-                name, f"record {number} is {type(record).__name__}, expected an object with a key per column"
-            )
+            kind_of = type(record).__name__
+            raise ItemError(name, f"record {number} is {kind_of}; expected an object with a key per column")
         headers |= dict.fromkeys(map(str, record))
     check_size(name, len(records), len(headers))
     by_name = [{str(key): value for key, value in record.items()} for record in records]
@@ -64,17 +63,18 @@ def build(
     for header, cells in zip(headers, columns, strict=True):
         nested = next((cell for cell in cells if isinstance(cell, Mapping | list | tuple | set | bytes)), None)
         if nested is not None:
-            raise ItemError(name, f"column {header!r} holds {type(nested).__name__} in a cell; expected a flat table")
+            kind_of = type(nested).__name__
+            raise ItemError(name, f"column {header!r} has cells of type {kind_of}; expected a flat table")
     mark = decimals_of([cell for cells in columns for cell in cells if isinstance(cell, str)], decimals)
     found = [
         understand(header, cells, mark, first=i == 0)
-        for i, (header, cells) in enumerate(zip(_unique(headers), columns, strict=True))
+        for i, (header, cells) in enumerate(zip(_named(headers), columns, strict=True))
     ]
     return Table(tuple(found), check_kind(name, kind))
 
 
-def differing(columns: Mapping[int, tuple[str, Sequence[Any]]]) -> dict[str, Sequence[Any]]:
-    """Headers that may repeat, and their cells -> a mapping."""
+def unique_headers(columns: Mapping[int, tuple[str, Sequence[Any]]]) -> dict[str, Sequence[Any]]:
+    """Index -> header and cells, where headers may repeat -> a mapping with unique headers."""
     taken: dict[str, Sequence[Any]] = {}
     for i, (header, cells) in columns.items():
         taken[header if header not in taken else f"{header} ({i + 1})"] = cells
@@ -82,11 +82,11 @@ def differing(columns: Mapping[int, tuple[str, Sequence[Any]]]) -> dict[str, Seq
 
 
 def check_size(name: str, rows: int, columns: int) -> None:
-    """Raise ItemError for a table that is too large to be one chart."""
-    if columns > MOST_COLUMNS:
-        raise ItemError(name, f"{columns:,} columns, at most {MOST_COLUMNS:,} can be drawn; select some of them")
-    if rows * columns > MOST_CELLS:
-        raise ItemError(name, f"{rows * columns:,} cells, at most {MOST_CELLS:,} can be drawn; sum it up first")
+    """Raises ItemError for a table that is too large for a chart."""
+    if columns > MAX_COLUMNS:
+        raise ItemError(name, f"{columns:,} columns; at most {MAX_COLUMNS:,} can be drawn: select some of them")
+    if rows * columns > MAX_CELLS:
+        raise ItemError(name, f"{rows * columns:,} cells; at most {MAX_CELLS:,} can be drawn: aggregate it first")
 
 
 def check_kind(name: str, kind: str | None) -> Kind | None:
@@ -96,8 +96,8 @@ def check_kind(name: str, kind: str | None) -> Kind | None:
     return kind
 
 
-def _unique(headers: Sequence[str]) -> list[str]:
-    """Headers that may repeat or be blank -> ones that differ: a, a (2), column 3."""
+def _named(headers: Sequence[str]) -> list[str]:
+    """Headers that may repeat or be blank -> unique ones: a, a (2), column 3."""
     seen: dict[str, int] = {}
     result = []
     for number, header in enumerate(headers, start=1):

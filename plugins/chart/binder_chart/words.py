@@ -1,4 +1,4 @@
-"""The words and numbers of a chart, in the font that matplotlib brings."""
+"""The text of a chart: labels, numbers, legend and title, in the font that matplotlib ships."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from binder_chart.frame import Frame, along, shown, ticks
 from binder_chart.plot import Plot
 from binder_chart.style import Box, Style
 
-INCHES = 3.2  # the side of a picture, whatever its pixels: text and lines grow with it
+INCHES = 3.2  # side of a picture, whatever its pixels: text and lines scale with it
 POINT = 1 / 72 / INCHES  # one point as a fraction of the side
-LETTER = 0.6  # width of an average letter, as a share of the font's size
-LONGEST_LABEL = 18  # letters
-GAP = 3 * POINT  # between an axis and its words
+LETTER = 0.6  # width of an average character as a share of the font size
+LONGEST_LABEL = 18  # characters
+GAP = 3 * POINT  # between an axis and its labels
 DIGITS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
 
 
 class Pen:
-    """Writes on a figure: places are fractions of it, sizes shares of the style's."""
+    """Writes on a figure; positions are fractions of it, sizes are relative to the style's."""
 
     def __init__(self, figure: Any, style: Style) -> None:
         self.figure, self.style = figure, style
@@ -28,13 +28,13 @@ class Pen:
     def __call__(
         self, x: float, y: float, words: str, across: str, upright: str, size: float = 1.0, **look: Any
     ) -> None:
-        """Left, center or right of x; top, center or bottom at y. Taken as it stands: `$` starts no formula."""
+        """Text at (x, y), aligned as `across` and `upright` say; `$` does not start a formula."""
         look = {"color": self.style.ink, "ha": across, "va": upright, "fontsize": self.style.text * size, **look}
         self.figure.text(x, y, words, fontproperties=_font(), parse_math=False, **look)
 
 
 def write(figure: Any, plot: Plot, style: Style, frame: Frame, power: int) -> None:
-    """Numbers, names, values, legend and title, on the figure."""
+    """Write numbers, labels, values, legend and title on the figure."""
     pen = Pen(figure, style)
     if plot.kind == "pie":
         _name_slices(pen, plot, frame)
@@ -50,7 +50,7 @@ def write(figure: Any, plot: Plot, style: Style, frame: Frame, power: int) -> No
 
 
 def roomy(plot: Plot, style: Style) -> Box:
-    """The plotting area that leaves as much room as the names and numbers around it need."""
+    """The plotting area that leaves enough room for the labels and numbers around it."""
     if plot.kind == "pie":
         return (0.22, 0.22, 0.78, 0.78)
     letter = LETTER * style.text * POINT
@@ -63,14 +63,14 @@ def roomy(plot: Plot, style: Style) -> Box:
 
 
 def label(text: str) -> str:
-    """What the font can show of a text: other letters become boxes instead of warnings."""
+    """A shortened text; characters that the font lacks become boxes, without matplotlib's warnings."""
     short = text if len(text) <= LONGEST_LABEL else text[: LONGEST_LABEL - 1] + "…"
     known = _glyphs()
     return "".join(letter if ord(letter) in known else "□" for letter in short)
 
 
 def number(value: float, power: int) -> str:
-    """A value times 10 ** power, short: 2.5M, 40, 1e+300."""
+    """A value times 10 ** power as a short text: 2.5M, 40, 1e+300."""
     if not value:
         return "0"
     if not -6 <= power <= 15:
@@ -81,6 +81,7 @@ def number(value: float, power: int) -> str:
 
 
 def _number_axis(pen: Pen, style: Style, frame: Frame, power: int) -> None:
+    """Numbers along the axis of the values."""
     for value in ticks(frame, style):
         x, y = frame.place(np.array([float(frame.horizontal)]), frame.v(np.array([value])))[0]
         if frame.horizontal:
@@ -90,6 +91,7 @@ def _number_axis(pen: Pen, style: Style, frame: Frame, power: int) -> None:
 
 
 def _name_points(pen: Pen, plot: Plot, style: Style, frame: Frame) -> None:
+    """Labels along the axis of the points."""
     slanted: dict[str, Any] = {"rotation": 45, "rotation_mode": "anchor"} if _slanted(plot, style) else {}
     for i in shown(plot, style):
         x, y = frame.place(along(plot)[[i]], np.zeros(1))[0]
@@ -100,6 +102,7 @@ def _name_points(pen: Pen, plot: Plot, style: Style, frame: Frame) -> None:
 
 
 def _write_values(pen: Pen, plot: Plot, frame: Frame, power: int) -> None:
+    """Values at the ends of the bars."""
     count = len(plot.values)
     for i, row in enumerate(plot.values):
         middle = along(plot) + (i - (count - 1) / 2) * pen.style.bar / len(plot.x) / count
@@ -112,6 +115,7 @@ def _write_values(pen: Pen, plot: Plot, frame: Frame, power: int) -> None:
 
 
 def _name_slices(pen: Pen, plot: Plot, frame: Frame) -> None:
+    """Labels around a pie."""
     left, bottom, right, top = frame.box
     values = np.nan_to_num(plot.values[0])
     middle = 2 * np.pi * (np.cumsum(values) - values / 2) / values.sum()  # clockwise from twelve o'clock
@@ -122,7 +126,7 @@ def _name_slices(pen: Pen, plot: Plot, frame: Frame) -> None:
 
 
 def _legend(pen: Pen, plot: Plot, style: Style, frame: Frame) -> None:
-    """A coloured square and a name per series: in a row above or below the chart, or in a column inside it."""
+    """A colored square and a name per series: in a row above or below the chart, or in a column inside it."""
     left, bottom, right, top = frame.box
     step = 1.4 * style.text * POINT
     for i, name in enumerate(plot.names):
@@ -136,7 +140,7 @@ def _legend(pen: Pen, plot: Plot, style: Style, frame: Frame) -> None:
 
 
 def _slanted(plot: Plot, style: Style) -> bool:
-    """Whether the names under the chart would run into each other."""
+    """Whether the labels below the chart would overlap."""
     names = [label(plot.labels[i]) for i in shown(plot, style)]
     return LETTER * style.text * POINT * sum(len(name) + 1 for name in names) > 0.8
 

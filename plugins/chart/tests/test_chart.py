@@ -1,4 +1,4 @@
-"""The chart plugin: the contract, what trains it, and what a user of it meets. All but the last make their data."""
+"""The chart plugin: the encoder contract, training, previews. All but the last test make their data."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class TestContract(EncoderContract):
 
 
 class TestAnotherTower(TestContract):
-    """Seen through a pretrained model of timm, from a checkpoint made here."""
+    """With a pretrained model from timm as tower, from a checkpoint made here."""
 
     @pytest.fixture(autouse=True)
     def _tower(self, tmp_path_factory: pytest.TempPathFactory) -> None:
@@ -110,12 +110,12 @@ def test_untrained_it_is_the_anchor_on_the_drawing() -> None:
     torch.testing.assert_close(own, plain)
 
 
-def test_what_is_learned_may_prefer_another_way_to_draw() -> None:
+def test_training_may_prefer_another_way_to_draw() -> None:
     model = encoder()
     item = {"name": list("abc"), "value": [3, 5, 4]}
     with torch.inference_mode():
         upwards = model(model.preprocess(item))
-        model.choice.bias[1] = 1.0  # wholly to the second way, bars to the right
+        model.choice.bias[1] = 1.0  # all weight to the second way, horizontal bars
         moved = model(model.preprocess(item))
         names = {"name": ["a rather long name", "another long name", "the longest of them"], "value": [3, 5, 4]}
         right = model(model.preprocess(names))
@@ -124,7 +124,7 @@ def test_what_is_learned_may_prefer_another_way_to_draw() -> None:
 
 
 @pytest.mark.parametrize("item", [({"name": ["a", "b"], "value": [1, 2]}, "bar"), SPEC, png()])
-def test_where_there_is_no_choice_nothing_prefers_another(item: object) -> None:
+def test_without_a_choice_the_learned_weights_have_no_effect(item: object) -> None:
     model = encoder()
     with torch.inference_mode():
         before = model(model.preprocess(item))
@@ -132,7 +132,7 @@ def test_where_there_is_no_choice_nothing_prefers_another(item: object) -> None:
         torch.testing.assert_close(model(model.preprocess(item)), before)
 
 
-def test_views_are_the_drawing_itself_and_others_that_differ() -> None:
+def test_views_are_the_drawing_and_different_variants() -> None:
     model = encoder(views=5)
     item = {"year": [2001, 2002, 2003], "value": [3, 5, 4]}
     views = model.views(item, np.random.default_rng(0))
@@ -143,7 +143,7 @@ def test_views_are_the_drawing_itself_and_others_that_differ() -> None:
 
 
 @pytest.mark.parametrize("item", [SPEC, png()], ids=["spec", "picture"])
-def test_specs_and_pictures_have_variants_of_their_shape(item: object) -> None:
+def test_specs_and_pictures_have_variants(item: object) -> None:
     views = encoder(views=4).views(item, np.random.default_rng(0))
     assert len({view.numpy().tobytes() for view in views}) == 4
 
@@ -160,7 +160,7 @@ def test_a_path_bytes_and_the_object_give_the_same_picture(tmp_path: Path) -> No
         assert all(torch.equal(found[0], other) for other in found[1:]), name
 
 
-def test_a_table_its_spec_and_a_picture_of_it_are_alike() -> None:
+def test_a_table_its_spec_and_its_picture_look_alike() -> None:
     values = [9, 1, 7, 2, 8]
     item = {"name": list("abcde"), "amount": values}
     mark = {"type": "bar", "color": "#1f77b4"}
@@ -172,9 +172,9 @@ def test_a_table_its_spec_and_a_picture_of_it_are_alike() -> None:
     }
 
     def ink(thing: object) -> np.ndarray:
-        """What is darker than paper in each of 5 x 5 parts of the picture, inside its margins."""
-        grey = picture(thing, 200).convert("L").point(lambda value: 255 * (value < 160))
-        return np.asarray(grey.crop((26, 6, 194, 178)).resize((5, 5), Image.Resampling.BOX), float).ravel()
+        """(25,): the share of dark pixels in each of 5 x 5 parts of the picture, without its margins."""
+        gray = picture(thing, 200).convert("L").point(lambda value: 255 * (value < 160))
+        return np.asarray(gray.crop((26, 6, 194, 178)).resize((5, 5), Image.Resampling.BOX), float).ravel()
 
     table, drawn = ink(item), ink(spec)
     other = ink({"name": list("abcde"), "amount": [*values[::-1][1:], 9]})
@@ -183,7 +183,7 @@ def test_a_table_its_spec_and_a_picture_of_it_are_alike() -> None:
     assert np.corrcoef(table, ink(screenshot))[0, 1] > 0.98
 
 
-def test_the_kind_of_the_config_is_for_tables_that_do_not_say(tmp_path: Path) -> None:
+def test_the_configured_kind_is_for_tables_that_set_none(tmp_path: Path) -> None:
     said = write(tmp_path / "said.csv", "# kind: bar\n" + RISING)
     open_ = write(tmp_path / "open.csv", RISING)
     plain, lines = encoder(), encoder(kind="line")
@@ -222,7 +222,7 @@ def test_diagnose_names_versions() -> None:
     assert all(isinstance(value, str) for value in found.values())
 
 
-def test_importing_draws_nothing_heavy() -> None:
+def test_importing_imports_nothing_heavy() -> None:
     code = (
         "import sys, binder_chart; print(*sorted({'torch', 'matplotlib', 'vl_convert', 'pyarrow'} & set(sys.modules)))"
     )
@@ -232,14 +232,14 @@ def test_importing_draws_nothing_heavy() -> None:
 
 def test_an_item_error_names_the_file_and_says_what_to_do(tmp_path: Path) -> None:
     path = write(tmp_path / "ragged.csv", "a,b,c\n1,2,3\n4,5\n6,7,8\n")
-    with pytest.raises(ItemError, match=r"ragged.csv: row 3: 2 cells where the header has 3 \(missing cells"):
+    with pytest.raises(ItemError, match=r"ragged.csv: row 3: 2 cells, but the header has 3 \(missing cells"):
         encoder().preprocess(path)
 
 
 def test_real_tables_are_all_drawn_but_those_of_a_single_row() -> None:
     root = os.environ.get("BINDER_DATA")
     if not root:
-        pytest.skip("BINDER_DATA is not set: no real tables")
+        pytest.skip("needs real tables: BINDER_DATA is not set")
     folder = Path(root) / "statista"
     with (folder / "pairs.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))

@@ -1,4 +1,4 @@
-"""Other people's tables and pictures: other scripts, several lines of headers, 16 bits, and files made to hurt."""
+"""Tables and pictures in the wild: other scripts, headers of several rows, 16 bits, hostile files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from binder_chart.cells import understand
+from binder_chart.cells import Decimals, understand
 from binder_chart.header import headers_of
 from binder_chart.picture import picture, pictures, source
 from binder_chart.preview import preview
@@ -25,7 +25,7 @@ from PIL import Image
 
 from binder import ItemError
 
-ZEROS = "٠۰߀०০੦૦୦௦౦೦൦๐໐༠၀០᠐０𝟎𞥐"  # some of the scripts' noughts; the other nine follow each
+ZEROS = "٠۰߀०০੦૦୦௦౦೦൦๐໐༠၀០᠐０𝟎𞥐"  # the zero of some scripts, which the other nine digits follow
 
 
 def table(item: object) -> Table:
@@ -65,15 +65,16 @@ def test_digits_of_every_script_are_numbers_and_years(zero: str) -> None:
     ],
 )
 def test_signs_of_other_scripts(cells: list[str], values: list[float], unit: str) -> None:
-    for decimals in (".", ","):
-        found = understand("x", cells, decimals)  # type: ignore[arg-type]
+    marks: tuple[Decimals, Decimals] = (".", ",")
+    for decimals in marks:
+        found = understand("x", cells, decimals)
         if "，" not in cells[0]:
             assert (found.kind, found.values.tolist(), found.unit) == ("number", values, unit)
     np.testing.assert_allclose(understand("x", cells).values, values)
 
 
 @pytest.mark.parametrize("cells", [["²", "³"], ["①", "②"], ["Ⅳ", "Ⅴ"], ["三", "五"], ["½", "¼"], ["٣-٤", "٥-٦"]])
-def test_what_is_no_decimal_number_is_names_and_never_zeros(cells: list[str]) -> None:
+def test_other_numerals_are_names_rather_than_zeros(cells: list[str]) -> None:
     assert understand("x", cells).kind == "category"
 
 
@@ -121,7 +122,7 @@ def test_dates_in_chinese_japanese_and_korean() -> None:
         ("Region,Sales,Sales\n,٢٠١٩,٢٠٢٠\nN,٥,٦\nS,٧,٨\n", ["Region", "Sales ٢٠١٩", "Sales ٢٠٢٠"], 2),
     ],
 )  # fmt: skip
-def test_several_lines_of_headers_are_one_name_for_each_column(text: str, names: list[str], rows: int) -> None:
+def test_headers_of_several_rows_are_joined(text: str, names: list[str], rows: int) -> None:
     found = table(text.encode())
     assert [column.name for column in found.columns] == names
     assert {column.kind for column in found.columns[1:]} == {"number"}
@@ -132,14 +133,14 @@ def test_several_lines_of_headers_are_one_name_for_each_column(text: str, names:
     "text",
     [
         "name,a,b\nx,1,2\ny,3,4\n",
-        "name,a,b\nx,n.v.,n.v.\ny,3,4\nz,5,6\n",  # two values that are missing
+        "name,a,b\nx,n.v.,n.v.\ny,3,4\nz,5,6\n",  # two missing values
         "id,a,b\nx,<5,>10\ny,7,12\nz,8,13\n",
         "name,a,b\nx,,\ny,3,4\nz,5,6\n",
         "year,a,b\n2019,2020,2021\n2020,2019,2018\n",
         ",a\nx,1\ny,2\n",
     ],
 )
-def test_a_row_of_data_is_no_header(text: str) -> None:
+def test_a_row_of_data_is_not_a_header(text: str) -> None:
     rows = [line.split(",") for line in text.splitlines()]
     assert headers_of(rows) == (rows[0], 1)
 
@@ -157,7 +158,7 @@ def test_a_header_in_windows_1252() -> None:
     assert [column.name for column in found.columns] == ["time", "temperature (°C)", "speed (m/s²)"]
 
 
-GREY = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
+GRAY = np.tile(np.arange(64, dtype=np.uint8) * 4, (48, 1))
 
 
 def saved(image: Image.Image, form: str) -> bytes:
@@ -167,12 +168,12 @@ def saved(image: Image.Image, form: str) -> bytes:
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF"])
-def test_a_picture_of_16_bits_is_the_one_of_8(form: str, tmp_path: Path) -> None:
-    deep = GREY.astype(np.uint16) * 257
-    expected = picture(Image.fromarray(GREY), 64).tobytes()
-    path = tmp_path / f"grey.{form.lower()}"
+def test_a_picture_of_16_bits_equals_that_of_8_bits(form: str, tmp_path: Path) -> None:
+    deep = GRAY.astype(np.uint16) * 257
+    expected = picture(Image.fromarray(GRAY), 64).tobytes()
+    path = tmp_path / f"gray.{form.lower()}"
     path.write_bytes(saved(Image.fromarray(deep), form))
-    for item in (path, path.read_bytes(), deep, GREY, torch.from_numpy(GREY), GREY / 255, Image.fromarray(deep)):
+    for item in (path, path.read_bytes(), deep, GRAY, torch.from_numpy(GRAY), GRAY / 255, Image.fromarray(deep)):
         assert picture(item, 64).tobytes() == expected
     with pytest.raises(ItemError, match="expected"):
         picture(saved(Image.fromarray(np.linspace(0, 9000, 3072, dtype=np.float32).reshape(48, 64)), "TIFF"), 64)
@@ -180,7 +181,7 @@ def test_a_picture_of_16_bits_is_the_one_of_8(form: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("form", ["BMP", "GIF", "TIFF", "AVIF"])
 def test_pictures_of_other_formats(form: str) -> None:
-    assert picture(saved(Image.fromarray(GREY), form), 64).size == (64, 64)
+    assert picture(saved(Image.fromarray(GRAY), form), 64).size == (64, 64)
 
 
 def parquet(**columns: Any) -> bytes:
@@ -189,7 +190,7 @@ def parquet(**columns: Any) -> bytes:
     return held.getvalue()
 
 
-def test_parquet_that_unfolds_costs_no_memory_and_odd_dates_are_read() -> None:
+def test_parquet_of_20_gb_is_read_in_little_memory_and_so_are_odd_dates() -> None:
     long = pyarrow.DictionaryArray.from_arrays(pyarrow.array([0] * 20_000), ["x" * 1_000_000])  # 20 GB of text
     assert len(table(parquet(a=long, b=list(range(20_000)))).columns[0].texts[0]) == 200
     late = table(parquet(a=pyarrow.array([10**15, 2 * 10**15], pyarrow.timestamp("ms")), b=[1, 2]))
@@ -219,7 +220,7 @@ def test_integers_too_long_for_python_are_missing() -> None:
         (b"a,b\nx\0,1\ny,2\n", "binary data"),
     ],
 )
-def test_files_made_to_fill_memory_are_refused_at_once(data: bytes, message: str) -> None:
+def test_files_that_would_fill_memory_are_rejected_at_once(data: bytes, message: str) -> None:
     began = time.perf_counter()
     with pytest.raises(ItemError, match=message):
         read(data)
@@ -237,7 +238,7 @@ DATES = ["99999-01-01", "0000-00-00", "2020-02-30", "10000", "Q5 2020", "31.12.9
 
 
 def made(rng: np.random.Generator) -> object:
-    """A table whose cells, headers, shape and form are chosen from what hurts."""
+    """A random table with hostile cells, headers, shape and form."""
     nested = [[1], {}, b"x"] if rng.random() < 0.1 else [1]
     pools: list[list[Any]] = [TEXTS, NUMBERS, DATES, list(range(9)), nested]
     rows = int(rng.choice([0, 1, 2, 3, 20, 300]))
@@ -262,13 +263,13 @@ def made(rng: np.random.Generator) -> object:
     return forms[int(rng.integers(len(forms)))]()
 
 
-def test_hostile_tables_are_drawn_or_refused_in_one_line() -> None:
+def test_hostile_tables_are_drawn_or_rejected_in_one_line() -> None:
     rng, drawn = np.random.default_rng(0), 0
     for number in range(100):
         item, began = made(rng), time.perf_counter()
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("error")  # of glyphs that a font lacks, of numbers that overflow
+                warnings.simplefilter("error")  # for missing glyphs and overflows
                 pictures(source(item), 32)
                 preview(item)
             drawn += 1

@@ -1,4 +1,4 @@
-"""What chart a table becomes, and that it is drawn: the same way each time, whatever the table holds."""
+"""Which chart a table becomes, and that it is always drawn in the same way, whatever the table contains."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_chart_that_fits(item: object, kind: str, axis: str) -> None:
     assert (found.kind, found.axis) == (kind, axis)
 
 
-def test_a_table_that_names_its_chart_gets_it_and_the_config_comes_second() -> None:
+def test_the_chart_type_of_a_table_comes_before_that_of_the_config() -> None:
     item = {"name": list("abcd"), "share": [40, 30, 20, 10]}
     for kind in KINDS:
         assert plotted((item, kind), "line").kind == kind
@@ -73,7 +73,7 @@ def test_a_table_that_names_its_chart_gets_it_and_the_config_comes_second() -> N
         {"x": SCATTERED[0], "y": SCATTERED[1]},
     ],
 )
-def test_what_has_no_parts_is_no_pie(item: object) -> None:
+def test_data_without_parts_cannot_be_a_pie(item: object) -> None:
     with pytest.raises(ItemError, match="cannot be drawn as a pie chart; it could be: bar, line, area, scatter"):
         plotted(item, "pie")
 
@@ -89,11 +89,11 @@ def test_names_keep_their_order() -> None:
 
 
 @pytest.mark.parametrize(("names", "horizontal"), [(["a", "b"], False), (["a rather long name"] * 2, True)])
-def test_long_names_lie_beside_horizontal_bars(names: list[str], horizontal: bool) -> None:
+def test_long_names_make_the_bars_horizontal(names: list[str], horizontal: bool) -> None:
     assert plotted({"name": names, "value": [1, 2]}).horizontal is horizontal
 
 
-def test_parts_of_a_whole_are_stacked_and_others_stand_side_by_side() -> None:
+def test_only_parts_of_a_whole_are_stacked() -> None:
     parts = {"year": years(4), "a": [20, 30, 40, 50], "b": [80, 70, 60, 50]}
     assert plotted(parts).stacked
     assert not plotted(parts | {"b": [10, 20, 30, 40]}).stacked
@@ -108,7 +108,7 @@ def test_long_form_becomes_a_series_per_name() -> None:
     assert draw(found).tobytes() == draw(wide).tobytes()
 
 
-def test_rows_that_repeat_a_point_are_averaged() -> None:
+def test_rows_of_the_same_point_are_averaged() -> None:
     rows = [
         {"day": d, "shop": s, "sold": v} for d, s, v in (("mo", "x", 1), ("mo", "x", 3), ("tu", "x", 4), ("tu", "y", 5))
     ]
@@ -123,7 +123,7 @@ def test_years_along_the_header() -> None:
     assert found.values[0, 0] == 10
 
 
-def test_a_single_row_of_numbers_lies_along_its_header() -> None:
+def test_the_header_of_a_single_row_is_the_axis() -> None:
     found = plotted({"apples": [3], "pears": [4], "plums": [5]})
     assert found.labels == ("apples", "pears", "plums")
     assert found.values.tolist() == [[3, 4, 5]]
@@ -134,9 +134,9 @@ def test_a_single_row_of_numbers_lies_along_its_header() -> None:
     [
         ({"name": ["a", "b"], "place": ["c", "d"]}, r"no column of numbers to draw \(its columns: category\)"),
         ({"a": [None, None], "b": [None, None]}, r"no column of numbers to draw \(its columns: empty\)"),
-        ({"name": ["a"], "value": [1]}, "one number; expected at least two"),
-        ({"value": [1]}, "one number"),
-        ({"name": ["a", "b"], "value": [1, None]}, "one number"),
+        ({"name": ["a"], "value": [1]}, "a single number; expected at least two"),
+        ({"value": [1]}, "a single number"),
+        ({"name": ["a", "b"], "value": [1, None]}, "a single number"),
     ],
 )
 def test_nothing_to_draw(item: object, message: str) -> None:
@@ -168,7 +168,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("name", STRANGE)
-def test_strange_tables_are_drawn_without_a_word(name: str) -> None:
+def test_strange_tables_are_drawn_without_warnings(name: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a missing glyph, an overflow, an empty range
         found = plotted(STRANGE[name])
@@ -180,7 +180,7 @@ def test_strange_tables_are_drawn_without_a_word(name: str) -> None:
             assert draw(plotted(STRANGE[name], kind), READABLE, 64).size == (64, 64)
 
 
-def test_the_same_table_gives_the_same_bytes_whatever_the_settings() -> None:
+def test_the_same_table_gives_the_same_bytes_whatever_the_users_settings() -> None:
     item = {"name": list("abc"), "value": [3, 1, 2]}
     before = draw(plotted(item), READABLE).tobytes()
     with matplotlib.rc_context({"font.family": "serif", "lines.linewidth": 9, "path.snap": False, "text.usetex": True}):
@@ -194,13 +194,13 @@ def test_the_same_table_gives_the_same_bytes_whatever_the_settings() -> None:
     assert len(runs) == 1
 
 
-def test_drawing_leaves_the_settings_alone() -> None:
+def test_drawing_does_not_change_the_settings() -> None:
     before = dict(matplotlib.rcParams)
     draw(plotted({"value": [1, 2, 3]}), READABLE)
     assert dict(matplotlib.rcParams) == before
 
 
-def test_values_are_where_they_belong() -> None:
+def test_bars_are_as_high_as_their_values() -> None:
     shown = np.asarray(picture({"name": list("abcd"), "value": [1, 2, 3, 4]}, 200).convert("L")) < 160
     heights = [shown[:, int(200 * u)].sum() for u in np.linspace(0.235, 0.865, 4)]
     assert np.corrcoef(heights, [1, 2, 3, 4])[0, 1] > 0.999
@@ -218,7 +218,7 @@ def test_a_pie_runs_clockwise_from_twelve() -> None:
     assert tuple(second) == (0xFF, 0x7F, 0x0E)
 
 
-def test_variants_keep_the_chart_that_a_table_names() -> None:
+def test_variants_keep_the_chart_type_of_a_table() -> None:
     item = ({"year": years(30), "value": wave(30)}, "line")
     shown = [pictures(source(item), 64, np.random.default_rng(i)) for i in range(12)]
     assert {len(ways) for ways in shown} == {1}

@@ -1,4 +1,4 @@
-"""Vega-Lite specs: drawn from what they hold, and never a way out of the file."""
+"""Vega-Lite specs: drawn from their inline data, without access to anything else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,17 @@ def calculated(expression: str) -> dict[str, Any]:
     return {"transform": [{"calculate": expression, "as": "z"}]}
 
 
+def nested(depth: int) -> Any:
+    """A text within so many lists."""
+    inner: Any = "x"
+    for _ in range(depth):
+        inner = [inner]
+    return inner
+
+
 @pytest.fixture
 def server() -> Iterator[socket.socket]:
-    """A server on this machine. Who connects waits in its queue, whether or not anyone answers."""
+    """A listening socket on this machine, in whose queue connections wait."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.settimeout(0)
         yield listening
@@ -55,7 +62,7 @@ def visited(server: socket.socket) -> bool:
 
 
 def reaching(url: str) -> dict[str, dict[str, Any]]:
-    """Specs that refer to an address, each in another way."""
+    """Specs that refer to an address in different ways."""
     image = {"type": "image", "url": f"{url}/a.png", "width": 20, "height": 20}
     lookup = {"lookup": "name", "from": {"data": {"url": f"{url}/a.csv"}, "key": "name", "fields": ["value"]}}
     return {
@@ -73,19 +80,19 @@ def reaching(url: str) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("how", reaching(""))
-def test_a_reference_to_the_outside_is_refused_and_nothing_is_fetched(how: str, server: socket.socket) -> None:
+def test_an_external_reference_is_rejected_and_not_fetched(how: str, server: socket.socket) -> None:
     with pytest.raises(ItemError, match="external reference"):
         picture(reaching(address(server))[how], 64)
     assert not visited(server)
 
 
-def test_a_reference_that_slips_through_the_check_is_refused_by_the_renderer(
+def test_a_reference_that_passes_the_check_is_rejected_by_the_renderer(
     server: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spec, "check", lambda name, spec: None)
     with pytest.raises(ItemError, match="not allowed"):
         spec.draw_spec("it", reaching(address(server))["data"])
-    for how in ("image mark", "image channel"):  # vl-convert itself would fetch these: its process may open nothing
+    for how in ("image mark", "image channel"):  # vl-convert would fetch these, but its process cannot open anything
         with contextlib.suppress(ItemError):
             spec.draw_spec("it", reaching(address(server))[how])
     assert not visited(server)
@@ -104,14 +111,14 @@ def test_the_renderer_opens_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 HOSTILE: dict[str, dict[str, Any]] = {
     "a regular expression without end": BAR | calculated("test(/^(a+)+$/, 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!')"),
-    "rows, written so that no word gives them away": BAR | calculated("sequ\\u0065nce\t(0, 1e8).length"),
+    "rows that the check cannot see": BAR | calculated("sequ\\u0065nce\t(0, 1e8).length"),
     "many large views": {"hconcat": [BAR | {"width": 4000, "height": 4000}] * 5},
-    "a sign that no text may hold": BAR | {"title": {"text": {"expr": "'a\\u0000b'"}}},
+    "a character that XML cannot contain": BAR | {"title": {"text": {"expr": "'a\\u0000b'"}}},
 }
 
 
 @pytest.mark.parametrize("how", HOSTILE)
-def test_what_hangs_crashes_or_grows_costs_that_spec_and_no_other(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_spec_that_hangs_crashes_or_grows_does_not_affect_others(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = picture(BAR, 64)
     with monkeypatch.context() as limits, pytest.raises(ItemError, match=r"longer than 2 s|crashes|120 MiB") as caught:
         limits.setenv("BINDER_ITEM_S", "2")
@@ -121,12 +128,12 @@ def test_what_hangs_crashes_or_grows_costs_that_spec_and_no_other(how: str, monk
     assert picture(BAR, 64).tobytes() == before.tobytes()
 
 
-def test_signs_that_no_text_may_hold_are_drawn_as_unknown_ones() -> None:
+def test_characters_that_xml_cannot_contain_are_replaced() -> None:
     strange = BAR | {"title": "a\x00\ud800\x1b[1m\ufffe"}
     assert picture(strange, 64).tobytes() == picture(BAR | {"title": "a\ufffd\ufffd\ufffd[1m\ufffd"}, 64).tobytes()
 
 
-def test_a_spec_from_python_may_hold_arrays_dates_and_what_is_missing() -> None:
+def test_a_spec_in_python_may_contain_arrays_dates_and_missing_values() -> None:
     rows = [{"at": date(2020, month, 1), "value": value} for month, value in ((1, 5.0), (2, float("nan")), (3, 2.0))]
     encoding = {"x": {"field": "at", "type": "temporal"}, "y": {"field": "value", "type": "quantitative"}}
     plain = [{"at": f"2020-0{month}-01", "value": value} for month, value in ((1, 5.0), (2, None), (3, 2.0))]
@@ -136,7 +143,7 @@ def test_a_spec_from_python_may_hold_arrays_dates_and_what_is_missing() -> None:
     assert picture(BAR | {"data": {"values": np.array(ROWS)}}, 64).tobytes() == picture(BAR, 64).tobytes()
 
 
-def test_without_all_this_it_would_be_fetched(server: socket.socket) -> None:
+def test_vl_convert_alone_would_fetch_it(server: socket.socket) -> None:
     code = f"import vl_convert; vl_convert.vegalite_to_png({reaching(address(server))['data']!r})"
     with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL) as process:
         server.settimeout(60)
@@ -160,11 +167,11 @@ def test_an_address_in_the_data_is_only_text(server: socket.socket) -> None:
         ({"mark": None}, "Vega-Lite cannot draw it"),
         ({"transform": [{"calculate": "datum.", "as": "x"}]}, "Vega-Lite cannot draw it"),
         ({"data": {"sequence": {"start": 0, "stop": 1e12}}}, "1,000,000,000,000 rows"),
-        ({"data": {"sequence": {"start": 0, "stop": 9, "step": 0}}}, "sequence that is none"),
+        ({"data": {"sequence": {"start": 0, "stop": 9, "step": 0}}}, "bad sequence"),
         ({"data": {"values": [{"v": 1}] * 50_001}}, "50,001 rows"),
         ({"width": 10**6}, "width 1e\\+06; expected at most 4000"),
-        ({"title": reduce(lambda inner, _: [inner], range(200), "x")}, "nested more than 100 levels"),
-        ({"title": object()}, "holds object; expected what JSON knows"),
+        ({"title": nested(200)}, "nested more than 100 levels"),
+        ({"title": object()}, "contains object; expected only JSON types"),
         ({"title": "x" * 2**25}, "a spec of 32 MiB; expected at most 16 MiB"),
     ],
 )
@@ -174,14 +181,14 @@ def test_specs_that_cannot_be_drawn(change: dict[str, Any], message: str) -> Non
     assert "\n" not in str(caught.value)
 
 
-def test_content_decides_whether_json_is_a_spec_or_a_table(tmp_path: Path) -> None:
+def test_the_content_of_json_decides_between_spec_and_table(tmp_path: Path) -> None:
     for name, content in (("spec", BAR), ("records", ROWS), ("columns", {"mark": ["x", "y"], "value": [1, 2]})):
         path = tmp_path / f"{name}.json"
         path.write_text(json.dumps(content))
         assert isinstance(read(path), dict) is (name == "spec")
 
 
-def test_views_of_every_form_are_drawn() -> None:
+def test_all_kinds_of_views_are_drawn() -> None:
     forms = [
         BAR,
         {
@@ -200,7 +207,7 @@ def test_views_of_every_form_are_drawn() -> None:
     assert picture(forms[0], 64).tobytes() == picture(forms[4], 64).tobytes() == picture(forms[5], 64).tobytes()
 
 
-def test_a_view_of_its_own_fills_the_square() -> None:
+def test_a_single_view_fills_the_square() -> None:
     small, large = (spec.draw_spec("it", BAR | {"width": side, "height": 20}, 128) for side in (20, 900))
     assert small.tobytes() == large.tobytes()
     assert small.size == (128, 128)
@@ -210,13 +217,13 @@ def test_the_same_spec_gives_the_same_bytes() -> None:
     assert picture(BAR, 64).tobytes() == picture(json.dumps(BAR).encode(), 64).tobytes()
 
 
-def test_an_enormous_picture_is_refused_before_it_is_decoded() -> None:
+def test_an_enormous_picture_is_rejected_before_it_is_decoded() -> None:
     with pytest.raises(ItemError, match="pixels; make it smaller"):
         read(huge_png(50_000, 50_000))
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
-def test_pictures_and_cut_pictures(form: str) -> None:
+def test_pictures_and_truncated_pictures(form: str) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (80, 90, 3), dtype=np.uint8))
     held = io.BytesIO()
     noise.save(held, form)

@@ -1,4 +1,4 @@
-"""Reading tables: encodings, separators, headers, and what their cells mean."""
+"""Reading tables: encodings, separators, headers, and the meaning of cells."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_separators(separator: str, end: str) -> None:
     assert found.columns[1].values.tolist() == [1.5, 2.0]
 
 
-def test_a_comma_in_text_or_in_numbers_is_no_separator() -> None:
+def test_a_comma_in_text_or_numbers_is_not_a_separator() -> None:
     assert table(b'"a, b",value\n"x, y",1\n"z, w",2\n').columns[0].texts == ("x, y", "z, w")
     found = table(b"name;value\nann;1,5\nbob;1.200,25\n")
     assert found.columns[1].values.tolist() == [1.5, 1200.25]
@@ -65,7 +65,7 @@ def test_titles_and_sources_around_a_table_are_left_out() -> None:
     assert found.columns[1].values.tolist() == [1, 2, 4]
 
 
-def test_a_missing_last_cell_is_no_footnote() -> None:
+def test_a_missing_last_cell_is_not_a_footnote() -> None:
     found = table(b"year,value\n2019,\n2020,2\n2021,4\n2022,\n")
     assert len(found.columns[0].texts) == 4
     assert np.isnan(found.columns[1].values[[0, 3]]).all()
@@ -141,11 +141,11 @@ def test_numbers(cells: list[object], values: list[float | None], unit: str) -> 
         ["١٢a", "²"],
     ],
 )
-def test_what_only_looks_like_numbers_is_names(cells: list[object]) -> None:
+def test_cells_that_only_look_like_numbers_are_names(cells: list[object]) -> None:
     assert understand("x", cells).kind == "category"
 
 
-def test_a_column_takes_its_convention_from_the_table_where_it_alone_is_open() -> None:
+def test_an_ambiguous_column_takes_the_decimal_mark_of_the_table() -> None:
     found = table(b"name\tone\ttwo\na\t1.234\t1,5\nb\t2.345\t2,75\n")
     assert found.columns[1].values.tolist() == [1234, 2345]
     found = table(b"name\tone\ttwo\na\t1.234\t1.5\nb\t2.345\t2.75\n")
@@ -188,7 +188,7 @@ def test_points_in_time(cells: list[object], expected: list[float]) -> None:
     assert found.values.tolist() == expected
 
 
-def test_clock_times_lie_within_a_day() -> None:
+def test_times_of_day() -> None:
     noon = understand("x", ["2020-01-31T12:00:00", "2020-01-31T18:00:00"]).values
     assert (noon % 1).tolist() == [0.5, 0.75]
     assert understand("at", ["06:00", "12:30"]).kind == "time"
@@ -206,9 +206,7 @@ def test_clock_times_lie_within_a_day() -> None:
         ("price", [2018.5, 2019.5], True, "number"),
     ],
 )
-def test_years_are_times_where_the_name_or_the_order_says_so(
-    name: str, cells: list[object], first: bool, kind: str
-) -> None:
+def test_years_are_recognized_by_the_name_or_the_order(name: str, cells: list[object], first: bool, kind: str) -> None:
     assert understand(name, cells, first=first).kind == kind
 
 
@@ -249,17 +247,17 @@ def test_an_arrow_table_is_a_table() -> None:
         ({"name": ["x", "y"], "value": [1, 2]}, "pie"),
     ],
 )
-def test_a_table_may_say_its_chart(item: object) -> None:
+def test_a_table_may_set_its_chart_type(item: object) -> None:
     assert table(item).kind == "pie"
 
 
-def test_parquet_says_its_chart_in_its_metadata(tmp_path: Path) -> None:
+def test_the_metadata_of_parquet_may_set_the_chart_type(tmp_path: Path) -> None:
     held = pyarrow.table({"name": ["x", "y"], "value": [1, 2]}).replace_schema_metadata({"kind": "pie"})
     pyarrow.parquet.write_table(held, tmp_path / "t.parquet")
     assert table(tmp_path / "t.parquet").kind == "pie"
 
 
-def test_a_header_that_begins_with_a_hash_is_no_comment() -> None:
+def test_a_header_that_begins_with_a_hash_is_not_a_comment() -> None:
     assert [c.name for c in table(b"#,value\n1,10\n2,20\n").columns] == ["#", "value"]
 
 
@@ -273,21 +271,21 @@ def test_formulas_are_text() -> None:
     [
         (bytes(range(256)), "binary data"),
         (b"a,b\n\x00\x01\x02,1\n", "binary data"),
-        (b"\xff\xfea", "utf-16 that is cut off"),
+        (b"\xff\xfea", "truncated or damaged utf-16"),
         (b"   \n \n", "empty"),
-        (b"a,b,c\n1,2,3\n4,5\n6,7,8\n", "row 3: 2 cells where the header has 3"),
-        (b"# kind: bar\na,b\n1,2\n3,4,5\n6,7\n", "row 4: 3 cells where the header has 2"),
+        (b"a,b,c\n1,2,3\n4,5\n6,7,8\n", "row 3: 2 cells, but the header has 3"),
+        (b"# kind: bar\na,b\n1,2\n3,4,5\n6,7\n", "row 4: 3 cells, but the header has 2"),
         (b"# kind: donut\na,b\n1,2\n3,4\n", "chart type 'donut': expected line, bar, pie"),
         (b"a,b,c\n", "without rows"),
         (",".join(f"c{i}" for i in range(5_000)).encode() + b"\n" + b"1," * 4_999 + b"1", "5,000 columns"),
         (b"a,b\n" + b"1,2\n" * 500_001, "1,000,004 cells"),
         ([{"a": 1}, 3], "record 2 is int"),
         ({"a": [1, 2], "b": [1]}, "columns of 1 to 2 cells"),
-        ({"a": 1}, "column 'a' holds int"),
-        ([{"a": [1, 2]}, {"a": [3]}], "holds list in a cell"),
-        (b'{"a": [1, 2', "not JSON, or cut off"),
-        (b'{"data": [], "marks": []}', "Vega spec is not read"),
-        (b"PAR1" + bytes(40), "not Parquet"),
+        ({"a": 1}, "column 'a' is int"),
+        ([{"a": [1, 2]}, {"a": [3]}], "has cells of type list"),
+        (b'{"a": [1, 2', "not JSON, or truncated"),
+        (b'{"data": [], "marks": []}', "Vega specs are not supported"),
+        (b"PAR1" + bytes(40), "not readable as Parquet"),
         (object(), "expected a path"),
     ],
 )
@@ -301,11 +299,11 @@ def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.json"
     with path.open("wb") as file:
         file.truncate(65 * 2**20)
-    with pytest.raises(ItemError, match="65 MiB, at most 64 MiB"):
+    with pytest.raises(ItemError, match="65 MiB; expected at most 64 MiB"):
         read(path)
 
 
-def test_a_small_parquet_file_that_unfolds_is_refused_before_it_does(tmp_path: Path) -> None:
+def test_a_compressed_parquet_file_is_rejected_before_it_is_decompressed(tmp_path: Path) -> None:
     path = tmp_path / "bomb.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"a": np.zeros(3_000_000)}), path)
     assert path.stat().st_size < 100_000
