@@ -25,8 +25,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# the pages that are made from the code, then the site in site/
 docs: install
 	$(BIN)/python tools/reference.py docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # with PLACE=https://... the release says itself where its files will lie
 dist: install
@@ -49,4 +51,4 @@ $(VENV)/.demo: $(WRITTEN) | $(BIN)/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo dist
+	rm -rf $(VENV) demo dist site
