@@ -23,6 +23,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
+OLD_NAMES = "the next release drops the old name"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -103,8 +105,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 def warn_renamed(old: str, new: str, stacklevel: int = 3) -> None:
     """Warn, by default the caller of the caller, that what was called `old` is now `new`."""
-    message = f"{old} is now {new}; the next release drops the old name"
-    warnings.warn(message, FutureWarning, stacklevel=stacklevel)
+    warnings.warn(f"{old} is now {new}; {OLD_NAMES}", FutureWarning, stacklevel=stacklevel)
 
 
 def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:

@@ -546,7 +546,7 @@ def test_weights_of_another_version_of_the_plugin_are_named_as_such(run, tmp_pat
     damaged(folder / "encoder.safetensors", "lacking")
     card = json.loads((folder / "card.json").read_text())
     (folder / "card.json").write_text(json.dumps({**card, "plugin_version": "0.0.9"}))
-    with pytest.raises(RunError, match=r"made with toy 0\.0\.9, here is [\d.]+; install that, or align again"):
+    with pytest.raises(RunError, match=r"written by toy 0\.0\.9, installed is [\d.]+; install that version"):
         run_folder.load(folder, anchor)
 
 

@@ -12,7 +12,7 @@ import pytest
 from support import write_csv
 
 from binder.cli import main as cli_main
-from binder.cli.options import Seconds
+from binder.cli.options import Duration
 from binder.cli.verbs import plugins as cli_plugins
 
 
@@ -45,10 +45,42 @@ def test_plugins_list_imports_no_torch():
     assert "image, text" in done.stdout
 
 
-def test_a_misspelt_verb_names_the_nearest(binder):
-    status, _, err = binder("algin")
-    assert status == 2
-    assert "'align'" in err
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ("algin", "error: no such command: algin (did you mean 'align'?); see binder --help"),
+        ("index ad", "error: no such command: ad (did you mean 'add'?); see binder index --help"),
+        ("pairs chek x", "error: no such command: chek (did you mean 'check'?); see binder pairs --help"),
+        (
+            "align toy p.csv --epoch 3",
+            "error: no such option: --epoch (did you mean --epochs?); see binder align --help",
+        ),
+        ("search a b --lr", "error: no such option: --lr; see binder search --help"),
+        ("search a", "error: missing argument 'QUERY'; see binder search --help"),
+        ("embed x", "error: missing option '--out'; see binder embed --help"),
+        ("search a b --mode x", "error: invalid value for '--mode': 'x' is not one of 'vector', 'text', 'hybrid'; see"),
+        ("embed x --out v.csv --every soon", "error: invalid value for '--every': 'soon' is not a duration; expected"),
+        ("search a b --in", "error: option '--in' requires an argument"),
+        ("index delete a", "error: give ITEMs or --where CONDITION, not both; see binder index delete --help"),
+    ],
+)
+def test_a_usage_error_is_one_line_that_helps(binder, toy, tmp_path, monkeypatch, args, expected):
+    import binder as package
+
+    monkeypatch.chdir(tmp_path)
+    package.Index.create("a", package.Binder("mini"))
+    assert one_line_error(binder(*args.split())).startswith(expected)
+
+
+def test_a_group_without_a_verb_shows_its_help(binder):
+    status, out, err = binder("index")
+    assert (status, out) == (2, "")
+    assert err.startswith("Usage: binder index") and "Find" not in err and "which `binder index add`" in err
+
+
+def test_a_long_error_is_cut_off(binder):
+    line = one_line_error(binder("plugins", "install", "x" * 5000))
+    assert len(line) < 2100 and line.endswith(" ...")
 
 
 def test_align_then_classify_eval_and_embed(binder, toy, toys, anchor_folder, tmp_path):
@@ -270,8 +302,8 @@ def test_pieces_are_named_by_media_fragments(toy, run):
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("2s", 2.0), ("500ms", 0.5), ("1.5min", 90.0), ("3", 3.0)])
-def test_lengths_of_time(text, seconds):
-    assert Seconds().convert(text, None, None) == seconds
+def test_durations(text, seconds):
+    assert Duration().convert(text, None, None) == seconds
 
 
 def test_align_shows_its_baselines_beside_the_trained_result(binder, toy, toys, anchor_folder, tmp_path):

@@ -1,4 +1,4 @@
-"""Care for pairs: what is found in a manifest with every fault there is, and what is left of it."""
+"""Checking pairs: what is found in a manifest with every kind of fault, and what is left of it."""
 
 from __future__ import annotations
 
@@ -140,11 +140,13 @@ def test_nearly_the_same_pictures_are_found_with_their_rows(check, tmp_path):
     Image.fromarray(noise).save(tmp_path / "4.png")
     noise[0, 0] = 255 - noise[0, 0]
     Image.fromarray(noise).save(tmp_path / "31.png")
-    report = check(write_csv(tmp_path / "pairs.csv", rows), near=0.9999)
+    report = check(write_csv(tmp_path / "pairs.csv", rows), cosine=0.9999)
     pairs = tmp_path / "pairs.csv"
     assert (f"{pairs}:6", f"{pairs}:33") in [(a, b) for a, b, _ in report.near]
     assert report.n_near == len(report.near)
-    assert not check(pairs, near=1.0).near
+    assert not check(pairs, cosine=1.0).near
+    with pytest.warns(FutureWarning, match=r"check_pairs\(near=\) is now cosine="):
+        assert check(pairs, near=0.9999).near == report.near
 
 
 def test_unknown_words_are_listed(tmp_path, check):
@@ -182,7 +184,7 @@ def test_a_cleaned_manifest_needs_a_suffix_it_knows_and_items_in_files(check, tm
     arrays = [{"toy": np.load(tmp_path / row["toy"]), "text": row["text"]} for row in rows]
     report = check(arrays)
     assert len(report.kept) == 30
-    with pytest.raises(ManifestError, match="an item in memory cannot be named in a file"):
+    with pytest.raises(ManifestError, match="an item held in memory cannot be written to a manifest"):
         write_rows(tmp_path / "out.csv", report.kept)
     with pytest.raises(ManifestError, match=r"ends in one of \.csv, \.jsonl"):
         write_rows(tmp_path / "out.txt", report.kept)
@@ -213,7 +215,7 @@ def test_where_two_modalities_could_be_meant_one_must_be_named(check, tmp_path, 
     with installed(toy_site, tmp_path / "site", only="toy,gesture"):
         rows = [{**row, "gesture": row["toy"]} for row in write_toys(tmp_path, 40, images=False)]
         pairs = write_csv(tmp_path / "pairs.csv", rows)
-        with pytest.raises(ManifestError, match="say with --modality which"):
+        with pytest.raises(ManifestError, match="say with --modality which one to align"):
             check(pairs)
         report = check(pairs, modality="toy")
         assert report.columns == {"text": 40, "toy": 40, "gesture": 40}
@@ -246,7 +248,7 @@ def test_the_command_line_checks_cleans_and_draws(tmp_path, anchor_folder, binde
     (tmp_path / "5.npy").write_bytes(b"broken")
     pairs = write_csv(tmp_path / "pairs.csv", rows)
     common = ["pairs", "check", pairs, "--anchor", anchor_folder, "--workers", "0"]
-    pages = ["--out", tmp_path / "clean.csv", "--report", tmp_path / "page.html"]
+    pages = ["--out", tmp_path / "clean.csv", "--html", tmp_path / "page.html"]
     status, out, err = binder(*common, "--keep", "0.5", *pages)
     assert status == 0, err
     assert "1 unreadable items:" in out and f"{pairs}:7" in out
@@ -266,7 +268,7 @@ def test_the_command_line_checks_cleans_and_draws(tmp_path, anchor_folder, binde
 
 
 def test_predictions_are_of_what_was_held_out():
-    """A target that only its own row could tell is not foretold; with its row in another group it is."""
+    """A target that only its own row could predict is not predicted, unless a copy of that row is in another group."""
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(100, 40)), rng.normal(size=(100, 8))
     assert abs(agreement(cross_fit(x, y), y).mean()) < 0.2
@@ -291,13 +293,14 @@ def test_near_duplicates_equal_their_twin_across_blocks(monkeypatch):
     z = np.random.default_rng(0).normal(size=(40, 6)).astype(np.float32)
     z[30] = z[3] + 0.01
     z /= np.linalg.norm(z, axis=1, keepdims=True)
-    count, found = contents.near(z, 0.8)
+    count, found = contents.near_duplicates(z, 0.8)
     expected = [(i, j) for i in range(40) for j in range(i + 1, 40) if z[i] @ z[j] > 0.8]
     assert count == len(expected)
     assert sorted((i, j) for i, j, _ in found) == expected
     assert found[0][:2] == (3, 30)
-    monkeypatch.setattr(contents, "MOST_NEAR", 2)
-    assert contents.near(z, 0.5)[0] > len(contents.near(z, 0.5)[1]) == 2
+    monkeypatch.setattr(contents, "MAX_NEAR", 2)
+    count, found = contents.near_duplicates(z, 0.5)
+    assert count > len(found) == 2
 
 
 @pytest.mark.skipif("BINDER_DATA" not in os.environ, reason="BINDER_DATA names no folder of real data")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from binder.cli import output
-from binder.errors import nearest
+from binder.errors import OLD_NAMES, nearest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -41,7 +41,7 @@ class Command(click.Command):
             name, equals, value = arg.partition("=")
             if name in now and not is_value:
                 if not any(earlier.partition("=")[0] == name for earlier in args[:i]):
-                    output.say(f"warning: {name} is now {now[name]}; the next release drops the old name", err=True)
+                    output.say(f"warning: {name} is now {now[name]}; {OLD_NAMES}", err=True)
                 arg = f"{now[name]}{equals}{value}"
             is_value = not is_value and arg in with_value
             result.append(arg)
@@ -49,9 +49,14 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of such commands, which suggests the nearest command for a misspelled one."""
+    """A group of such commands. It shows their help uncut and suggests the nearest command for a misspelled one."""
 
     command_class = Command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, command.get_short_help_str(limit=200)) for name, command in commands if command])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -18,6 +18,7 @@ from packaging.requirements import Requirement
 from binder.devkit import wheels
 from binder.devkit.check import project_of
 from binder.errors import PluginError, nearest
+from binder.files import is_file, is_folder
 from binder.registry import CORE, known_plugins
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -173,11 +174,12 @@ def installer(anywhere: bool) -> list[str]:
 def _path(what: str) -> str:
     """A folder with a package, a wheel or a source archive, as an absolute path. Raises PluginError."""
     path = Path(what)
-    if path.is_dir() and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
+    folder = is_folder(path)
+    if folder and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
         raise PluginError(f"{what} is no package: there is no pyproject.toml in it")
-    if path.is_dir() or (path.is_file() and path.name.endswith((".whl", *ARCHIVES))):
+    if folder or (is_file(path) and path.name.endswith((".whl", *ARCHIVES))):
         return str(path.resolve())
-    if path.exists():
+    if is_file(path):
         raise PluginError(f"{what} is no package: expected a folder, a .whl, or one of {', '.join(ARCHIVES)}")
     known = known_plugins()
     raise PluginError(

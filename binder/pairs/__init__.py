@@ -1,4 +1,4 @@
-"""Care for a manifest of pairs before it trains anything."""
+"""Checking and cleaning a manifest of pairs before training."""
 
 from binder.pairs.checking import PairsReport, check_pairs
 

@@ -1,4 +1,4 @@
-"""Care for a manifest of pairs: what repeats, leaks, cannot be read or does not fit together, and what is left then.
+"""Checking a manifest of pairs: repeated rows, leaks, unreadable items, pairs that do not match, and what is left.
 
 Shapes: N rows, F features.
 """
@@ -22,40 +22,40 @@ from binder.data.encode import Progress, silent
 from binder.data.manifest import Row
 from binder.devices import seeded
 from binder.encoder import Encoder
-from binder.errors import ConfigError, ItemError, ManifestError, nearest
+from binder.errors import ConfigError, ItemError, ManifestError, nearest, renamed
 from binder.modality import Item
 from binder.pairs import contents
-from binder.pairs.agreement import FEWEST, agreement, cross_fit, wrong_share
+from binder.pairs.agreement import MIN_PAIRS, agreement, cross_fit, wrong_share
 from binder.readers import windows
 from binder.registry import registry
 from binder.train.ridge import pooled
 
-SAMPLE = 256  # items that `Modality.adapt` looks at
-NEAR = 0.995  # cosine from which two pictures count as nearly the same
+SAMPLE = 256  # items passed to `Modality.adapt`
+NEAR_DUPLICATES = 0.995  # lowest cosine of two near-duplicate pictures
 
 
 @dataclass
 class PairsReport:
-    """What `check_pairs` found. Rows are named as file:row; `rows[i]` is what position i stands for."""
+    """What `check_pairs` found. A position i refers to `rows[i]`; where rows are strings, they read file:row."""
 
-    modality: str  # the one that is to be aligned
+    modality: str  # the one to be aligned
     rows: list[Row]
     columns: dict[str, int]  # modality -> rows that have it
     distinct: dict[str, int]  # modality -> different items
     most_repeated: dict[str, list[tuple[str, int]]]  # modality -> the items in most rows, and in how many
-    repeated_rows: list[tuple[int, int]]  # positions of rows with all the content of an earlier one, and of that
-    copies: dict[str, list[list[str]]]  # modality -> files with the same content
+    repeated_rows: list[tuple[int, int]]  # positions of a row and of the earlier row with the same content
+    copies: dict[str, list[list[str]]]  # modality -> groups of files with the same content
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # row and reason
-    n_near: int = 0  # pairs of different pictures that are nearly the same to the anchor
-    near: list[tuple[str, str, float]] = field(default_factory=list)  # the nearest of them: rows and cosine
-    split: str | None = None  # the column that was looked at
+    n_near: int = 0  # pairs of near-duplicate pictures, as the anchor sees them
+    near: list[tuple[str, str, float]] = field(default_factory=list)  # the closest of them: rows and cosine
+    split: str | None = None  # the column that says which rows train
     leaks: list[tuple[str, int, int]] = field(default_factory=list)  # modality, held-out and training position
-    cut: list[str] = field(default_factory=list)  # texts that are longer than the anchor reads
+    cut: list[str] = field(default_factory=list)  # texts that the anchor truncates
     unknown_words: list[str] = field(default_factory=list)  # to the anchor
-    judged_by: str = ""  # how agreement was found, or why it could not be
+    judged_by: str = ""  # how agreement was estimated, or why it was not
     agreement: dict[int, float] = field(default_factory=dict)  # position -> how well its pair agrees, -1..1
     wrong_share: float | None = None  # estimated share of wrong pairs, 0..1
-    dropped: dict[int, str] = field(default_factory=dict)  # position -> why it is not kept
+    dropped: dict[int, str] = field(default_factory=dict)  # position -> why the row is not kept
 
     @property
     def kept(self) -> list[Row]:
@@ -63,6 +63,7 @@ class PairsReport:
         return [row for i, row in enumerate(self.rows) if i not in self.dropped]
 
 
+@renamed(near="cosine")
 def check_pairs(
     pairs: str | Path | Iterable[Mapping[str, Any]],
     *,
@@ -71,19 +72,20 @@ def check_pairs(
     anchor: str | None = None,
     split: str | None = None,
     keep: float | Literal["auto"] | None = None,
-    near: float = NEAR,
+    cosine: float = NEAR_DUPLICATES,
     device: str = "auto",
     workers: int = 0,
     progress: Progress = silent,
 ) -> PairsReport:
     """Check a manifest of pairs: duplicates, leaks, balance, unreadable items, and how well each pair agrees.
 
-    `modality` is the side to be aligned, by default the one that the anchor does not know. Its agreement with the
-    anchor's sides is judged by an aligned `encoder`, or without one by cross-fitting (see `binder.pairs.agreement`).
-    Rows that cannot be read, repeat others, or leak from training into what the column `split` (by default one of that
-    name) holds out are dropped from what is `kept`; with `keep` also the least agreeing of the others, so that this
-    share of them stays, or with "auto" as many as are estimated to be right. Raises ConfigError for a bad `keep`,
-    ManifestError for a bad manifest.
+    `modality` is the one to be aligned, by default the one that the anchor does not encode itself. How well its items
+    agree with the anchor's is judged by an aligned `encoder`, or without one by cross-fitting (see
+    `binder.pairs.agreement`). The report's `kept` leaves out rows that are unreadable, repeat others, or are held out
+    by the column `split` (by default the one called "split") but also occur in training. `keep` is the share of the
+    remaining pairs to keep, those that agree best; "auto" keeps as many as are estimated to be correct. Pictures with a
+    cosine above `cosine` count as near-duplicates. Raises ConfigError for an invalid `keep`, ManifestError for a
+    manifest that cannot be used.
     """
     if not (keep in (None, "auto") or (isinstance(keep, int | float) and 0 < keep <= 1)):
         raise ConfigError(f"keep: {keep!r}, expected a share above 0 and up to 1 such as 0.7, or auto")
@@ -103,14 +105,14 @@ def check_pairs(
             sides[name], bad = _side(name, column, coder, space, progress)
         report.unreadable += [(where, str(error)) for where, error in bad]
         if coder is not None and registry().get(name).frozen and not registry().get(name).inline:
-            _look_for_near(report, column, sides[name], near)
+            _find_near_duplicates(report, sides[name], cosine)
     _judge(report, sides, own, space)
     _drop(report, columns, sides, keep)
     return report
 
 
 class Trunk(Encoder):
-    """What an encoder's trunk gives, as the direction of a vector; so it is read and kept as vectors are."""
+    """An encoder that returns the features of another's trunk, so that they are computed and cached like vectors."""
 
     def __init__(self, inner: Encoder) -> None:
         super().__init__()
@@ -120,7 +122,7 @@ class Trunk(Encoder):
         return self.inner.preprocess(item)
 
     def features(self, batch: Tensor) -> Tensor:
-        """(B, ...) -> (B, F + 1): a constant beside the features, so that none of them is zero altogether."""
+        """(B, ...) -> (B, F + 1): the features and a constant 1, so that no row is zero."""
         x_BF = pooled(self.inner.features(batch))
         return torch.cat([x_BF, x_BF.new_ones(len(x_BF), 1)], 1)
 
@@ -129,7 +131,7 @@ class Trunk(Encoder):
 
 
 def _own(rows: Sequence[Row], columns: Mapping[str, Column], modality: str | None) -> str:
-    """The modality to be aligned. Raises ManifestError where it is not clear or not there."""
+    """The modality to be aligned. Raises ManifestError if it is ambiguous or missing."""
     source = rows[0].source
     if modality is not None:
         registry().get(modality)
@@ -139,12 +141,12 @@ def _own(rows: Sequence[Row], columns: Mapping[str, Column], modality: str | Non
         manifest.require(rows, source, "image")
     others = [name for name in columns if not registry().get(name).frozen]
     if len(others) > 1:
-        raise ManifestError(f"{source}: columns {' and '.join(others)}: say with --modality which is to be aligned")
+        raise ManifestError(f"{source}: columns {' and '.join(others)}: say with --modality which one to align")
     return others[0] if others else next(iter(columns))
 
 
 def _contents(rows: list[Row], columns: Mapping[str, Column], own: str, split: str | None) -> PairsReport:
-    """What the contents of the rows say."""
+    """A report of what can be said without encoding anything."""
     files = {name: column for name, column in columns.items() if not registry().get(name).inline}
     split = split or ("split" if any("split" in row.meta for row in rows) else None)
     if split is not None and not any(split in row.meta for row in rows):
@@ -163,7 +165,7 @@ def _contents(rows: list[Row], columns: Mapping[str, Column], own: str, split: s
 
 
 def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None:
-    """What turns the items of a modality into vectors; None where that is not looked at."""
+    """The encoder for the items of a modality; None if they are not encoded."""
     if name in space.encoders or name != own:
         return space.encoders.get(name)
     kind = registry().get(name)
@@ -179,7 +181,7 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
 def _side(
     name: str, column: Column, coder: Encoder, space: Binder, progress: Progress
 ) -> tuple[Side, list[tuple[str, ItemError]]]:
-    """A column encoded, and the rows of what cannot be read; the anchor's vectors are those that `align` caches."""
+    """A column, encoded, and the rows that cannot be read. The anchor's vectors share the cache of `align`."""
     cached = f"vectors-{name}-{space.space}" if registry().get(name).frozen else None
 
     def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
@@ -190,28 +192,29 @@ def _side(
     return encoded_side(column, embed)
 
 
-def _look_for_near(report: PairsReport, column: Column, side: Side, threshold: float) -> None:
-    where = {int(u): row.where for u, row in zip(side.of_row[::-1], report.rows[::-1], strict=True)}  # its first row
-    count, found = contents.near(side.vectors, threshold)
+def _find_near_duplicates(report: PairsReport, side: Side, threshold: float) -> None:
+    """Add a modality's near-duplicates to the report, each by the first row that contains it."""
+    where = {int(u): row.where for u, row in zip(side.of_row[::-1], report.rows[::-1], strict=True)}
+    count, found = contents.near_duplicates(side.vectors, threshold)
     report.n_near += count
     report.near += [(where[i], where[j], cosine) for i, j, cosine in found]
 
 
 def _judge(report: PairsReport, sides: Mapping[str, Side], own: str, space: Binder) -> None:
-    """How well each pair of the modality and the anchor's sides agrees: the mean over those it has."""
+    """Add to the report how well each row's item agrees with its items of the anchor, averaged over these."""
     targets = [name for name in sides if name != own and registry().get(name).frozen]
     if own in space.cards:
         report.judged_by = "the aligned encoder"
     elif own in space.encoders:
         report.judged_by = "the anchor"
     else:
-        report.judged_by = "cross-fitting from the untrained trunk's features"
+        report.judged_by = "cross-fitting on features of the untrained trunk"
     found: dict[int, list[float]] = {}
     wrong: list[tuple[int, float]] = []
     for name in targets:
         own_N, target_N = sides[own].of_row, sides[name].of_row
         rows = np.flatnonzero((own_N >= 0) & (target_N >= 0))
-        if len(rows) < FEWEST or len(np.unique(target_N[rows])) < 2:
+        if len(rows) < MIN_PAIRS or len(np.unique(target_N[rows])) < 2:
             continue
         a, b = sides[own].vectors[own_N[rows]], sides[name].vectors[target_N[rows]]
         if own not in space.encoders:
@@ -220,7 +223,7 @@ def _judge(report: PairsReport, sides: Mapping[str, Side], own: str, space: Bind
             found.setdefault(row, []).append(score)
         wrong.append((len(rows), wrong_share(a, b)))
     if not wrong:
-        report.judged_by = f"not judged: at least {FEWEST} pairs with different targets are needed"
+        report.judged_by = f"not judged: this needs at least {MIN_PAIRS} pairs with different targets"
         return
     report.agreement = {row: float(np.mean(scores)) for row, scores in found.items()}
     report.wrong_share = sum(n * share for n, share in wrong) / sum(n for n, _ in wrong)
@@ -229,7 +232,7 @@ def _judge(report: PairsReport, sides: Mapping[str, Side], own: str, space: Bind
 def _drop(
     report: PairsReport, columns: Mapping[str, Column], sides: Mapping[str, Side], keep: float | str | None
 ) -> None:
-    """Say which rows are not kept, and why: the first reason of each."""
+    """Add to the report which rows are dropped, each with the first reason that applies."""
     for i, row in enumerate(report.rows):
         bad = [
             name

@@ -1,4 +1,4 @@
-"""A manifest of some of the rows of another: the same columns, paths that are right from the new place."""
+"""Writing some rows of a manifest as a new one: the same columns, paths relative to the new file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from binder.files import write_beside, write_text
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write rows as CSV, TSV, JSONL or Parquet, by the suffix of `path`, beside and renamed.
+    """Write rows as CSV, TSV, JSONL or Parquet, depending on the suffix of `path`; the file is replaced atomically.
 
-    Raises ManifestError for another suffix, or for an item that only lies in memory; RunError for a full disk.
+    Raises ManifestError for another suffix and for an item held in memory; RunError if the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
@@ -43,20 +43,22 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def _items(row: Row, manifest: Path) -> dict[str, Any]:
-    """The row's items as they stand in a manifest at that place."""
+    """The row's items as cells of that manifest."""
     found = {}
     for name, item in row.items.items():
         if isinstance(item, Path):
-            found[name] = _from(manifest.parent, item)
+            found[name] = _relative(manifest.parent, item)
         elif isinstance(item, str):
             found[name] = item
         else:
-            raise ManifestError(f"{row.where}: an item in memory cannot be named in a file ({type(item).__name__})")
+            raise ManifestError(
+                f"{row.where}: an item held in memory cannot be written to a manifest ({type(item).__name__})"
+            )
     return found
 
 
-def _from(folder: Path, item: Path) -> str:
-    """The path of an item as seen from a folder; from another drive (Windows) it is absolute."""
+def _relative(folder: Path, item: Path) -> str:
+    """The path of an item relative to a folder, or absolute if it is on another drive (Windows)."""
     try:
         return Path(os.path.relpath(item.resolve(), folder.resolve())).as_posix()
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the contents of a manifest's rows say before anything is trained: repeats, leaks, balance, near duplicates.
+"""Findings from the contents of a manifest's rows: repeated rows, copies, leaks, near-duplicates, truncated texts.
 
 Shapes: U unique items, D embed_dim.
 """
@@ -18,13 +18,13 @@ from binder.data.split import TRAIN
 from binder.modality import Item
 from binder.space.vectors import Vectors
 
-CHUNK = 1024  # rows compared with all others at a time, so that memory stays bounded
-MOST_NEAR = 200  # pairs of near duplicates that are named
-MOST_REPEATED = 5  # items that are named with their count
+CHUNK = 1024  # vectors compared with all others at a time, to bound memory
+MAX_NEAR = 200  # pairs of near-duplicates listed
+MAX_REPEATED = 5  # repeated items listed
 
 
 def repeated_rows(rows: Sequence[Row], columns: Mapping[str, Column]) -> list[tuple[int, int]]:
-    """Positions of the rows whose items all have the content of an earlier row's, each with that row's."""
+    """Positions of the rows with the same content as an earlier row, each with the position of that row."""
     first: dict[tuple[bytes | None, ...], int] = {}
     found = []
     for i in range(len(rows)):
@@ -35,7 +35,7 @@ def repeated_rows(rows: Sequence[Row], columns: Mapping[str, Column]) -> list[tu
 
 
 def copies(rows: Sequence[Row], name: str, column: Column) -> list[list[str]]:
-    """Files of a modality that have the same content under several paths."""
+    """Groups of files of a modality with different paths but the same content."""
     paths: dict[bytes, dict[str, None]] = {}
     for row, key in zip(rows, column.keys, strict=True):
         if key is not None and isinstance(row.items[name], Path):
@@ -44,9 +44,9 @@ def copies(rows: Sequence[Row], name: str, column: Column) -> list[list[str]]:
 
 
 def leaks(rows: Sequence[Row], files: Mapping[str, Column], split: str) -> list[tuple[str, int, int]]:
-    """(modality, held-out row, training row) of items that stand, by content, on both sides of a split column.
+    """(modality, held-out row, training row) of items that occur, by content, on both sides of the split.
 
-    Every value but train holds out. A row is named once.
+    Every value of the split column other than train is held out. Each row is listed once.
     """
     trains = [str(row.meta.get(split)).strip().lower() in TRAIN for row in rows]
     found: dict[int, tuple[str, int, int]] = {}
@@ -62,28 +62,28 @@ def leaks(rows: Sequence[Row], files: Mapping[str, Column], split: str) -> list[
 
 
 def most_repeated(column: Column) -> list[tuple[str, int]]:
-    """The items that stand in more than one row, with how many, those in most rows first."""
+    """The items that occur in more than one row, with the number of rows, most frequent first."""
     counts = Counter(key for key in column.keys if key is not None)
-    return [(item_name(column.items[key]), n) for key, n in counts.most_common(MOST_REPEATED) if n > 1]
+    return [(item_name(column.items[key]), n) for key, n in counts.most_common(MAX_REPEATED) if n > 1]
 
 
 def item_name(item: Item) -> str:
-    """What people call an item."""
+    """A short name for an item."""
     return item.name if isinstance(item, Path) else item if isinstance(item, str) else f"<{type(item).__name__}>"
 
 
 def cut_texts(texts: Sequence[str], anchor: Anchor) -> list[int]:
-    """Positions of the texts that are longer than the anchor reads."""
+    """Positions of the texts that are too long for the anchor, which truncates them."""
     return [i for i, text in enumerate(texts) if int(anchor.tokenizer([text])[0, -1]) != anchor.padding]
 
 
-def near(z_UD: Vectors, threshold: float) -> tuple[int, list[tuple[int, int, float]]]:
-    """(U, D) unit vectors -> how many pairs lie nearer than a cosine, and the nearest of them: (i, j, cosine)."""
+def near_duplicates(z_UD: Vectors, threshold: float) -> tuple[int, list[tuple[int, int, float]]]:
+    """(U, D) unit vectors -> the number of pairs with a cosine above the threshold, and the closest: (i, j, cosine)."""
     count, found = 0, []
     for start in range(0, len(z_UD), CHUNK):
         cosine = z_UD[start : start + CHUNK] @ z_UD[start:].T
         i, j = np.nonzero(np.triu(cosine > threshold, 1))
         count += len(i)
         found += [(start + int(a), start + int(b), float(cosine[a, b])) for a, b in zip(i, j, strict=True)]
-        found = sorted(found, key=lambda pair: -pair[2])[:MOST_NEAR]
+        found = sorted(found, key=lambda pair: -pair[2])[:MAX_NEAR]
     return count, found

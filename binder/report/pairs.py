@@ -1,4 +1,4 @@
-"""What `check_pairs` found, for people: as lines, as JSON, and as a page."""
+"""The report of `check_pairs` as lines of text, as JSON and as an HTML page."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from binder.report.run import shown
 if TYPE_CHECKING:
     from binder.pairs import PairsReport
 
-WEAK = 8  # pairs shown on the page, with a preview of each side
-NAMED = 30  # of each kind of finding
+MAX_WEAK = 8  # pairs shown on the page, with a preview of each side
+MAX_LISTED = 30  # findings of each kind
 BINS = 40  # of the histogram
 
 
 def as_dict(report: PairsReport) -> dict[str, Any]:
-    """The report as JSON can hold it: positions are replaced by file:row."""
+    """The report as plain values for JSON; positions are replaced by file:row."""
     where = [row.where for row in report.rows]
     return {
         "modality": report.modality,
@@ -46,22 +46,22 @@ def as_dict(report: PairsReport) -> dict[str, Any]:
 
 
 def lines(report: PairsReport) -> dict[str, list[str]]:
-    """The first of each kind of finding, in words."""
+    """The first findings of each kind, a line each."""
     where = [row.where for row in report.rows]
     return {
-        "unreadable": [f"{w}: {why}" for w, why in report.unreadable[:NAMED]],
-        "repeated": [f"{where[i]} repeats {where[first]}" for i, first in report.repeated_rows[:NAMED]],
-        "leaks": [f"{where[i]}: its {m} is in training, {where[j]}" for m, i, j in report.leaks[:NAMED]],
-        "copies": [" = ".join(group) for groups in report.copies.values() for group in groups][:NAMED],
-        "near": [f"{a} and {b}: {cosine:.4f}" for a, b, cosine in report.near[:NAMED]],
-        "cut": [f"{text[:80]} ..." for text in report.cut[:NAMED]],
-        "unknown": report.unknown_words[:NAMED],
+        "unreadable": [f"{w}: {why}" for w, why in report.unreadable[:MAX_LISTED]],
+        "repeated": [f"{where[i]} repeats {where[first]}" for i, first in report.repeated_rows[:MAX_LISTED]],
+        "leaks": [f"{where[i]}: its {m} also occurs in training, {where[j]}" for m, i, j in report.leaks[:MAX_LISTED]],
+        "copies": [" = ".join(group) for groups in report.copies.values() for group in groups][:MAX_LISTED],
+        "near": [f"{a} and {b}: {cosine:.4f}" for a, b, cosine in report.near[:MAX_LISTED]],
+        "cut": [f"{text[:80]} ..." for text in report.cut[:MAX_LISTED]],
+        "unknown": report.unknown_words[:MAX_LISTED],
     }
 
 
 def write_page(path: Path, report: PairsReport) -> None:
     """Write the report as one self-contained page."""
-    least = sorted(report.agreement, key=lambda i: report.agreement[i])[:WEAK]
+    least = sorted(report.agreement, key=lambda i: report.agreement[i])[:MAX_WEAK]
     weak = [
         {"agreement": report.agreement[i], "sides": [shown(report.rows[i], name) for name in report.rows[i].items]}
         for i in least

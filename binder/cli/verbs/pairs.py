@@ -13,11 +13,11 @@ from binder.cli import options, output
 if TYPE_CHECKING:
     from binder.pairs import PairsReport
 
-SHOWN = 5  # of each kind of finding
+MAX_SHOWN = 5  # findings of each kind
 
 
 class Share(click.ParamType[Any]):
-    """A share of the pairs, or `auto`."""
+    """A share between 0 and 1, or `auto`."""
 
     name = "share"
 
@@ -30,29 +30,50 @@ class Share(click.ParamType[Any]):
             self.fail(f"{value!r}: expected a share such as 0.7, or auto", param, ctx)
 
 
-@click.group("pairs")
+@click.group("pairs", cls=options.Group)
 def pairs_command() -> None:
-    """Look after a manifest of pairs."""
+    """Check and clean a manifest of pairs before training."""
 
 
 @pairs_command.command("check")
 @click.argument("pairs")
-@click.option("--modality", metavar="NAME", help="The side to be aligned, where the columns leave a choice.")
-@click.option("--encoder", metavar="RUN", help="Judge the pairs by this aligned encoder.")
-@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
-@click.option("--split", metavar="COLUMN", help="Column that says which rows train; `split` by default.")
-@click.option("--keep", type=Share(), metavar="SHARE|auto", help="Keep this share, the best agreeing pairs: 0.7.")
-@click.option("--near", type=click.FloatRange(0, 1), help="Cosine from which pictures are near duplicates; 0.995.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the rows that are kept.")
-@click.option("--report", type=click.Path(path_type=Path, dir_okay=False), help="Write an HTML page with previews.")
+@click.option("--modality", metavar="MODALITY", help="The modality to align, if the columns leave a choice.")
+@click.option("--encoder", metavar="RUN", help="Judge the pairs with this aligned encoder.")
+@options.anchor
+@click.option("--split", metavar="COLUMN", help="Column with the split (train, val, ...); `split` by default.")
+@click.option(
+    "--keep", type=Share(), metavar="SHARE|auto", help="Share of the pairs to keep, those that agree best: 0.7."
+)
+@click.option(
+    "--cosine",
+    cls=options.Renamed,
+    was="--near",
+    type=click.FloatRange(0, 1),
+    metavar="COSINE",
+    help="Lowest cosine of near-duplicate pictures; 0.995 by default.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Write the rows that are kept to a new manifest.",
+)
+@click.option(
+    "--html",
+    cls=options.Renamed,
+    was="--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write one self-contained page with previews.",
+)
 @options.as_json
 @options.device
 @options.workers
-def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
-    """Duplicates, leaks, balance and unreadable items in PAIRS, and how well the two sides of each pair agree.
+def check(pairs: str, out: Path | None, html: Path | None, as_json: bool, workers: int | None, **given: Any) -> None:
+    """Find duplicates, leaks, imbalance and unreadable items in PAIRS, and how well the two sides of each pair agree.
 
-    Without an encoder, a pair is judged by what the other pairs foretell of it. --out writes a cleaned manifest: what
-    is unreadable, repeated or leaked is left out, and with --keep the least agreeing pairs.
+    Without --encoder, each pair is judged by predictions fitted to the other pairs. --out writes a cleaned manifest
+    without rows that are unreadable, repeated or leaked, and with --keep without the pairs that agree least.
     """
     from binder.files import check_target
 
@@ -61,21 +82,21 @@ def check(pairs: str, out: Path | None, report: Path | None, as_json: bool, work
     from binder.pairs.cleaned import write_rows
     from binder.report.pairs import as_dict, write_page
 
-    for path in (out, report):
+    for path in (out, html):
         if path is not None:
-            check_target(path)  # before hours of work
+            check_target(path)  # fail before the work, not after it
     given = {name: value for name, value in given.items() if value is not None}
     with output.ProgressBar() as progress:
         found = check_pairs(pairs, workers=count, progress=progress, **given)
     if out is not None:
         write_rows(out, found.kept)
-    if report is not None:
-        write_page(report, found)
+    if html is not None:
+        write_page(html, found)
     if as_json:
         output.print_json(as_dict(found))
     else:
         _show(found)
-    for path in (out, report):
+    for path in (out, html):
         if path is not None:
             output.say(f"wrote {path}", err=True)
     if len(found.unreadable) >= len(found.rows) and not found.kept:
@@ -87,7 +108,7 @@ def _show(found: PairsReport) -> None:
     from binder.report.pairs import lines
 
     n = len(found.rows)
-    columns = ["modality", "rows", "lacking in", "different items", "copies", "most repeated"]
+    columns = ["modality", "rows", "missing in", "distinct items", "copies", "most repeated"]
     rows = [
         [name, of, n - of, found.distinct[name], len(found.copies.get(name, [])), _repeated(found.most_repeated[name])]
         for name, of in found.columns.items()
@@ -96,26 +117,26 @@ def _show(found: PairsReport) -> None:
     named = lines(found)
     for what, key, count in (
         ("unreadable items", "unreadable", len(found.unreadable)),
-        ("rows repeat another by content", "repeated", len(found.repeated_rows)),
-        (f"held-out rows were seen in training (column {found.split})", "leaks", len(found.leaks)),
-        ("groups of files have the same content", "copies", sum(len(groups) for groups in found.copies.values())),
-        ("pairs of different pictures are nearly the same", "near", found.n_near),
-        ("texts are longer than the anchor reads", "cut", len(found.cut)),
-        ("words were never learnt by the anchor", "unknown", len(found.unknown_words)),
+        ("rows with the same content as an earlier row", "repeated", len(found.repeated_rows)),
+        (f"held-out rows that also occur in training (column {found.split})", "leaks", len(found.leaks)),
+        ("groups of files with the same content", "copies", sum(len(groups) for groups in found.copies.values())),
+        ("pairs of near-duplicate pictures", "near", found.n_near),
+        ("texts too long for the anchor, which truncates them", "cut", len(found.cut)),
+        ("words unknown to the anchor", "unknown", len(found.unknown_words)),
     ):
         if count:
             output.say(f"{count} {what}:")
-            for line in named[key][:SHOWN]:
+            for line in named[key][:MAX_SHOWN]:
                 output.say(f"  {line}")
-            if count > SHOWN:
-                output.say(f"  ... and {count - SHOWN} more")
+            if count > MAX_SHOWN:
+                output.say(f"  ... and {count - MAX_SHOWN} more")
     if found.wrong_share is None:
         output.say(f"agreement: {found.judged_by}")
     else:
         output.say(
-            f"about {found.wrong_share:.0%} of the pairs are wrong, judged by {found.judged_by}; the least agreeing:"
+            f"about {found.wrong_share:.0%} of the pairs are wrong, judged by {found.judged_by}; these agree least:"
         )
-        for i in sorted(found.agreement, key=lambda i: found.agreement[i])[:SHOWN]:
+        for i in sorted(found.agreement, key=lambda i: found.agreement[i])[:MAX_SHOWN]:
             output.say(f"  {found.rows[i].where}: {found.agreement[i]:.2f}")
     output.say(f"{len(found.kept)} of {n} rows are kept, {len(found.dropped)} dropped")
 
