@@ -143,6 +143,17 @@ def test_a_wheel_holds_the_package_and_nothing_else(dist, folder):
 
 
 @pytest.mark.slow
+def test_recordings_and_the_demo_are_in_the_playgrounds_wheel_and_mini_is_in_the_cores(dist):
+    core, playground = (zipfile.ZipFile(wheel_of(dist, folder)) for folder in (ROOT, ROOT / "plugins/playground"))
+    with core, playground:
+        recordings = [name for name in playground.namelist() if name.endswith(".ogg")]
+        assert len(recordings) == 57
+        assert "binder_playground/demo/report.html" in playground.namelist()
+        assert "binder/anchors/mini/open_clip_model.safetensors" in core.namelist()
+        assert not [name for name in core.namelist() if "playground" in name or name.endswith(".ogg")]
+
+
+@pytest.mark.slow
 def test_the_folder_names_each_file_with_its_hash(dist):
     sums = dict(reversed(line.split()) for line in (dist / "SHA256SUMS").read_text().splitlines())
     files = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in dist.iterdir()}
@@ -218,6 +229,9 @@ def test_the_core_alone_works_as_the_readme_says(fresh):
     assert all(f"{name} (" in listed.partition("not installed: ")[2] for name in known_plugins())
     said = fresh.run("binder", "align", "audio", "nothing.csv", fails=True)
     assert "binder plugins install audio" in said
+    said = fresh.run("binder", "demo", fails=True)
+    assert said.startswith("error: ") and said.count("\n") == 1
+    assert "binder plugins install playground" in said
 
 
 @pytest.mark.slow
@@ -238,15 +252,20 @@ def test_a_plugin_is_written_installed_checked_aligned_and_searched(fresh):
 
 @pytest.mark.slow
 def test_every_plugin_is_installed_from_the_place_written_in_and_from_one_that_is_given(fresh, dist):
-    names = [folder.name for folder in PROJECTS[1:]]
+    names = sorted(known_plugins(), key=lambda name: not known_plugins()[name].needs)  # first what brings others along
     for i, name in enumerate(names):
-        given = [] if i % 2 else ["--from", dist]
+        given = ["--from", dist] if i % 2 else []
         said = fresh.run("binder", "plugins", "install", name, *given)
         assert (f"from {dist.as_uri()}" in said) == (not given)
-        assert len(said.splitlines()) < 5
+        assert len(said.splitlines()) < (9 if known_plugins()[name].needs else 5)
+        there = json.loads(fresh.run("binder", "plugins", "list", "--json"))
+        assert {*known_plugins()[name].needs, name} <= {plugin["plugin"] for plugin in there}
     report = json.loads(fresh.run("binder", "doctor", "--json"))
-    for folder in PROJECTS[1:]:
-        assert report["plugins"][folder.name] == f"{project(folder)['version']}: {folder.name}"
+    for name, known in known_plugins().items():
+        provided = ", ".join(f"binder {command}" for command in known.commands) or name
+        assert report["plugins"][name] == f"{project(ROOT / known.folder)['version']}: {provided}"
+    assert re.search(r"^  demo +See it work", fresh.run("binder", "--help"), re.MULTILINE)
+    assert "--reference" in fresh.run("binder", "demo", "--help")
     assert fresh.run("python", "-m", "pip", "check").strip().endswith("No broken requirements found.")
 
 
@@ -270,13 +289,22 @@ def test_a_plugins_wheel_works_beside_the_core_alone(dist, folder, tmp_path):
     for wheel in (wheel_of(dist, ROOT), wheel_of(dist, folder)):
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(tmp_path / "site")
-    code = (
-        "import sys; from pathlib import Path; import binder; from binder.registry import registry\n"
-        "assert Path(binder.__file__).is_relative_to(sys.argv[1])\n"
-        "assert not [name for name in registry().plugins if name.error], registry().plugins\n"
+    checked = (
         "space = binder.Binder('mini')\n"
         "made = [m.build(m.config(), space.anchor) for m in registry().modalities() if not m.frozen]\n"
         "assert len(made) == 1; print(registry().names())\n"
+    )
+    if folder.name == "playground":
+        checked = (
+            "import numpy as np; from binder_playground import draw, speech, world; from binder.cli.main import cli\n"
+            "clip = speech.clips('test')[0]; assert len(speech.audio(clip)[0]) == round(clip.seconds * speech.RATE)\n"
+            "assert draw.draw(world.concepts('digit')[7], np.random.default_rng(0)).size == (64, 64)\n"
+            "cli.main(['demo', '--help'], prog_name='binder playground', standalone_mode=False)\n"
+        )
+    code = (
+        "import sys; from pathlib import Path; import binder; from binder.registry import registry\n"
+        "assert Path(binder.__file__).is_relative_to(sys.argv[1])\n"
+        f"assert not [name for name in registry().plugins if name.error], registry().plugins\n{checked}"
     )
     own = {key: value for key, value in os.environ.items() if key != "BINDER_PLUGINS"}
     own["PYTHONPATH"] = f"{tmp_path / 'site'}{os.pathsep}{others_packages(tmp_path / 'theirs')}"
