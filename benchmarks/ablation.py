@@ -2,8 +2,8 @@
 
 Every run of a seed has the same pairs, the same test and sees as many pairs; what is printed are the default's score
 and, for each change, the mean over seeds of its difference to the default of the same seed, with the standard
-deviation of these differences. Scores are named in `small_data`. Changes that the core does not have, because they
-were measured not to help, are put in its place here.
+deviation of these differences. Scores are named in `small_data`. Losses and other changes that the core does not have,
+because they were measured not to help, are defined here.
 
     BINDER_DATA=... python benchmarks/ablation.py [--data speech digits imu charts sounds] [--seeds 0 1 2]
         [--only hard mixup] [--steps 400] [--out results.jsonl]     # goes on where results.jsonl ends
@@ -33,6 +33,7 @@ import binder
 from binder.train import loop, losses
 
 DEFAULT_BATCH = 48
+SOFT = losses.InfoNCE.Config().soft
 
 
 @dataclass(frozen=True)
@@ -47,58 +48,57 @@ class Change:
     first: tuple[str, ...] | None = None  # settings of a run before it, whose weights it starts from
 
 
-@contextmanager
-def sigmoid() -> Iterator[None]:
+class Sigmoid(losses.Loss):
     """The sigmoid loss with a learned scale and bias (Zhai et al., ICCV 2023), its labels as soft as by default."""
-    bias = torch.nn.Parameter(torch.tensor(-10.0))
 
-    def loss(z_BD: Tensor, t_BD: Tensor, targets_BB: Tensor, scale: Tensor) -> Tensor:
+    name = "sigmoid"
+
+    def __init__(self, settings: Any, context: losses.Context) -> None:
+        super().__init__(settings, context)
+        self.log_scale = torch.nn.Parameter(torch.tensor(10.0).log())
+        self.bias = torch.nn.Parameter(torch.tensor(-10.0))
+
+    def forward(self, z_BD: Tensor, t_BD: Tensor, bank_MD: Tensor | None = None) -> Tensor:
+        targets_BB = losses.soft_targets(t_BD, SOFT)
         labels = (targets_BB / targets_BB.diagonal()[:, None]).clamp(max=1)
-        logits = scale * z_BD @ t_BD.T + bias
+        logits = self.log_scale.exp() * z_BD @ t_BD.T + self.bias
         return F.binary_cross_entropy_with_logits(logits, labels, reduction="sum") / len(z_BD)
 
-    begin = loop.start
+    def lr_scales(self) -> dict[str, float]:
+        return {"bias": 10.0}
 
-    def start(*given: Any) -> loop.Run:
-        run = begin(*given)
-        run.optimizer.add_param_group({"params": [bias], "weight_decay": 0.0, "lr_scale": 10.0})
-        return run
 
-    with (
-        patch.object(losses, "contrastive", loss),
-        patch.object(losses, "entropy", lambda targets_BB: torch.zeros(())),
-        patch.object(loop, "start", start),
-    ):
-        yield
+class Mixup(losses.InfoNCE):
+    """Features and targets of two rows mixed in one proportion per step: Vouitsis et al., CVPR 2024 (FuseMix)."""
+
+    name = "mixup"
+    share, order = torch.ones(()), torch.zeros(0, dtype=torch.long)  # of the step
+
+    @classmethod
+    def mix(cls, x: Tensor) -> Tensor:
+        return cls.share * x + (1 - cls.share) * x[cls.order]
+
+    def forward(self, z_BD: Tensor, t_BD: Tensor, bank_MD: Tensor | None = None) -> Tensor:
+        return super().forward(z_BD, F.normalize(self.mix(t_BD), dim=-1))
 
 
 @contextmanager
 def mixup() -> Iterator[None]:
-    """Features and targets of two rows mixed in one proportion per step: Vouitsis et al., CVPR 2024 (FuseMix)."""
-    mixed: dict[str, Tensor] = {}
+    """Heads that mix their features as `Mixup` mixes the targets."""
     begin = loop.start
 
-    def mix(x: Tensor) -> Tensor:
-        return mixed["share"] * x + (1 - mixed["share"]) * x[mixed["order"]]
-
-    def start(encoder: Any, config: Any) -> loop.Run:
-        run = begin(encoder, config)
+    def start(encoder: Any, config: Any, loss: losses.Loss) -> loop.Run:
+        run = begin(encoder, config, loss)
         plain = encoder.head
 
         def head(features: Tensor) -> Tensor:
-            mixed["share"], mixed["order"] = torch.rand(()), torch.randperm(len(features))
-            return plain(mix(features))
+            Mixup.share, Mixup.order = torch.rand(()), torch.randperm(len(features))
+            return plain(Mixup.mix(features))
 
         run.encoder.head = head
         return run
 
-    def loss(z_BD: Tensor, rows: Tensor, _: Tensor, data: loop.Data, scale: Tensor, config: Any) -> Tensor:
-        (targets,) = data.targets.values()
-        t_BD = F.normalize(mix(targets.vectors[targets.of_row[rows]]), dim=-1)
-        soft_BB = losses.soft_targets(t_BD, config.loss.soft)
-        return losses.contrastive(z_BD, t_BD, soft_BB, scale) - losses.entropy(soft_BB)
-
-    with patch.object(loop, "start", start), patch.object(loop, "_loss", loss):
+    with patch.object(loop, "start", start):
         yield
 
 
@@ -124,6 +124,7 @@ def early_stopping() -> Iterator[None]:
         yield
 
 
+losses.LOSSES |= {loss.name: loss for loss in (Sigmoid, Mixup)}
 HEARD, SEEN = ("speech", "digits", "sounds"), ("speech", "digits", "imu")  # has a trunk to choose; has two targets
 CHANGES: dict[str, Change] = {
     "default": Change(),
@@ -134,12 +135,12 @@ CHANGES: dict[str, Change] = {
     "learned temperature": Change(("loss.learn_temperature=true",)),
     "temperature 0.02": Change(("loss.temperature=0.02",)),
     "temperature 0.1": Change(("loss.temperature=0.1",)),
-    "sigmoid loss": Change(("loss.learn_temperature=true", "loss.temperature=0.1"), put=sigmoid),
-    "all cached targets as negatives": Change(("loss.bank=1000000",)),
-    "all cached targets, hard": Change(("loss.bank=1000000", "loss.soft=0")),
+    "sigmoid loss": Change(("loss.kind=sigmoid",)),
+    "all cached targets as negatives": Change(("loss.kind=infonce_bank", "loss.bank=1000000")),
+    "all cached targets, hard": Change(("loss.kind=infonce_bank", "loss.bank=1000000", "loss.soft=0")),
     "batch 24": Change(batch=24),
     "batch 128": Change(batch=128),
-    "latent mixup": Change(put=mixup),
+    "latent mixup": Change(("loss.kind=mixup",), put=mixup),
     "early stopping": Change(put=early_stopping),
     "last weights, not averaged": Change(("train.ema=0",)),
     "trunk from random weights": Change(("encoder.trunk=none",), data=("digits", "sounds")),

@@ -3,7 +3,7 @@
     python benchmarks/negatives.py                 # cost of a step
     python benchmarks/negatives.py --quality       # and held-out R@1 of short runs, some minutes more
 
-A frozen anchor's vectors never go stale, so every cached target can be a negative in every step: `loss.bank`. "sampled"
+A frozen anchor's vectors never go stale, so every cached target can be a negative: the loss `infonce_bank`. "sampled"
 draws 16,384 of the cached targets anew in each step, "all" takes every one of them. Steps of all three are taken in
 turns in one process; times are CPU seconds.
 """
@@ -29,9 +29,14 @@ from binder.config import AlignConfig
 from binder.data.cache import Collection
 from binder.encoder import Encoder
 from binder.registry import registry
-from binder.train import loop
+from binder.train import loop, losses
 
-DIM, SAMPLED, ALL = 512, 16_384, 10**9
+DIM = 512
+NEGATIVES: dict[str, dict[str, Any]] = {  # the run's table `loss`
+    "batch": {"kind": "infonce"},
+    "sampled": {"kind": "infonce_bank", "bank": 16_384},
+    "all": {"kind": "infonce_bank", "bank": 10**9},
+}
 MOST = 2.0  # a step with a sampled bank over one without
 ITEMS = 200  # of noise, shared by all rows
 
@@ -75,19 +80,19 @@ def some_data(encoder: Encoder, vectors: Tensor) -> loop.Data:
 def cost(name: str, encoder: Encoder, vectors: Tensor, batch: int, steps: int, full_steps: int) -> dict[str, Any]:
     """Median CPU seconds of a step with each kind of negatives."""
     data, train = some_data(encoder, vectors), {"batch_size": batch, "precision": "fp32"}
-    configs = {
-        kind: AlignConfig.model_validate({"train": train, "loss": {"bank": size}})
-        for kind, size in {"batch": 0, "sampled": SAMPLED, "all": ALL}.items()
-    }
-    run = loop.start(encoder, configs["batch"])
+    configs = {kind: AlignConfig.model_validate({"train": train, "loss": table}) for kind, table in NEGATIVES.items()}
+    context = losses.Context(data, 1 / 0.05)
+    made = {kind: losses.make(table, context) for kind, table in NEGATIVES.items()}
+    run = loop.start(encoder, configs["batch"], made["batch"])
     seconds: dict[str, list[float]] = {kind: [] for kind in configs}
     for step in range(steps):
         rows = loop._rows_of_step(step, len(data), configs["batch"])
         for kind, config in configs.items():
             if kind == "all" and step >= full_steps:
                 continue
+            run.loss = made[kind]
             began = time.process_time()
-            loop._step(run, data, rows, config, 10 * steps, torch.device("cpu"))
+            loop._step(run, data, rows, config, 10 * steps)
             seconds[kind].append(time.process_time() - began)
     found = {kind: statistics.median(values[1:]) for kind, values in seconds.items()}
     return {"encoder": name, "batch": batch, "targets": len(vectors), **found}
@@ -103,8 +108,8 @@ def quality(clips: int, steps: int, size: int) -> dict[str, dict[str, float]]:
         wavs = speech.write_wavs(some, Path(folder) / "audio")
         rows = [{"audio": wav, "text": clip.text} for wav, clip in zip(wavs, some, strict=True)]
         encoder = {"trunk": "none", "width": 128, "layers": 2, "strength": 0.5}
-        for name, bank in {"batch": 0, "sampled": size, "all": ALL}.items():
-            settings = {"encoder": encoder, "train": {"steps": steps}, "loss": {"bank": bank}}
+        for name, table in {**NEGATIVES, "sampled": {"kind": "infonce_bank", "bank": size}}.items():
+            settings = {"encoder": encoder, "train": {"steps": steps}, "loss": table}
             began = time.process_time()
             done = binder.align("audio", rows, to="text", config=settings, out=Path(folder) / name)
             table = next(row for row in done.retrieval if row["query"] == "audio")
@@ -127,8 +132,9 @@ def main() -> None:
         for name, encoder, batch in [("audio", audio_encoder(), 48), ("head only", Head(), 256)]:
             row = cost(name, encoder, vectors, batch, given.steps, given.full_steps)
             found["cost"].append(row)
+            size = NEGATIVES["sampled"]["bank"]
             print(
-                f"{name}, batch {batch}, {given.targets:,} targets: a step {row['batch']:.4f} s; {SAMPLED:,} sampled "
+                f"{name}, batch {batch}, {given.targets:,} targets: a step {row['batch']:.4f} s; {size:,} sampled "
                 f"{row['sampled'] / row['batch']:.2f} times that, all {row['all'] / row['batch']:.1f} times",
                 flush=True,
             )

@@ -44,16 +44,6 @@ class TrainConfig(Config):
     checkpoint_seconds: float = Field(30.0, ge=0)  # at most this much work is lost to a killed process
 
 
-class LossConfig(Config):
-    """The contrastive loss against the frozen targets (see `binder.train.losses`)."""
-
-    temperature: float = Field(0.05, gt=0, le=1)  # of the logits
-    soft: float = Field(0.02, ge=0)  # temperature of the anchor's own similarities as soft targets; 0: hard
-    learn_temperature: bool = False
-    bank: int = Field(0, ge=0)  # rows whose targets an item is told from as well, drawn anew in each step;
-    # as many as there are, or more: all of them
-
-
 class AlignConfig(Config):
     """Everything `binder align` can be told in a file."""
 
@@ -63,7 +53,7 @@ class AlignConfig(Config):
     init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from
     seed: int = Field(0, ge=0, le=MOST)
     train: TrainConfig = TrainConfig()
-    loss: LossConfig = LossConfig()
+    loss: dict[str, Any] = {}  # `kind`, and the settings of that loss: checked against `binder.train.losses`
     encoder: dict[str, Any] = {}  # checked against the modality's own configuration
 
     @field_validator("anchor")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -40,7 +41,35 @@ def device_of(encoder: Encoder) -> torch.device:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Within this, torch draws from `seed` on the CPU and on `device`; the caller's random state is back afterwards."""
-    on = [device] if device.type != "cpu" else []
-    with torch.random.fork_rng(devices=on, device_type=on[0].type if on else "cuda"):
-        torch.manual_seed(seed)
+    with random_state_restored(device):
+        seed_torch(seed, device)
         yield
+
+
+@contextmanager
+def random_state_restored(device: torch.device) -> Iterator[None]:
+    """Restore torch's random state on the CPU and on `device` when the body ends, however it ends."""
+    modules: list[tuple[Any, tuple[torch.device, ...]]] = [(torch.random, ())]
+    if device.type != "cpu":  # not by torch.random.fork_rng, which fails on MPS
+        modules.append((torch.get_device_module(device.type), () if device.type == "mps" else (device,)))
+    states = [module.get_rng_state(*where) for module, where in modules]
+    try:
+        yield
+    finally:
+        for (module, where), state in zip(modules, states, strict=True):
+            module.set_rng_state(state, *where)
+
+
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed torch on the CPU and on `device`.
+
+    `torch.manual_seed` would seed every other device as well, and for an accelerator that is not in use yet it formats
+    the whole call stack each time.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "mps":
+        torch.mps.manual_seed(seed)
+    elif device.type != "cpu":
+        module = torch.get_device_module(device.type)
+        with module.device(device):
+            module.manual_seed(seed)

@@ -8,11 +8,13 @@ import signal
 import time
 
 import pytest
+import tomli_w
 import toy_run
 from support import installed
 
 import binder
 from binder.artifact import run_folder
+from binder.config import read_toml
 
 pytestmark = pytest.mark.usefixtures("toy")
 
@@ -128,4 +130,28 @@ def test_a_run_killed_twice_still_ends_in_the_same_weights(
         binder.align("toy", toys / "pairs.csv", progress=stop, **options)
     assert run_folder.read_state(folder)["step"] == first + 4
     binder.align("toy", toys / "pairs.csv", **options)
+    assert (folder / "encoder.safetensors").read_bytes() == (uninterrupted / "encoder.safetensors").read_bytes()
+
+
+def test_a_run_begun_by_binder_0_2_goes_on_to_the_same_weights(tmp_path, toys, anchor_folder, uninterrupted):
+    """Its configuration had no kind of loss but a bank, 0 for none; its state had the scale's logarithm by itself."""
+    folder = tmp_path / "old"
+    options = {"anchor": str(anchor_folder), "out": folder, **OPTIONS}
+
+    def stop(stage, done, total):
+        if (stage, done) == ("training", 30):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        binder.align("toy", toys / "pairs.csv", progress=stop, **options)
+    settings, state = read_toml(folder / "config.toml"), run_folder.read_state(folder)
+    del settings["loss"]["kind"]
+    settings["loss"]["bank"] = 0
+    (folder / "config.toml").write_text(tomli_w.dumps(settings))
+    state["log_scale"] = state.pop("loss")["log_scale"]
+    run_folder.write_state(folder, state)
+    with pytest.raises(binder.RunError, match=r"cannot be resumed: loss\.temperature was 0\.05 and is now 0\.1"):
+        sets = [*OPTIONS["sets"], "loss.temperature=0.1"]
+        binder.align("toy", toys / "pairs.csv", resume=True, **{**options, "sets": sets})
+    binder.align("toy", toys / "pairs.csv", resume=True, **options)
     assert (folder / "encoder.safetensors").read_bytes() == (uninterrupted / "encoder.safetensors").read_bytes()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from binder.config import AlignConfig
+from binder.data.cache import Collection
 from binder.encoder import Encoder
-from binder.train import loop, schedule
+from binder.train import loop, losses, schedule
 
 
 class Two(Encoder):
@@ -19,10 +21,16 @@ class Two(Encoder):
     def lr_scales(self):
         return {"trunk.": 0.1}
 
+    def features(self, batch):
+        return self.trunk(batch)
+
+    def head(self, features):
+        return self.out(torch.dropout(features, 0.5, self.training))
+
 
 def test_what_was_trained_before_learns_at_its_own_rate_and_only_matrices_decay():
     encoder = Two()
-    run = loop.start(encoder, AlignConfig())
+    run = loop.start(encoder, AlignConfig(), losses.make({}, losses.Context(None, 14.0)))
     names = {id(parameter): name for name, parameter in encoder.named_parameters()}
     found = {
         names[id(parameter)]: (group["lr_scale"], group["weight_decay"])
@@ -46,6 +54,45 @@ def test_every_epoch_takes_each_row_once_in_another_order():
     ]
     assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(10))
     assert epochs[0] != epochs[1]
+
+
+def four_rows(device="cpu"):
+    items, keys = Collection("items-four"), [b"%016d" % i for i in range(4)]
+    for key in keys:
+        items.add(key, np.ones((1, 4), np.float32))
+    items.flush()
+    targets = loop.Targets(torch.eye(2, device=device), torch.arange(4, device=device) % 2)
+    return loop.Data(items, False, items.first(keys), np.ones(4, int), {"text": targets})
+
+
+def trained(device, progress=lambda *_: None):
+    data, config = four_rows(device), AlignConfig.model_validate({"train": {"steps": 3}})
+    torch.manual_seed(1)
+    encoder = Two().to(device)
+    run = loop.start(encoder, config, losses.make({}, losses.Context(data, 14.0)))
+    torch.manual_seed(2)
+    expected = torch.rand(2), torch.rand(2, device=device)
+    torch.manual_seed(2)
+    try:
+        loop.train(run, data, config, validate=lambda _: {}, save=lambda _: None, progress=progress)
+    finally:
+        drawn = torch.rand(2), torch.rand(2, device=device)
+        assert [d.tolist() for d in drawn] == [e.tolist() for e in expected]
+    return [line["loss"] for line in run.history]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda", "mps"])
+def test_a_run_leaves_the_callers_random_state_as_it_was_also_where_it_is_interrupted(device):
+    if device != "cpu" and not getattr(torch, device).is_available():
+        pytest.skip("no such device here")
+    assert trained(device) == trained(device)
+
+    def stop(stage, done, total):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(device, stop)
 
 
 def settings(**train):

@@ -27,7 +27,7 @@ from binder.errors import ConfigError, PluginError, RunError
 from binder.modality import EncoderConfig, Modality
 from binder.registry import registry
 from binder.report import run as report
-from binder.train import distributed, lock, loop, schedule, validation
+from binder.train import distributed, lock, loop, losses, schedule, validation
 from binder.train.distributed import Group
 from binder.train.prepare import Prepared, Task, prepare
 
@@ -133,7 +133,8 @@ def _settings(source: str | Path | Mapping[str, Any] | None, sets: Sequence[str]
             place = values.setdefault("train", {}) if key in ("epochs", "minutes") else values
             if isinstance(place, dict):  # otherwise `validate` says what is wrong with it
                 place[key] = value
-    return config.validate(AlignConfig, values, str(source) if isinstance(source, str | Path) else "configuration")
+    where = str(source) if isinstance(source, str | Path) else "configuration"
+    return losses.resolved(config.validate(AlignConfig, values, where), where)
 
 
 def _encoder_config(kind: Modality, settings: AlignConfig, started: Path | None) -> EncoderConfig:
@@ -197,12 +198,20 @@ def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bo
     if not (resume and (folder / run_folder.CONFIG).is_file()):
         run_folder.write_text(folder / run_folder.CONFIG, tomli_w.dumps(_without_none(values)))
         return
-    before = config.read_toml(folder / run_folder.CONFIG)
+    before = _begun_with(folder / run_folder.CONFIG)
     changed = _differences(before, _without_none(values))
     if changed:
         key, old, new = changed[0]
         what = "the pairs are not those it began with" if key == "data" else f"{key} was {old!r} and is now {new!r}"
         raise RunError(f"{folder}: cannot be resumed: {what}")
+
+
+def _begun_with(path: Path) -> dict[str, Any]:
+    """The resolved configuration of an unfinished run; one of an older binder as the present one writes it."""
+    values = config.read_toml(path)
+    data = values.pop("data", None)
+    settings = losses.resolved(config.validate(AlignConfig, values, str(path)), str(path))
+    return _without_none({**settings.model_dump(mode="json", exclude_none=True), "data": data})
 
 
 def _train(
@@ -211,7 +220,8 @@ def _train(
     """The training itself, its state kept in `folder`; the anchor is shown to be unchanged by it."""
     readers.rest()  # everything is read
     before = task.anchor.checksum()
-    run = loop.start(ready.encoder, settings)
+    context = losses.Context(ready.data, task.anchor.logit_scale, settings.seed)
+    run = loop.start(ready.encoder, settings, losses.make(settings.loss, context))
     state = run_folder.read_state(folder) if resume else None
     if processes.is_main:
         log.info("%s", schedule.plan(len(ready.data), settings, processes))
@@ -254,7 +264,7 @@ def _card(
         space=task.anchor.fingerprint,
         embed_dim=task.anchor.embed_dim,
         trained_against=task.to,
-        logit_scale=run.log_scale.exp().item(),
+        logit_scale=run.loss.logit_scale,
         data=ready.fingerprint,
         n_train=ready.counts["train"],
         n_val=ready.counts["val"],
