@@ -389,7 +389,10 @@ OF_INFONCE = "loss 'infonce' has learn_temperature, soft, temperature"
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({"kind": "infonec"}, "loss.kind: unknown loss 'infonec' (did you mean 'infonce'?); there is infonce, infonce_"),
+        (
+            {"kind": "infonec"},
+            "loss.kind: unknown loss 'infonec' (did you mean 'infonce'?); there is infonce, infonce_",
+        ),
         ({"kind": 3}, "loss.kind: unknown loss '3'; there is infonce, infonce_bank"),
         ({"kind": ["infonce"]}, "loss.kind: unknown loss "),
         ({"knd": "infonce"}, f"unknown key 'loss.knd' (did you mean 'kind'?); {OF_INFONCE}"),
