@@ -221,7 +221,7 @@ def test_texts_longer_than_the_context_are_cut_with_one_warning(anchor, caplog):
         tower.preprocess("word " * 50)
         tower.preprocess("another " * 50)
     (message,) = caplog.messages
-    assert "fill the anchor's 16 tokens" in message and "word word" in message
+    assert "truncated after the anchor's 16 tokens" in message and "word word" in message
 
 
 def test_a_tokenizer_that_pads_with_another_number_gives_no_false_warning(caplog):

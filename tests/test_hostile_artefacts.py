@@ -605,7 +605,7 @@ def test_an_anchor_whose_towers_give_no_numbers_is_refused_when_it_is_loaded(fol
         ("RN50//no/such/file.pt", "if it has moved, name the new place (--anchor)"),
         ("x" * 5000, "too long"),
         ("a\0b", "anchor"),
-        ("hf-hub:a/b/c", "no name of a repository"),
+        ("hf-hub:a/b/c", "cannot be a repository"),
     ],
 )
 def test_the_name_of_an_anchor_says_what_is_missing(name, says):

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 import io
-import logging
 import os
-import signal
-import sys
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
+from support import process_state
 
-from binder import ItemError, read_array, read_image, read_raster
+from binder import ConfigError, ItemError, read_array, read_image, read_raster
+from binder.anchors import openclip, reach
 from binder.formats.picture import decoding, no_stderr
 from binder.scoped import ProcessWide, no_warnings
-
-
-def process_state() -> dict[str, Any]:
-    """What a library has no business changing."""
-    from huggingface_hub import constants
-
-    error = os.fstat(2)
-    return {
-        "warnings": list(warnings.filters),
-        "streams": (sys.stdout, sys.stderr, error.st_dev, error.st_ino),
-        "formats of Pillow": sorted(Image.OPEN),
-        "environment": dict(os.environ),
-        "folder": os.getcwd(),  # noqa: PTH109
-        "levels": {name: logging.getLogger(name).level for name in ("", "transformers", "PIL", "huggingface_hub")},
-        "threads of torch": torch.get_num_threads(),
-        "random": (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()),  # type: ignore[index]
-        "numbers": (np.geterr(), torch.get_default_dtype(), torch.is_grad_enabled()),
-        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
-        "hub": constants.HF_HUB_OFFLINE,
-    }
 
 
 class Setting:
@@ -169,3 +146,26 @@ def test_reading_a_file_leaves_the_process_as_it_was_whole_or_damaged(form):
             with suppress(ItemError):
                 read(damaged)
             assert process_state() == before
+
+
+@pytest.mark.parametrize("name", ["mini", "no such anchor"])
+def test_loading_an_anchor_leaves_the_process_as_it_was(name):
+    openclip.load()  # importing its libraries sets what they want
+    before = process_state()
+    with suppress(Exception):
+        openclip.load(name)
+    assert process_state() == before
+
+
+def test_threads_for_which_the_hub_does_not_answer_leave_it_online(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(reach, "_status", lambda repo: 0)
+    last = overlapping(reach.hub("a", "me/a", ConfigError), reach.hub("b", "me/b", ConfigError))
+    assert constants.HF_HUB_OFFLINE is True
+    last()
+    assert constants.HF_HUB_OFFLINE is False
+    monkeypatch.setattr(reach, "_status", lambda repo: 200)
+    with reach.hub("a", "me/a", ConfigError):
+        assert constants.HF_HUB_OFFLINE is False

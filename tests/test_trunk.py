@@ -11,7 +11,7 @@ import torch
 from binder_shown import SHOWN
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from support import distribution, installed
+from support import distribution, installed, process_state
 
 import binder
 from binder import ConfigError, RunError, image_trunk
@@ -99,6 +99,16 @@ def test_its_features_are_those_of_the_library_itself(name):
             got = trunk(trunk.transform(picture)[None])
             torch.testing.assert_close(got, reference(name, picture))
             assert got.shape == (1, trunk.out_features)
+
+
+def test_loading_one_leaves_the_process_as_it_was(name, tmp_path):
+    image_trunk(name)  # importing its library sets what that wants
+    before = process_state()
+    image_trunk(name)
+    assert process_state() == before
+    with pytest.raises(ConfigError):
+        image_trunk(f"{name.partition(':')[0]}:{tmp_path}/nowhere")
+    assert process_state() == before
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "I;16"])

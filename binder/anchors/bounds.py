@@ -1,4 +1,4 @@
-"""A model is never built larger than the file of its weights says: configurations are other people's, too."""
+"""Never allocate a model that is larger than its file of weights, whatever its configuration claims."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-SPARE = 1_000_000  # elements beyond what the file holds: buffers, masks, tables that are not kept
-SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # what makes room for a size
-LISTED = {torch.arange, torch.linspace, torch.eye}
+SPARE = 1_000_000  # elements beyond those in the file: buffers and masks that are not saved
+SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # allocate a given shape
+LISTED = {torch.arange, torch.linspace, torch.eye}  # allocate a given number of elements
 
 
 @contextlib.contextmanager
 def no_larger_than(weights: Path | None) -> Iterator[None]:
-    """Inside, a ValueError is raised before a model would have more elements than the file has bytes.
+    """Within this, ValueError is raised before a model gets more elements than the file has bytes.
 
-    Without a file (it is yet to be fetched) nothing is bounded.
+    Without a file (before it is downloaded) there is no limit.
     """
     if weights is None:
         yield
@@ -36,7 +36,7 @@ def weights_in(folder: Path) -> Path | None:
 
 
 class _Counting(TorchFunctionMode):
-    """Counts the elements of tensors that are made anew."""
+    """Counts the elements of newly allocated tensors."""
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -59,5 +59,5 @@ def _sized(args: Any, kwargs: Any) -> int:
 
 
 def _listed(args: Any, kwargs: Any) -> int:
-    """At least as many as there will be, for steps of one and more."""
+    """An upper bound on the number of elements, for steps of 1 or more."""
     return max((int(abs(n)) for n in [*args, *kwargs.values()] if isinstance(n, int | float)), default=0)

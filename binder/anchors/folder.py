@@ -1,4 +1,4 @@
-"""A folder in OpenCLIP's layout, which may be anybody's: what its files claim, before a model is made of them."""
+"""Checks an anchor's folder in OpenCLIP's layout, which may come from anywhere, before a model is built from it."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from binder.files import is_file, read_json, why
 
 CONFIG, CARD, VOCABULARY = "open_clip_config.json", "card.json", "bpe.txt.gz"
 LARGEST = 4096  # pixels of a picture's side
-UNPACKED = 64 * 2**20  # bytes of a vocabulary; OpenCLIP's own has 3 MB
+UNPACKED = 64 * 2**20  # bytes of an unpacked vocabulary; OpenCLIP's own has 3 MB
 
 
 def check(folder: Path) -> None:
-    """Raises AnchorError: no configuration, a damaged one, values that no picture or text can be prepared by."""
+    """Raises AnchorError where the configuration is missing or damaged, or has impossible preprocessing values."""
     path = folder / CONFIG
     if not is_file(path):
         raise AnchorError(f"anchor folder {folder}: no {CONFIG} in it")
@@ -27,14 +27,14 @@ def check(folder: Path) -> None:
         _check_preprocessing(_mapping(config.get("preprocess_cfg", {}), "preprocess_cfg"))
         _check_size("image_size", vision.get("image_size", 224))
         if "bpe_path" in _mapping(text.get("tokenizer_kwargs", {}), "tokenizer_kwargs"):
-            raise ValueError(f"bpe_path: a vocabulary of its own is the file {VOCABULARY} in the folder")
+            raise ValueError(f"bpe_path: put a vocabulary into the folder as {VOCABULARY} instead")
     except (OSError, ValueError) as error:
         raise AnchorError(f"anchor folder {folder}: {CONFIG}: {why(error)}") from None
     _check_vocabulary(folder / VOCABULARY)
 
 
 def card(folder: Path | None) -> dict[str, Any] | None:
-    """What the card of an anchor says; None where it has none. Raises AnchorError where it is damaged."""
+    """An anchor's card; None where there is none. Raises AnchorError where it is damaged."""
     path = folder / CARD if folder else None
     if path is None or not is_file(path):
         return None
@@ -93,6 +93,6 @@ def _check_vocabulary(path: Path) -> None:
             while part := file.read(2**20):
                 size += len(part)
                 if size > UNPACKED:
-                    raise AnchorError(f"{path}: unpacks to more than {UNPACKED // 2**20} MiB, which is no vocabulary")
+                    raise AnchorError(f"{path}: unpacks to more than {UNPACKED // 2**20} MiB: not a vocabulary")
     except (OSError, EOFError, zlib.error) as error:
         raise AnchorError(f"{path}: damaged: {why(error)}") from None

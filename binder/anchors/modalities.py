@@ -1,4 +1,4 @@
-"""Image and text: the anchor's own two modalities, registered through the same hook as every plugin."""
+"""The anchor's own modalities, image and text, registered through the same hook as those of plugins."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from binder.anchors.openclip import Anchor
     from binder.encoder import Encoder
 
-JPEG = {".jpg", ".jpeg", ".jpe", ".jfif"}
-SUFFIXES = frozenset(JPEG | {".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif"})
+# fmt: off
+IMAGE_SUFFIXES = frozenset({
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".heic", ".heif",
+})
+# fmt: on
 
 
 def _preview_image(item: Item) -> Image:
@@ -49,7 +52,7 @@ def binder_register_modalities() -> Sequence[Modality]:
     return [
         Modality(
             name="image",
-            suffixes=SUFFIXES,
+            suffixes=IMAGE_SUFFIXES,
             config=EncoderConfig,
             build=_build_image,
             preview=_preview_image,

@@ -1,10 +1,10 @@
-"""The frozen OpenCLIP model that every modality is aligned to.
+"""The anchor: a frozen OpenCLIP model to whose space every modality is aligned.
 
 Names: `mini` (shipped), `MODEL/TAG` (any pretrained OpenCLIP model), `MODEL/FILE` (a checkpoint of a known
-architecture), `hf-hub:ORG/REPO`, or a folder in OpenCLIP's own layout (`open_clip_config.json` beside the weights,
-and `bpe.txt.gz` if it brings a vocabulary of its own).
+architecture), `hf-hub:ORG/REPO`, or a folder in OpenCLIP's layout (`open_clip_config.json` beside the weights, and
+`bpe.txt.gz` if it has its own vocabulary).
 
-Shapes: B batch, D embed_dim.
+Shapes: B batch, L tokens, D embed_dim.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ from binder.anchors import folder as anchor_folder
 from binder.anchors import reach
 from binder.anchors.bounds import no_larger_than, weights_in
 from binder.anchors.trunk import Trunk, hash_weights
-from binder.errors import AnchorError, nearest
+from binder.errors import AnchorError, kind_and_words, nearest
 from binder.files import is_file, why
 
 log = logging.getLogger(__name__)
 
-WORD = re.compile(r"[^\W\d_]+|[^\w\s!-~]+")  # letters of any script, or signs that no keyboard has
-SHIPPED = Path(__file__).parent  # each in a folder
+WORD = re.compile(r"[^\W\d_]+|[^\w\s!-~]+")  # letters of any script, or symbols outside ASCII
+SHIPPED = Path(__file__).parent  # holds a folder for each shipped anchor
 
 
 class Anchor:
     """A frozen CLIP: two towers, their preprocessing, and the fingerprint of their space.
 
-    A plain class on purpose: an encoder that holds one does not get its weights into its own `state_dict`.
-    Pickled (for worker processes) it leaves the weights behind and keeps what `preprocess` needs.
+    A plain class, not a Module, so that its weights stay out of the `state_dict` of an encoder that holds it. Pickled
+    for worker processes it drops the weights and keeps the preprocessing.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class Anchor:
         self.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # PIL -> (3, H, W) float
         self.tokenizer = tokenizer  # list of str -> (B, L) int64
         self.card = card or {}
-        self._said: set[str] = set()  # unknown words that were warned of
+        self._warned: set[str] = set()  # unknown words that were reported
         self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
         self.fingerprint = _fingerprint(model, preprocess, tokenizer)
         short = tokenizer(["a"])
-        self.padding = int(short[0, -1])  # what a text that does not fill the context ends with
+        self.padding = int(short[0, -1])  # the last token of a text that does not fill the context
         with torch.inference_mode():
             self.embed_dim = int(self.encode_text(short).shape[-1])
 
@@ -72,8 +72,13 @@ class Anchor:
         return self._model
 
     @property
+    def _clip(self) -> Any:
+        """The model with the methods and parameters of a CLIP, which have no type hints."""
+        return self.model
+
+    @property
     def image_trunk(self) -> Trunk:
-        """The image tower, for encoders that build on it: (B, 3, H, W) -> (B, D), not normalised."""
+        """The image tower, for encoders that build on it: (B, 3, H, W) -> (B, D), not normalized."""
         return Trunk(self.name, _ImageSide(self.model), self.transform, self.embed_dim, part="model.visual.")
 
     @property
@@ -82,68 +87,71 @@ class Anchor:
 
     @property
     def logit_scale(self) -> float:
-        """The factor on cosines that this CLIP was trained with."""
-        return float(self.model.logit_scale.exp())  # type: ignore[operator]
+        """The factor on cosines with which this CLIP was trained."""
+        return float(self._clip.logit_scale.exp())
 
     def to(self, device: str | torch.device) -> Anchor:
         self.model.to(device)
         return self
 
     def encode_image(self, batch: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, D), not normalised."""
-        return self.model.encode_image(batch)  # type: ignore[operator]
+        """(B, 3, H, W) -> (B, D), not normalized."""
+        z_BD: Tensor = self._clip.encode_image(batch)
+        return z_BD
 
     def encode_text(self, tokens: Tensor) -> Tensor:
-        """(B, L) -> (B, D), not normalised."""
-        return self.model.encode_text(tokens)  # type: ignore[operator]
+        """(B, L) -> (B, D), not normalized."""
+        z_BD: Tensor = self._clip.encode_text(tokens)
+        return z_BD
 
     def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """Words outside those that the anchor's card says it learnt; [] where the card says nothing of it."""
+        """Words that are not in the vocabulary on the anchor's card; [] where the card lists none."""
         known = self.card.get("words")
         if not known:
             return []
         return sorted({w for t in texts for w in WORD.findall(t.lower())} - set(known))
 
     def warn_unknown(self, texts: Sequence[str]) -> None:
-        """Say once which words of texts are outside what the anchor's card says it knows."""
-        unknown = [word for word in self.unknown_words(texts) if word not in self._said]
-        self._said.update(unknown)
+        """Warn, once per word, of words that are not in the vocabulary on the anchor's card."""
+        unknown = [word for word in self.unknown_words(texts) if word not in self._warned]
+        self._warned.update(unknown)
         if unknown:
             some = ", ".join(word[:40] for word in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
             log.warning(
-                "anchor %s never learned %d of the words (%s): texts are told apart, but their meaning is unknown to "
-                "it. For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
+                "anchor %s never learned %d of the words (%s): it can tell texts apart, but does not know what these "
+                "words mean. For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
                 self.name,
                 len(unknown),
                 some,
             )
 
     def checksum(self) -> str:
-        """Hash of the weights as they are now, to show that nothing trained them."""
+        """The hash of the weights as they are now, to verify that training left them alone."""
         return hash_weights(self.model.state_dict())
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
 
     def __deepcopy__(self, memo: object) -> Anchor:
-        return self  # frozen: a copied encoder shares it
+        return self  # frozen, so copies of an encoder can share it
 
 
 class _ImageSide(torch.nn.Module):
     """The model with `encode_image` as its forward pass."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Tensor) -> Tensor:
-        return self.model.encode_image(batch)  # type: ignore[operator]
+        z_BD: Tensor = self.model.encode_image(batch)
+        return z_BD
 
 
 def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
-    """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights.
+    """The anchor called `name`, frozen, on `device`. Raises AnchorError; never returns random weights.
 
-    Both towers have encoded something by then: one that cannot is told here, not in the middle of the work.
+    Both towers are tried out, so that a broken one fails here and not in the middle of the work.
     """
     import open_clip
 
@@ -158,7 +166,8 @@ def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
     bpe = folder / anchor_folder.VOCABULARY if folder else None
     own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
     with _hub(name, model_name, pretrained) if folder is None and file is None else contextlib.nullcontext():
-        with _explained(name, "weights"), no_larger_than(weights_in(folder) if folder else file):
+        limit = no_larger_than(weights_in(folder) if folder else file)
+        with _explained(name, "weights"), limit, torch.random.fork_rng(devices=[]):  # models start from random weights
             model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
             preprocess = open_clip.get_model_preprocess_cfg(model)
         with _explained(name, "tokenizer"):
@@ -170,7 +179,7 @@ def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
 
 
 def _try_out(anchor: Anchor) -> None:
-    """Encode a black picture and a short text. Raises ValueError where what comes out is no vector of the space."""
+    """Encode a black picture and a short text. Raises ValueError where a tower returns no usable vector."""
     if not all(bool(weight.isfinite().all()) for weight in anchor.model.state_dict().values()):
         raise ValueError("its weights hold numbers that are not finite")
     with torch.inference_mode():
@@ -184,7 +193,7 @@ def _try_out(anchor: Anchor) -> None:
 
 
 def available() -> list[tuple[str, str]]:
-    """(name, what it is) of every anchor that can be asked for by name: shipped ones, then OpenCLIP's pretrained."""
+    """(name, description) of every anchor known by name: those that are shipped, then OpenCLIP's pretrained ones."""
     import open_clip
 
     shipped = [(p.name, (anchor_folder.card(p) or {}).get("description", "shipped, works offline")) for p in _shipped()]
@@ -228,7 +237,7 @@ def _resolve(name: str) -> tuple[str, str | None, Path | None]:
 
 
 def _hub(name: str, model_name: str, tag: str | None) -> contextlib.AbstractContextManager[None]:
-    """The hub, reached or known to be out of reach, for the repository that such an anchor is fetched from."""
+    """`reach.hub` for the repository from which an anchor is downloaded."""
     import open_clip
 
     repo: str | None = model_name.removeprefix("hf-hub:")
@@ -245,7 +254,7 @@ def _shipped() -> list[Path]:
 
 @contextlib.contextmanager
 def _explained(name: str, what: str) -> Iterator[None]:
-    """Every way in which a part of an anchor fails to load as one line."""
+    """Turns anything that is raised while a part of an anchor is loaded into an AnchorError."""
     try:
         yield
     except AnchorError:
@@ -255,28 +264,28 @@ def _explained(name: str, what: str) -> Iterator[None]:
 
 
 def _reason(error: Exception, what: str) -> str:
-    text = " ".join(str(error).split())
-    if re.search(r"resolve|connect|offline|timed? ?out|network|Max retries|locate the file", text, re.IGNORECASE):
+    if reach.is_out_of_reach(str(error)):
         are = "is" if what == "tokenizer" else "are"
         return (
             f"its {what} {are} not on this machine and could not be downloaded; "
             "offline, use 'mini', a local folder or MODEL/CHECKPOINT_FILE"
         )
     part = f"its {what}: " if what != "weights" else ""
-    return f"{part}{type(error).__name__}: {text[:300]}"
+    return part + kind_and_words(error)
 
 
 def _fingerprint(model: torch.nn.Module, preprocess: dict[str, Any], tokenizer: Any) -> str:
+    """A name for the space: a hash of weights, architecture, preprocessing and vocabulary."""
     digest = hashlib.sha256(hash_weights(model.state_dict()).encode())
     digest.update(json.dumps(_functions(model)).encode())
     digest.update(json.dumps(preprocess, sort_keys=True, default=list).encode())
-    probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # tells vocabularies apart
+    probe = ["a photo of two red circles", "Ünïcode 0123, snake_case!"]  # different vocabularies split it differently
     digest.update(tokenizer(probe).numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
 def _functions(model: torch.nn.Module) -> list[list[str]]:
-    """What the same weights may be used differently by: the number of heads, the kind of activation."""
+    """What the weights do not determine: the number of heads and the kind of activation, per module."""
     found = []
     for name, module in model.named_modules():
         heads = getattr(module, "num_heads", None)

@@ -1,4 +1,4 @@
-"""The towers of a frozen anchor as encoders: its own modalities, image and text.
+"""The anchor's two towers as encoders of its own modalities, image and text.
 
 Shapes: B batch, D embed_dim.
 """
@@ -19,18 +19,20 @@ from binder.modality import Item
 log = logging.getLogger(__name__)
 
 LONG_WORD = re.compile(r"\S{513,}")
-LONGEST_WORD, LONGEST_TEXT = 512, 20_000  # letters that a tokenizer sees: its time may grow with their square
+MAX_WORD, MAX_TEXT = 512, 20_000  # characters given to the tokenizer: its time can grow with their square
 
 
 class ImageTower(Encoder):
-    """The anchor's image tower as an encoder with nothing to train."""
+    """Picture -> (D,): the anchor's image tower as an encoder without trainable weights."""
 
     def __init__(self, anchor: Anchor) -> None:
         super().__init__()
         self.anchor = anchor
 
     def preprocess(self, item: Item) -> Tensor:
-        return self.anchor.transform(read_image(item)).unsqueeze(0)
+        """One item -> (1, 3, H, W)."""
+        pixels: Tensor = self.anchor.transform(read_image(item))
+        return pixels.unsqueeze(0)
 
     def features(self, batch: Tensor) -> Tensor:
         return self.anchor.encode_image(batch)
@@ -40,25 +42,26 @@ class ImageTower(Encoder):
 
 
 class TextTower(Encoder):
-    """The anchor's text tower as an encoder with nothing to train."""
+    """Text -> (D,): the anchor's text tower as an encoder without trainable weights."""
 
     def __init__(self, anchor: Anchor) -> None:
         super().__init__()
         self.anchor = anchor
-        self.warned = False  # of a text that is cut: once, as there may be a million
+        self.warned = False  # of a truncated text: once, as there may be a million
 
     def preprocess(self, item: Item) -> Tensor:
+        """One text -> (1, L) tokens."""
         if not isinstance(item, str):
             raise ItemError(item, f"expected text, got {type(item).__name__}")
         if not item.strip():
             raise ItemError(repr(item[:40]), "empty text")
         if any("\ud800" <= letter <= "\udfff" for letter in item):
             raise ItemError(item[:60].encode("ascii", "backslashreplace").decode(), "holds half a surrogate pair")
-        short = LONG_WORD.sub(lambda word: word[0][:LONGEST_WORD], item[:LONGEST_TEXT])
-        tokens = self.anchor.tokenizer([short])
+        short = LONG_WORD.sub(lambda word: word[0][:MAX_WORD], item[:MAX_TEXT])
+        tokens: Tensor = self.anchor.tokenizer([short])
         if (int(tokens[0, -1]) != self.anchor.padding or short != item) and not self.warned:
             self.warned = True
-            long = "texts that fill the anchor's %d tokens are cut there, such as: %.60s..."
+            long = "texts are truncated after the anchor's %d tokens, for example: %.60s..."
             log.warning(long, tokens.shape[1], item)
         return tokens
 

@@ -1,4 +1,4 @@
-"""A frozen model that encoders build on: the anchor's image tower, or a pretrained image model by its name.
+"""Frozen models that encoders build on: the anchor's image tower, or a pretrained model by name.
 
 Names: `timm:NAME` (a model of timm: its own name, `hf-hub:ORG/REPO` or a folder as timm saves it),
 `transformers:NAME` (of the hub, or a folder).
@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -26,15 +25,16 @@ from binder.anchors import reach
 from binder.anchors.bounds import no_larger_than, weights_in
 from binder.errors import ConfigError, nearest, one_line
 from binder.files import read_json, why
+from binder.scoped import ProcessWide
 
 Load = Callable[[str], tuple[nn.Module, Callable[[Any], Tensor]]]
 
 
 class Trunk:
-    """A model with its preprocessing and nothing to train: one batch (B, ...) as `transform` makes its rows -> (B, F).
+    """A frozen model with its preprocessing: a batch (B, ...), whose rows `transform` makes, -> (B, F).
 
-    A plain class on purpose: an encoder that holds one does not get its weights into its own `state_dict`, and a copied
-    encoder shares it. Pickled (for worker processes) it leaves the weights behind and keeps what `preprocess` needs.
+    A plain class, not a Module, so that its weights stay out of the `state_dict` of an encoder that holds it, and
+    copies of the encoder share it. Pickled for worker processes it drops the weights and keeps the preprocessing.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Trunk:
         transform: Callable[[Any], Tensor],
         out_features: int,
         *,
-        part: str = "",  # prefix of the parameters that belong to it, where the model has others
-        fingerprint: str = "",  # of its weights; "" where whoever holds it answers for them, as the anchor's space does
+        part: str = "",  # prefix of the parameters that belong to it, where the model has others as well
+        fingerprint: str = "",  # of its weights; "" for the anchor's own, which the space's fingerprint covers
     ) -> None:
         self.name, self.transform, self.out_features = name, transform, out_features
         self.part, self.fingerprint = part, fingerprint
@@ -58,12 +58,13 @@ class Trunk:
         return self._model
 
     def weights(self) -> dict[str, Tensor]:
-        """Its frozen weights by their names."""
+        """Its frozen weights by name."""
         return {name: p for name, p in self.model.named_parameters() if name.startswith(self.part)}
 
     def __call__(self, batch: Tensor, weights: Mapping[str, Tensor] | None = None) -> Tensor:
-        """(B, ...) -> (B, F); with `weights`, as if they stood in place of its own."""
-        return functional_call(self.model, dict(weights), (batch,)) if weights else self.model(batch)
+        """(B, ...) -> (B, F); with `weights` in place of its own, where they are given."""
+        features: Tensor = functional_call(self.model, dict(weights), (batch,)) if weights else self.model(batch)
+        return features
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_model": None}
@@ -73,23 +74,24 @@ class Trunk:
 
 
 def image_trunk(name: str, device: torch.device | str = "cpu") -> Trunk:
-    """A pretrained image model by name; its `transform` takes pictures -> (3, H, W). Raises as `load_trunk`."""
+    """A pretrained image model by name, whose `transform` makes (3, H, W) of a picture. Raises as `load_trunk` does."""
     return load_trunk(name, {"timm": _timm, "transformers": _transformers}, Image.new("RGB", (32, 32)), device)
 
 
 def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: torch.device | str = "cpu") -> Trunk:
-    """LIBRARY:NAME as `loaders[LIBRARY](NAME)` gives it: a model, and what makes a row of its batch of an `example`.
+    """The model called LIBRARY:NAME, loaded by `loaders[LIBRARY](NAME)`, which returns it and its preprocessing.
 
-    Raises ConfigError: an unknown library or name, weights that cannot be had or are not whole, a missing package, a
-    model that gives no finite numbers.
+    `example` is an item that the preprocessing takes; the model is tried on it. Raises ConfigError for an unknown
+    library or name, missing or incomplete weights, a missing package, and output that is not finite.
     """
     library, _, rest = name.partition(":")
     if library not in loaders or not rest:
         raise ConfigError(f"trunk {name!r}: expected {' or '.join(f'{known}:NAME' for known in loaders)}")
     folder = _folder(rest)
     repository = _repository(library, rest)
-    fetched = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
-    with fetched, _explained(name):
+    hub = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
+    quiet = only_errors if library == "transformers" else contextlib.nullcontext()
+    with hub, _explained(name), quiet, torch.random.fork_rng(devices=[]):  # models start from random weights
         with no_larger_than(weights_in(folder) if folder else None):
             model, transform = loaders[library](rest)
         fingerprint = hash_weights(model.state_dict())
@@ -102,9 +104,10 @@ def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: tor
 
 
 def load_transformers(name: str) -> nn.Module:
-    """A model of transformers with all of its weights but the pooler's. Raises ConfigError where others are missing."""
+    """A transformers model with all its weights, the pooler's aside. Raises ConfigError where others are missing."""
     from transformers import AutoModel
 
+    model: nn.Module
     model, info = AutoModel.from_pretrained(name, output_loading_info=True)
     missing = [key for key in info["missing_keys"] if "pooler" not in key]
     if missing:
@@ -112,8 +115,23 @@ def load_transformers(name: str) -> nn.Module:
     return model
 
 
+@contextlib.contextmanager
+def _transformers_errors_only() -> Iterator[None]:
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(before)
+
+
+only_errors = ProcessWide(_transformers_errors_only)  # it warns about weights that are left out on purpose
+
+
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
-    """A name for weights by their content."""
+    """The SHA-256 of weights: their names, shapes, types and values."""
     digest = hashlib.sha256()
     for key, tensor in sorted(weights.items()):
         digest.update(f"{key}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -122,7 +140,7 @@ def hash_weights(weights: Mapping[str, Tensor]) -> str:
 
 
 def _folder(name: str) -> Path | None:
-    """The folder that a trunk's name is of; None for one that a library or the hub knows. Raises ConfigError."""
+    """The folder that a trunk's name refers to; None for a name of the library or the hub. Raises ConfigError."""
     path = name.removeprefix("local-dir:")
     try:
         folder = Path(path).expanduser()
@@ -137,7 +155,7 @@ def _folder(name: str) -> Path | None:
 
 
 def _repository(library: str, name: str) -> str | None:
-    """The repository of the hub that a name is of; None where the library itself knows which."""
+    """The repository on the hub that a name refers to; None where only the library knows which."""
     if library == "timm":
         return name.removeprefix("hf-hub:").partition("@")[0] if name.startswith("hf-hub:") else None
     return name
@@ -145,7 +163,7 @@ def _repository(library: str, name: str) -> str | None:
 
 def _timm(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
     import timm
-    from timm.data import create_transform, resolve_model_data_config
+    import timm.data
 
     folder = _folder(name)
     name = f"local-dir:{folder}" if folder else name
@@ -153,8 +171,9 @@ def _timm(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
         known = nearest(name.partition(".")[0], timm.list_models())
         raise ConfigError(f"trunk 'timm:{name}': no such model of timm{known}")
     model = timm.create_model(name, pretrained=True, num_classes=0)
-    # all of the picture: by default timm cuts off its margins, where the axes of a drawing are
-    transform = create_transform(**{**resolve_model_data_config(model), "crop_pct": 1.0}, is_training=False)
+    data: Any = timm.data  # without type hints
+    # the whole picture: by default timm crops its margins, where a drawing has its axes
+    transform = data.create_transform(**{**data.resolve_model_data_config(model), "crop_pct": 1.0}, is_training=False)
     return model, partial(_of_rgb, transform)
 
 
@@ -168,42 +187,39 @@ def _transformers(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]
     model = load_transformers(name)
     image_model = getattr(model, "vision_model", model)
     if hasattr(image_model, "pooler"):
-        image_model.pooler = nn.Identity()  # not used, and random in a checkpoint without one
-    return _Pooled(image_model), partial(_processed, AutoImageProcessor.from_pretrained(name))
+        image_model.pooler = nn.Identity()  # unused, and random where the checkpoint has none
+    processors: Any = AutoImageProcessor  # without type hints
+    return _Pooled(image_model), partial(_processed, processors.from_pretrained(name))
 
 
 def _processed(processor: Any, picture: Image.Image) -> Tensor:
-    return processor(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+    pixels: Tensor = processor(images=picture.convert("RGB"), return_tensors="pt")["pixel_values"][0]
+    return pixels
 
 
 class _Pooled(nn.Module):
-    """An image model of transformers -> the mean of its last tokens, or of its last map of features."""
+    """A transformers image model with the mean of its last tokens, or of its last feature map, as its output."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, batch: Tensor) -> Tensor:
-        last = self.model(pixel_values=batch).last_hidden_state
+        last: Tensor = self.model(pixel_values=batch).last_hidden_state
         return last.mean(1) if last.ndim == 3 else last.flatten(2).mean(2)
 
 
 @contextlib.contextmanager
 def _explained(name: str) -> Iterator[None]:
-    """Every way in which a library fails to load a model as one line, and nothing that it logs beside."""
-    noisy = logging.getLogger("transformers")
-    level = noisy.level
-    noisy.setLevel(logging.ERROR)
+    """Turns anything that a library raises while it loads a model into a ConfigError."""
     try:
         yield
     except ConfigError:
         raise
     except ModuleNotFoundError as error:
         raise ConfigError(f"trunk {name!r}: needs the package {error.name}: pip install {error.name}") from None
-    except Exception as error:  # hubs, files, configurations: each library has its own
-        said = one_line(error)
-        if re.search("connect|offline|locate the file", said, re.IGNORECASE):
-            said = "it is not on this machine, and the hub does not answer"
-        raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {said}") from None
-    finally:
-        noisy.setLevel(level)
+    except Exception as error:  # about hubs, files, configurations: each library raises its own
+        reason = one_line(error)
+        if reach.is_out_of_reach(reason):
+            reason = "it is not on this machine, and the hub does not answer"
+        raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {reason}") from None

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import logging
+import os
+import signal
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,3 +79,25 @@ def write_csv(path: Path, rows: list[dict[str, str]]) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return path
+
+
+def process_state() -> dict[str, Any]:
+    """What a library has no business changing."""
+    import torch
+    from huggingface_hub import constants
+    from PIL import Image
+
+    error = os.fstat(2)
+    return {
+        "warnings": list(warnings.filters),
+        "streams": (sys.stdout, sys.stderr, error.st_dev, error.st_ino),
+        "formats of Pillow": sorted(Image.OPEN),
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),  # noqa: PTH109
+        "levels": {name: logging.getLogger(name).level for name in ("", "transformers", "PIL", "huggingface_hub")},
+        "threads of torch": torch.get_num_threads(),
+        "random": (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()),  # type: ignore[index]
+        "numbers": (np.geterr(), torch.get_default_dtype(), torch.is_grad_enabled()),
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "hub": constants.HF_HUB_OFFLINE,
+    }
