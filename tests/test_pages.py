@@ -1,4 +1,4 @@
-"""Pages that may be passed on: nothing is obeyed or fetched, nobody's folders are told, none grows without end."""
+"""Pages that can be shared: nothing in them is executed or fetched, they reveal no folders and stay bounded in size."""
 
 from __future__ import annotations
 
@@ -103,19 +103,19 @@ def test_what_cannot_be_drawn_is_not_put_into_the_page(tmp_path, monkeypatch, pi
 
 
 def test_a_page_stays_bounded(tmp_path, pictures, monkeypatch):
-    monkeypatch.setattr(hits_page, "MOST", 5)
+    monkeypatch.setattr(hits_page, "MAX_HITS", 5)
     made = written(tmp_path, pictures)
     assert made.count("<figure>") == 5 and "... and 1 more" in made
-    monkeypatch.setattr(hits_page, "BYTES", 5000)
+    monkeypatch.setattr(hits_page, "MAX_BYTES", 5000)
     assert 1 <= written(tmp_path, pictures).count("<img") < 5
-    monkeypatch.setattr(hits_page, "SECONDS", 0.0)
+    monkeypatch.setattr(hits_page, "MAX_SECONDS", 0.0)
     made = written(tmp_path, pictures)
     assert "<img" not in made and made.count("no preview: there are too many") == 5
 
 
 def test_a_large_file_is_linked_to_its_player(tmp_path, monkeypatch):
     with_toy(monkeypatch, preview=drawing, media="sound/x-toy")
-    monkeypatch.setattr(hits_page, "PLAYED", 10)
+    monkeypatch.setattr(hits_page, "MAX_PLAYED_BYTES", 10)
     (tmp_path / "long 1.npy").write_bytes(bytes(11))
     made = written(tmp_path, [Hit("toy", str(tmp_path / "long 1.npy"), 0.5)])
     assert 'src="./long%201.npy"' in made

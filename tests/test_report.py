@@ -227,7 +227,7 @@ def test_a_thumbnail_is_bounded_and_the_smaller_of_its_formats():
         ("audio/wav", "a.mp3", 100, "data:audio/mpeg"),
         ("audio/wav", "a.xyz", 100, "data:audio/wav"),
         ("video/mp4", "a.mp4", 100, "data:video/mp4"),
-        ("audio/wav", "a.wav", page.PLAYABLE_BYTES + 1, None),
+        ("audio/wav", "a.wav", page.MAX_PLAYED_BYTES + 1, None),
         ("image/png", "a.png", 100, None),
         ("text/csv", "a.csv", 100, None),
         ("<b>/x", "a.b", 100, None),

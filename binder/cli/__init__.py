@@ -1,1 +1,1 @@
-"""The command line: one module per verb, heavy imports inside the handlers."""
+"""The command line: a module per verb, with slow imports inside the functions that need them."""

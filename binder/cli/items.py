@@ -1,4 +1,4 @@
-"""FILE... of a command -> items of known modality. Nothing is guessed."""
+"""FILE... on the command line -> items of known modality. Nothing is guessed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 def collect(arguments: Sequence[str], modality: str | None, space: Binder) -> list[tuple[str, Item]]:
     """(modality, item) for every argument: a file, a folder of files, a manifest, or with `--as text` the text itself.
 
-    Raises ItemError for a suffix that no modality or several claim, ManifestError for a bad manifest.
+    Raises ItemError for a suffix claimed by no modality or by several, ManifestError for an invalid manifest.
     """
     return [(found.modality, found.item) for found in sources.collect(arguments, modality, space.encoders)]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One vector and what it is of."""
+    """One vector and the item or segment it belongs to."""
 
     position: int  # of its item
     vector: Vectors  # (D,) unit length
-    span: Span | None = None  # the piece of the item, where items were cut
+    span: Span | None = None  # the segment, if items were cut into segments
 
 
 def encode(
     items: Sequence[tuple[str, Item]], space: Binder, *, strict: bool, every_s: float | None = None
 ) -> list[Row]:
-    """The vectors of every item that can be read, in order; the others are listed on stderr."""
+    """The vectors of all items that can be read, in order; the others are listed on stderr."""
     found: list[Row] = []
     problems: list[tuple[str, str]] = []
     with output.ProgressBar() as progress:

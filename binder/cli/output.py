@@ -1,6 +1,6 @@
-"""What people see: lines, tables, JSON, the list of skipped items. Rich is imported late.
+"""What the command line prints: lines, tables, JSON, lists of skipped items. Rich is imported late.
 
-Names, labels and messages come from other people's files: all are shown as they are, none is read as markup.
+Names, labels and messages may come from untrusted files: they are shown verbatim and never interpreted as markup.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from binder.cli.progress import PLAIN_EVERY, ProgressBar
-from binder.report.text import UNSEEN, visible
+from binder.report.text import INVISIBLE, visible
 
 if TYPE_CHECKING:
     from rich.text import Text
 
 __all__ = ["PLAIN_EVERY", "ProgressBar"]
 
-WIDEST = 100_000  # letters of a line where the output is no terminal: nothing is folded there
-LONGEST = 600  # letters of a line about a skipped item
+PIPE_WIDTH = 100_000  # columns assumed where the output is not a terminal, so that nothing is wrapped
+MAX_LINE = 600  # characters of a line about a skipped item
 NO_RESULT = "–"
 
 
 def shown(text: object, link: str | None = None) -> Text:
-    """What is printed of a text from outside: no markup, nothing invisible; a link where the terminal knows links."""
+    """Untrusted text as it is printed: no markup, nothing invisible; a link on terminals that support them."""
     from rich.style import Style
     from rich.text import Text
 
@@ -36,14 +36,14 @@ def shown(text: object, link: str | None = None) -> Text:
 
 
 def say(text: object, *, err: bool = False) -> None:
-    """Print a line, on stdout or on stderr. Control characters in it are shown, not obeyed."""
+    """Print a line on stdout or stderr, with control characters escaped."""
     click.echo(visible(text), err=err)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = False) -> None:
-    """Print a table, on stdout or on stderr: numbers right-aligned, floats with three decimals, no cell cut off.
+    """Print a table on stdout or stderr: numbers right-aligned, floats with three decimals, no cell cut off.
 
-    The cell "–" stands for a number that is missing. Control characters and markup in cells are shown, not obeyed.
+    The cell "–" stands for a missing number. Control characters and markup in cells are escaped.
     """
     from rich.console import Console
     from rich.table import Table
@@ -58,7 +58,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: b
         drawn.add_row(*(cell if isinstance(cell, Text) else shown(cell) for cell in cells))
     console = Console(stderr=err)
     if not console.is_terminal:
-        console = Console(stderr=err, width=WIDEST)
+        console = Console(stderr=err, width=PIPE_WIDTH)
     console.print(drawn)
 
 
@@ -97,13 +97,13 @@ def retrieval_table(
 
 
 def skipped(problems: Sequence[tuple[str, str]], *, most: int = 10) -> None:
-    """The items that were left out, on stderr: how many, and the first ones with their reason."""
+    """Print how many items were skipped, and the first of them with their reasons, on stderr."""
     if not problems:
         return
     click.echo(f"skipped {len(problems)} unreadable item{'s' * (len(problems) > 1)}:", err=True)
     for where, reason in problems[:most]:
         line = f"{where}: {reason}" if where else reason
-        say(f"  {line if len(line) <= LONGEST else line[: LONGEST - 1] + '…'}", err=True)
+        say(f"  {line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + '…'}", err=True)
     if len(problems) > most:
         click.echo(f"  ... and {len(problems) - most} more", err=True)
 
@@ -111,14 +111,14 @@ def skipped(problems: Sequence[tuple[str, str]], *, most: int = 10) -> None:
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON on stdout.
 
-    NaN and infinities, which JSON lacks, become null. Control characters, and letters that stdout cannot encode, are
-    written as JSON escapes.
+    NaN and infinities, which JSON lacks, become null. Control characters, and characters that stdout cannot encode,
+    are written as JSON escapes.
     """
     try:
         line = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except ValueError:
         line = json.dumps(_finite(value), ensure_ascii=False)
-    line = UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], line)
+    line = INVISIBLE.sub(lambda found: json.dumps(found[0])[1:-1], line)
     try:
         line.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:
@@ -135,7 +135,7 @@ def _finite(value: Any) -> Any:
 
 
 class LogHandler(logging.StreamHandler[TextIO]):
-    """Records as one visible line each, on what is stderr when they come: above a progress bar, not into it."""
+    """Writes each record as one line to the current stderr, so that it appears above a progress bar, not inside it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
 
 class LogLine(logging.Formatter):
-    """Nothing from outside is obeyed by a terminal; a traceback that follows keeps its lines."""
+    """Escapes control characters in records; tracebacks keep their line breaks."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return visible(super().formatMessage(record))
@@ -157,7 +157,7 @@ class LogLine(logging.Formatter):
 
 
 def any_text_can_be_written() -> None:
-    """Letters that stdout and stderr have no bytes for (LC_ALL=C, half surrogate pairs) are written as escapes."""
+    """Let stdout and stderr escape characters that they cannot encode (LC_ALL=C, lone surrogates)."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -1,1 +1,1 @@
-"""What people look at: self-contained pages of runs, hits and pairs."""
+"""Self-contained HTML pages: the report of a run, the hits of a search, the check of a manifest."""

@@ -1,4 +1,4 @@
-"""Hits as one self-contained page: previews and players are in it, nothing is fetched."""
+"""Hits as one self-contained page with embedded previews and players."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from binder.report.text import metadata_of, time_of
 if TYPE_CHECKING:
     from binder.index import Hit
 
-MOST = 2000  # hits shown
-LONGEST = 280  # pixels of a preview's longer side
-PLAYED = 8 * 2**20  # bytes of a file up to which it is embedded; a larger one is linked
-BYTES = 32 * 2**20  # of all previews and players together; then files are linked
-SECONDS = 60.0  # for drawing all previews; then there are none
+MAX_HITS = 2000  # shown
+PREVIEW_SIZE = 280  # pixels of a preview's longer side
+MAX_PLAYED_BYTES = 8 * 2**20  # of an embedded file; larger ones are linked
+MAX_BYTES = 32 * 2**20  # of all previews and embedded files together; then files are linked
+MAX_SECONDS = 60.0  # spent on drawing previews; then hits have none
 
 
 def write(
@@ -34,17 +34,17 @@ def write(
     query: Sequence[tuple[float, str, str]] = (),
     progress: Progress = silent,
 ) -> None:
-    """Render the page, written beside and renamed; `query` is weight, modality and item of each of its parts.
+    """Write the page, replacing the file atomically; `query` is the weight, modality and item of each of its parts.
 
-    Raises RunError where it cannot be written.
+    Raises RunError if it cannot be written.
     """
-    made = Media(path)
-    shown = _first(groups, MOST)
+    media = Media(path)
+    shown = _first(groups, MAX_HITS)
     total, done = sum(map(len, shown)), itertools.count(1)
-    asked = [_asked(made, *part) for part in query]
+    asked = [_query_part(media, *part) for part in query]
 
     def drawn(hit: Hit) -> dict[str, Any]:
-        found = _found(made, hit)
+        found = _hit(media, hit)
         progress("drawing", next(done), total)
         return found
 
@@ -54,14 +54,14 @@ def write(
 
 
 class Media:
-    """What is shown of files on a page; what is in it stays bounded in size and in the time that drawing takes."""
+    """Previews and players of a page's files, bounded in total size and in the time spent on drawing."""
 
     def __init__(self, page: Path) -> None:
         self._page = page
-        self._bytes, self._seconds = BYTES, SECONDS
+        self._bytes, self._seconds = MAX_BYTES, MAX_SECONDS
 
-    def of(self, modality: str, path: Path | None, piece: str = "") -> dict[str, Any]:
-        """`preview`, the `why` of there being none, and `tag` and `url` of a player; `piece` of it plays."""
+    def of(self, modality: str, path: Path | None, fragment: str = "") -> dict[str, Any]:
+        """A file's `preview`, or `why` it has none; `tag` and `url` of its player, from which `fragment` is played."""
         nothing = {"preview": None, "tag": None, "url": None}
         if path is None:
             return {**nothing, "why": ""}
@@ -71,15 +71,15 @@ class Media:
             return {**nothing, "why": f"{modality} is not installed"}
         kind = registry().get(modality)
         preview, why = self._preview(kind, path)
-        tag = page.player(kind) if preview or kind.preview is None else None  # what cannot be drawn is not passed on
-        return {"preview": preview, "why": why, "tag": tag, "url": self._source(kind, path, piece) if tag else None}
+        tag = page.player(kind) if preview or kind.preview is None else None  # do not embed what cannot be drawn
+        return {"preview": preview, "why": why, "tag": tag, "url": self._source(kind, path, fragment) if tag else None}
 
     def name(self, path: Path | None) -> str | None:
-        """How the page calls a file: by the way from its own folder where that is not a long one."""
+        """The name of a file on the page: relative to the page's folder, unless that is far away."""
         if path is None or not path.is_absolute():
             return None if path is None else str(path)
-        way = os.path.relpath(path, self._page.absolute().parent)
-        return str(path) if way.startswith(os.path.join("..", "..", "..")) else way  # noqa: PTH118
+        relative = os.path.relpath(path, self._page.absolute().parent)
+        return str(path) if relative.startswith(os.path.join("..", "..", "..")) else relative  # noqa: PTH118
 
     def link(self, path: Path | None) -> str | None:
         return page.link(path, self._page) if path and path.is_absolute() and is_file(path) else None
@@ -89,57 +89,57 @@ class Media:
             return None, "no preview: there are too many"
         began = time.monotonic()
         try:
-            made = page.preview(kind, path, LONGEST)
+            drawn = page.preview(kind, path, PREVIEW_SIZE)
         except BinderError as error:
             return None, str(error)
-        except Exception as error:  # a plugin's mistake; the page has other hits
+        except Exception as error:  # a bug of the plugin must not cost the other hits
             return None, f"no preview: {type(error).__name__}: {error}"
         finally:
             self._seconds -= time.monotonic() - began
-        self._bytes -= len(made or "")
-        return made, "no preview"
+        self._bytes -= len(drawn or "")
+        return drawn, "no preview"
 
-    def _source(self, kind: Modality, path: Path, piece: str) -> str:
+    def _source(self, kind: Modality, path: Path, fragment: str) -> str:
         size = path.stat().st_size
-        if size > min(PLAYED, self._bytes):
-            return page.link(path, self._page) + piece
+        if size > min(MAX_PLAYED_BYTES, self._bytes):
+            return page.link(path, self._page) + fragment
         self._bytes -= size * 4 // 3
-        return page.data_url(page.media_of(kind, path), path.read_bytes()) + piece
+        return page.data_url(page.media_of(kind, path), path.read_bytes()) + fragment
 
 
-def _found(made: Media, hit: Hit) -> dict[str, Any]:
-    """What the page needs of a hit."""
+def _hit(media: Media, hit: Hit) -> dict[str, Any]:
+    """A hit as the page's template expects it."""
     path = Path(hit.path) if hit.path else None
-    piece = "" if hit.start_s is None or hit.end_s is None else f"#t={hit.start_s:g},{hit.end_s:g}"
+    fragment = "" if hit.start_s is None or hit.end_s is None else f"#t={hit.start_s:g},{hit.end_s:g}"
     return {
         "modality": hit.modality,
-        "name": made.name(path),
-        "link": made.link(path),
+        "name": media.name(path),
+        "link": media.link(path),
         "text": hit.text,
         "score": f"{hit.score:.3f}",
         "probability": None if hit.probability is None else f"{hit.probability:.0%}",
         "time": time_of(hit),
         "metadata": metadata_of(hit),
         "others": len(hit.others),
-        **made.of(hit.modality, path, piece),
+        **media.of(hit.modality, path, fragment),
     }
 
 
-def _asked(made: Media, weight: float, modality: str, item: str) -> dict[str, Any]:
-    """What the page needs of a part of the query."""
+def _query_part(media: Media, weight: float, modality: str, item: str) -> dict[str, Any]:
+    """A part of the query as the page's template expects it."""
     inline = modality in registry().names() and registry().get(modality).inline
-    path = None if inline else Path(os.path.abspath(item))  # noqa: PTH100 - links stay as they are
+    path = None if inline else Path(os.path.abspath(item))  # noqa: PTH100 - symbolic links are not resolved
     times = "" if abs(weight) == 1 else f"{abs(weight):g} × "
     return {
         "modality": modality,
         "weight": ("minus " if weight < 0 else "") + times,
-        "name": made.name(path),
+        "name": media.name(path),
         "text": item if inline else None,
-        **made.of(modality, path),
+        **media.of(modality, path),
     }
 
 
 def _first(groups: Sequence[Sequence[Hit]], most: int) -> list[Sequence[Hit]]:
-    """Groups until so many hits are there."""
+    """The first groups, with at most so many hits in total."""
     before = itertools.accumulate(map(len, groups), initial=0)
     return [group[: most - count] for group, count in zip(groups, before, strict=False) if count < most]

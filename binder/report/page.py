@@ -1,4 +1,4 @@
-"""What self-contained pages share: rendering with every value escaped, and items to look at and to play."""
+"""Shared by all pages: rendering with every value escaped, previews of items, and players."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import mimetypes
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
@@ -21,25 +21,25 @@ from binder.report.text import visible
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LONGEST = 320  # pixels of a preview's longer side
-PLAYABLE_BYTES = 512 * 1024  # of a file that is put into the page; longer ones are only previewed
-STILL = ("", "image", "text", "application")  # families of media types that a browser does not play
+PREVIEW_SIZE = 320  # pixels of a preview's longer side
+MAX_PLAYED_BYTES = 512 * 1024  # of a file embedded with a player; larger ones only have a preview
+NOT_PLAYED = ("", "image", "text", "application")  # MIME types without a player in browsers
 
 
 def render_page(template: Path, *, below: Iterable[Path] = (), **values: Any) -> str:
-    """The HTML page that a Jinja template makes of the values.
+    """Render a Jinja template with the values -> the HTML page.
 
-    A template that extends `page.html` gets the look of binder's own reports: one self-contained file, light and dark.
-    Its blocks are `title`, `style` and `body`; `page.html` allows no scripts and fetches nothing.
-    Every value is escaped. Paths below one of the folders `below`, or below the user's home, are shown relative to it,
-    so that a page that is passed on does not tell where its author keeps files. The filter `pct` prints 0.5 as 50.0 %.
+    A template that extends `page.html` looks like binder's own reports: one self-contained file, light and dark, with
+    the blocks `title`, `style` and `body`, no scripts and nothing to fetch. Every value is escaped. Paths below one of
+    the folders `below`, or below the user's home, are shown relative to it, so that a page can be shared without
+    revealing where its author keeps files. The filter `pct` formats 0.5 as 50.0 %.
     """
-    ways = _ways(below)
+    relative = _relative(below)
 
     def shown(value: object) -> object:
         if isinstance(value, markupsafe.Markup) or not isinstance(value, str):
             return value
-        return visible(ways(value), keep="\n\t")
+        return visible(relative(value), keep="\n\t")
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader([template.parent, Path(__file__).parent]),
@@ -59,55 +59,55 @@ def percent(share: float) -> markupsafe.Markup:
 
 
 def data_url(media: str, data: bytes) -> markupsafe.Markup:
-    """Bytes of a MIME type as an address that needs no file."""
+    """Bytes of a MIME type -> a data: URL."""
     return markupsafe.Markup("data:{};base64,{}").format(media, base64.b64encode(data).decode())
 
 
 def link(path: Path, page: Path) -> str:
-    """Where a page finds a file: from its own folder on, so that both can be moved together."""
+    """The URL of a file relative to the page's folder, so that both can be moved together."""
     try:
-        way = os.path.relpath(path, page.absolute().parent)
-    except ValueError:  # another drive
+        relative = os.path.relpath(path, page.absolute().parent)
+    except ValueError:  # on another drive
         return path.absolute().as_uri()
-    return "./" + quote_from_bytes(os.fsencode(way.replace(os.sep, "/")), safe="/")
+    return "./" + quote_from_bytes(os.fsencode(relative.replace(os.sep, "/")), safe="/")
 
 
-def thumbnail(image: Image, longest: int = LONGEST) -> str:
-    """A picture as a data URL, no side longer than `longest` pixels: whichever of PNG and JPEG is smaller."""
+def thumbnail(image: Image, size: int = PREVIEW_SIZE) -> str:
+    """A picture as a data URL, no side longer than `size` pixels, as PNG or JPEG, whichever is smaller."""
     small = image.convert("RGB")
-    small.thumbnail((longest, longest))
-    made = []
+    small.thumbnail((size, size))
+    encoded = []
     for media, options in (("image/png", {"optimize": True}), ("image/jpeg", {"quality": 85})):
         buffer = io.BytesIO()
         small.save(buffer, media.partition("/")[2], **options)
-        made.append((media, buffer.getvalue()))
-    return data_url(*min(made, key=lambda m: len(m[1])))
+        encoded.append((media, buffer.getvalue()))
+    return data_url(*min(encoded, key=lambda m: len(m[1])))
 
 
-def preview(kind: Modality, item: Item, longest: int = LONGEST) -> str | None:
-    """What people see of an item, as a data URL, drawn where its file cannot hurt; None for a kind without pictures.
+def preview(kind: Modality, item: Item, size: int = PREVIEW_SIZE) -> str | None:
+    """The preview of an item as a data URL, drawn in a separate process; None for modalities without previews.
 
-    Raises ItemError for a file that cannot be drawn, and whatever a plugin's `preview` raises that knows no other
-    process.
+    Raises ItemError for an item that cannot be drawn, and whatever `preview` raises of a plugin that cannot be run in
+    a separate process.
     """
     from binder.readers import Refused, isolated
 
     if kind.preview is None:
         return None
     try:
-        return markupsafe.Markup(isolated(_drawn, kind.preview, item, longest, item=item))
+        return markupsafe.Markup(isolated(_drawn, kind.preview, item, size, item=item))
     except Refused:
-        return _drawn(kind.preview, item, longest)
+        return _drawn(kind.preview, item, size)
 
 
-def _drawn(draw: Any, item: Item, longest: int) -> str:
-    return thumbnail(draw(item), longest)
+def _drawn(draw: Any, item: Item, size: int) -> str:
+    return thumbnail(draw(item), size)
 
 
 def shown_item(kind: Modality, item: Item) -> dict[str, str | None]:
-    """What a page shows of an item: its `text`; or its `preview` picture, and a `url` with the element that plays it.
+    """How a page shows an item: its `text`, or its `preview` picture and the `url` and HTML element that play it.
 
-    Both are data URLs; the element (`tag`) is "audio", "video" or the like. Whatever an item does not have is None.
+    Both are data URLs; the element (`tag`) is "audio", "video" or the like. What an item does not have is None.
     Raises ItemError for an item that cannot be drawn.
     """
     if kind.inline:
@@ -117,38 +117,38 @@ def shown_item(kind: Modality, item: Item) -> dict[str, str | None]:
 
 
 def player(kind: Modality) -> str | None:
-    """The HTML element that plays a kind of item, which is named as MIME names the kind; None where none does."""
+    """The HTML element that plays a modality, named like its MIME type; None if there is none."""
     tag = (kind.media or "").partition("/")[0]
-    return None if tag in STILL or not re.fullmatch("[a-z]+", tag) else tag
+    return None if tag in NOT_PLAYED or not re.fullmatch("[a-z]+", tag) else tag
 
 
 def media_of(kind: Modality, path: Path) -> str:
-    """The MIME type of a file that the kind's element plays."""
+    """The MIME type of a file, one that the modality's element can play."""
     guess = mimetypes.guess_type(path.name)[0] or ""
     return guess if guess.startswith(f"{player(kind)}/") else str(kind.media)
 
 
 def _player(kind: Modality, item: Item) -> tuple[str | None, str | None]:
-    """The element that plays an item and its data URL."""
+    """The element that plays an item, and the item as a data URL."""
     tag = player(kind)
     if tag is None:
         return None, None
     if isinstance(item, bytes):
         data, media = item, str(kind.media)
-    elif isinstance(item, Path) and item.stat().st_size <= PLAYABLE_BYTES:
+    elif isinstance(item, Path) and item.stat().st_size <= MAX_PLAYED_BYTES:
         data, media = item.read_bytes(), media_of(kind, item)
     else:
         return None, None
-    return (tag, data_url(media, data)) if len(data) <= PLAYABLE_BYTES else (None, None)
+    return (tag, data_url(media, data)) if len(data) <= MAX_PLAYED_BYTES else (None, None)
 
 
-def _ways(below: Iterable[Path]) -> Any:
-    """A function that leaves the way to these folders out of a text, and puts ~ for the way home."""
-    here = {os.path.abspath(folder): "" for folder in below}  # noqa: PTH100 - links stay as they are
-    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises where there is none
-    ways = {way: short for way, short in {home: "~/", **here}.items() if way.strip("/\\~")}
-    if not ways:
+def _relative(below: Iterable[Path]) -> Callable[[str], str]:
+    """A function that shortens the paths in a text: relative to these folders, and ~ for the user's home."""
+    folders = {os.path.abspath(folder): "" for folder in below}  # noqa: PTH100 - symbolic links are not resolved
+    home = os.path.expanduser("~")  # noqa: PTH111 - Path.home raises an error for users without one
+    prefixes = {folder: short for folder, short in {home: "~/", **folders}.items() if folder.strip("/\\~")}
+    if not prefixes:
         return str
-    longest_first = "|".join(re.escape(way) for way in sorted(ways, key=len, reverse=True))
+    longest_first = "|".join(re.escape(folder) for folder in sorted(prefixes, key=len, reverse=True))
     found = re.compile(rf"(?<![\w/.~-])({longest_first})[/\\]")
-    return lambda text: found.sub(lambda match: ways[match[1]], text)
+    return lambda text: found.sub(lambda match: prefixes[match[1]], text)

@@ -1,1 +1,1 @@
-"""The verbs of the command line, a module each, imported when they are called."""
+"""The verbs of the command line. Each module is imported when its verb is called."""
