@@ -1,4 +1,4 @@
-"""Motion for binder: accelerometers and gyroscopes. Importing this package imports no torch and no NumPy."""
+"""Motion for binder: accelerometers and gyroscopes. Importing this package imports neither torch nor NumPy."""
 
 from __future__ import annotations
 

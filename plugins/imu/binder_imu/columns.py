@@ -1,7 +1,7 @@
-"""Which columns of a table are which axis of which sensor, and in which unit: from their names.
+"""The sensor, axis and unit of each column of a table, from its name.
 
-There is no standard for these names; every app and every logger has its own. A name is cut into words, and its words
-are known: `accelerometer_x`, `AccX (g)`, `ax`, `gyroRotationX(rad/s)`, `Linear Acceleration x (m/s^2)`.
+There is no standard for these names: every app and logger has its own. Names are split into words that are looked up
+here: `accelerometer_x`, `AccX (g)`, `ax`, `gyroRotationX(rad/s)`, `Linear Acceleration x (m/s^2)`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ ACCELERATIONS = {"a", "acc", "accel", "accelerometer", "accelerometers", "accele
 TOTAL = {"total", "totalacceleration", "totalacc"}
 LINEAR = {"linear", "lin", "user", "linearacceleration", "useracceleration", "linacc", "laccel"}
 ROTATIONS = {"g", "w", "gyr", "gyro", "gyros", "gyroscope", "gyroscopes", "omega", "rotation", "rotationrate"}
-TURNING = {"angular", "angularvelocity", "velocity", "vel", "rate"}  # of them, angular velocity and rotation rate
-BESIDE = {"sensor", "imu", "device", "raw", "cal", "calibrated", "uncalibrated", "uncal", "axis", "data", "value"}
-BESIDE |= {"values", "motion", "phone", "watch", "shimmer", "ln", "wr", "bmi", "mpu", "lsm", "android", "type"}
+TURNING = {"angular", "angularvelocity", "velocity", "vel", "rate"}  # in angular velocity, rotation rate
+IGNORED = {"sensor", "imu", "device", "raw", "cal", "calibrated", "uncalibrated", "uncal", "axis", "data", "value"}
+IGNORED |= {"values", "motion", "phone", "watch", "shimmer", "ln", "wr", "bmi", "mpu", "lsm", "android", "type"}
 
 IN_M_S2 = {"m/s2": 1.0, "g": 9.80665, "mg": 9.80665e-3}
 IN_RAD_S = {"rad/s": 1.0, "deg/s": 0.017453292519943295, "mdeg/s": 0.017453292519943295e-3}
-UNITS = (  # a unit without its signs, and what it is
+UNITS = (  # a unit without punctuation -> its name
     (re.compile(r"(m|meters?|metres?)p?(s|secs?|seconds?)(s|2|squared)|m2s2"), "m/s2"),
     (re.compile(r"gs?|gforce|gunits?"), "g"),
     (re.compile(r"mgs?|milligs?"), "mg"),
@@ -45,30 +45,30 @@ class Sensor:
 
     kind: str | None  # accelerometer or gyroscope; None where no name says which
     columns: tuple[str, str, str]
-    unit: str | None  # as the names or the row below them say
+    unit: str | None  # stated in the names or in a row below them
     linear: bool  # acceleration without gravity
-    rank: int  # lower ones say more clearly what they are
+    rank: int  # the lower, the clearer the names
 
 
 def unit_of(text: str) -> str | None:
-    """m/s², m/s^2, m s-2, G, mg, rad/s, °/s, dps ... -> the name of a unit of this module; None for any other text."""
-    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).lower().replace("â", "")  # of a wrong decoding
+    """m/s², m/s^2, m s-2, G, mg, rad/s, °/s, dps ... -> the name of the unit; None for any other text."""
+    plain = unicodedata.normalize("NFKC", text.replace("º", "°")).lower().replace("â", "")  # UTF-8 read as Latin-1
     bare = "".join(re.findall(r"[a-z0-9°\ufffd]", plain))
-    bare = re.sub("^\ufffd(?=s)", "°", bare).replace("\ufffd", "2")  # what another program could not decode
+    bare = re.sub("^\ufffd(?=s)", "°", bare).replace("\ufffd", "2")  # characters that another program could not decode
     return next((unit for pattern, unit in UNITS if pattern.fullmatch(bare)), None)
 
 
 def sensors(names: Sequence[str], units: Mapping[str, str]) -> list[Sensor]:
-    """The sensors of which all three axes are there, those that say most clearly what they are first.
+    """Column names -> the sensors of which all three axes are present, those with the clearest names first.
 
-    `units` is of columns, where the table has a row for them.
+    `units` maps columns to units, where the table has a row of them.
     """
     return _sensors(tuple(names), tuple(units.items()))
 
 
-@lru_cache(maxsize=256)  # the files of a data set have the same columns
-def _sensors(names: tuple[str, ...], said: tuple[tuple[str, str], ...]) -> list[Sensor]:
-    units = dict(said)
+@lru_cache(maxsize=256)  # the files of a dataset have the same columns
+def _sensors(names: tuple[str, ...], stated: tuple[tuple[str, str], ...]) -> list[Sensor]:
+    units = dict(stated)
     found: dict[tuple[str | None, bool, int, str], dict[str, tuple[str, str | None]]] = {}
     for name in names:
         parts = _parts(name, units.get(name, ""))
@@ -90,16 +90,16 @@ def _sensors(names: tuple[str, ...], said: tuple[tuple[str, str], ...]) -> list[
 
 
 def axes(names: Sequence[str], units: Mapping[str, str]) -> set[tuple[str | None, str]]:
-    """The sensor and axis of each column that has one, whether the other two axes are there or not."""
+    """The sensor and axis of each column that has an axis, even where the other two axes are missing."""
     found = [_parts(name, units.get(name, "")) for name in names]
     return {(parts[2][0], parts[0]) for parts in found if parts is not None}
 
 
-def _parts(name: str, said: str) -> tuple[str, str | None, tuple[str | None, bool, int, str]] | None:
-    """A column's axis, its unit, and what it has in common with the columns of the other axes; None for any other."""
+def _parts(name: str, stated: str) -> tuple[str, str | None, tuple[str | None, bool, int, str]] | None:
+    """The axis and unit of a column, and a key that the columns of the other two axes share; None if it has no axis."""
     bracket = BRACKETS.fullmatch(name.strip())
     words = _words(bracket[1] if bracket else name)
-    unit = unit_of(bracket[2] if bracket else said)
+    unit = unit_of(bracket[2] if bracket else stated)
     places = [i for i, word in enumerate(words) if word in AXES and len(word) == 1]
     if not places:
         return None
@@ -123,18 +123,18 @@ def _words(name: str) -> list[str]:
 
 
 def _kind(words: Sequence[str], unit: str | None) -> tuple[str | None, bool, int]:
-    """What the words beside the axis say: sensor, whether without gravity, how clearly; "" for no such sensor.
+    """The words of a name without its axis -> sensor, whether gravity is absent, rank; "" for no known sensor.
 
-    Without words it is told by the unit, or else not known.
+    Without words the unit tells the sensor, or it is None.
     """
-    held = {word for word in words if not word.isdigit()} - BESIDE
+    telling = {word for word in words if not word.isdigit()} - IGNORED
     of_unit = ACCELERATION if unit in IN_M_S2 else ROTATION if unit in IN_RAD_S else None
-    if not held:
+    if not telling:
         return of_unit, False, 3
-    if held <= ROTATIONS | TURNING and (held & ROTATIONS or {"angular", "angularvelocity"} & held):
+    if telling <= ROTATIONS | TURNING and (telling & ROTATIONS or {"angular", "angularvelocity"} & telling):
         return (ROTATION, False, 1) if of_unit != ACCELERATION else ("", False, 9)
-    if not held <= ACCELERATIONS | TOTAL | LINEAR or of_unit == ROTATION:
+    if not telling <= ACCELERATIONS | TOTAL | LINEAR or of_unit == ROTATION:
         return "", False, 9
-    if held & LINEAR:
+    if telling & LINEAR:
         return ACCELERATION, True, 2
-    return ACCELERATION, False, 0 if held & TOTAL else 1
+    return ACCELERATION, False, 0 if telling & TOTAL else 1

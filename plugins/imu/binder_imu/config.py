@@ -1,4 +1,4 @@
-"""What a user may set, with units. What is left open is filled from the data (see `binder.SeriesConfig`)."""
+"""The settings of the IMU encoder, with units (more in `binder.SeriesConfig`). Free of torch and NumPy."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ GYROSCOPE = ("gyroscope_x", "gyroscope_y", "gyroscope_z")  # rad/s
 class ImuConfig(TableConfig):
     """Six channels: acceleration along x, y, z in m/s2, rotation about x, y, z in rad/s; or three, of one sensor.
 
-    Which they are is found out from a sample of the recordings, unless `channels` or `columns` says so.
+    Unless `channels` or `columns` is set, a sample of the recordings decides which of them.
     """
 
-    channels: tuple[str, ...] = (*ACCELEROMETER, *GYROSCOPE)  # what the encoder sees; the files' columns are `columns`
+    channels: tuple[str, ...] = (*ACCELEROMETER, *GYROSCOPE)  # input of the encoder; `columns` are those of the files
     vectors: tuple[tuple[str, str, str], ...] = (ACCELEROMETER, GYROSCOPE)
-    columns: tuple[str, ...] | None = None  # of the files, in the channels' order, three or six;
+    columns: tuple[str, ...] | None = None  # three or six columns of the files, in the order of the channels;
     # None: found by their names, such as accelerometer_x_m_s2, acc_x, ax; gyro_x, gyroscope_x_deg_s, gx
-    acceleration_unit: Literal["m/s2", "g", "mg"] | None = None  # of the files; None: as the names say, else m/s2
-    rotation_unit: Literal["rad/s", "deg/s", "mdeg/s"] | None = None  # of the files; None: as the names say, else rad/s
-    gravity: Literal["keep", "remove", "absent"] = "keep"  # in what is measured: it says how the sensor is held;
-    # remove: subtract each recording's mean acceleration; absent: the files hold linear acceleration
-    turn_deg: float = Field(15.0, ge=0, le=180)  # degrees, largest random turn in training: a sensor worn askew
+    acceleration_unit: Literal["m/s2", "g", "mg"] | None = None  # of the files; None: from the names, else m/s2
+    rotation_unit: Literal["rad/s", "deg/s", "mdeg/s"] | None = None  # of the files; None: from the names, else rad/s
+    gravity: Literal["keep", "remove", "absent"] = "keep"  # keep: it tells how the sensor is held;
+    # remove: subtract each recording's mean acceleration; absent: the files contain linear acceleration
+    turn_deg: float = Field(15.0, ge=0, le=180)  # degrees, largest random rotation in training: a sensor worn askew
 
     @model_validator(mode="before")
     @classmethod
     def _one_sensor(cls, values: Any) -> Any:
-        """Where one sensor is asked for, its channels and vectors."""
+        """Fill in `channels` and `vectors` where `columns` or `channels` asks for a single sensor."""
         if not isinstance(values, dict):
             return values
         values = dict(values)
@@ -49,7 +49,7 @@ class ImuConfig(TableConfig):
     def _whole_sensors(self) -> ImuConfig:
         if self.channels not in (ACCELEROMETER, GYROSCOPE, (*ACCELEROMETER, *GYROSCOPE)):
             raise ValueError(
-                f"channels: expected {', '.join(ACCELEROMETER)}, and {', '.join(GYROSCOPE)}, or one of both"
+                f"channels: expected {', '.join(ACCELEROMETER)}, {', '.join(GYROSCOPE)}, or only those of one sensor"
             )
         if self.columns is not None and len(self.columns) != len(self.channels):
             raise ValueError(f"columns: expected {len(self.channels)} names, one a channel, got {len(self.columns)}")

@@ -1,4 +1,4 @@
-"""Recordings -> acceleration in m/s2 and rotation in rad/s. Free of torch, and of NumPy until one is read.
+"""Recordings -> acceleration in m/s2 and rotation in rad/s. Imports neither torch nor, until one is read, NumPy.
 
 Shapes: S samples.
 """
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     Floats = NDArray[np.floating[Any]]
 
 GRAVITY = 9.80665  # m/s2
-FASTEST = 70.0  # rad/s, about 4000 deg/s: more than any such sensor measures
-USUAL_HZ = (1.5, 1500.0)  # how often motion is sampled; it tells the unit of times that do not say it
+FASTEST = 70.0  # rad/s, about 4000 deg/s: beyond the range of such sensors
+USUAL_HZ = (1.5, 1500.0)  # sampling rates of motion, from which the unit of times is found if none is stated
 HINTS = (("gyr", ROTATION), ("rotation", ROTATION), ("angular", ROTATION), ("acc", ACCELERATION))  # in a file's name
 
 
 def read(item: Item, config: ImuConfig) -> Series:
-    """A table with the columns of the configured sensors, an array (S, 6) or (S, 3), or (array, rate in Hz) -> Series.
+    """A table, an array (S, 6) or (S, 3), or (array, rate in Hz) -> Series in m/s2 and rad/s, NaN for empty cells.
 
-    In m/s2 and rad/s, NaN where a cell is empty. Text, Parquet, npy and npz, as files or bytes. Units come from the
-    configuration, or else from the columns' names, or a row below them. Raises ItemError.
+    Tables are text, Parquet, npy or npz, as files or bytes, or in memory. Units come from the configuration, else from
+    the names of the columns or a row below them. Raises ItemError.
     """
     table = read_table(item)
     found = _chosen(table, config, _hint(item))
@@ -44,7 +44,7 @@ def read(item: Item, config: ImuConfig) -> Series:
         rate_hz=config.file_rate_hz,
         usual_hz=None if slow else USUAL_HZ,
     )
-    values = series.values  # nobody else has them
+    values = series.values  # not shared, so they are changed in place
     units = {sensor.kind: sensor.unit for sensor in found}
     linear = any(sensor.linear for sensor in found)
     for place, kind in enumerate(kinds(config)):
@@ -59,14 +59,14 @@ def read(item: Item, config: ImuConfig) -> Series:
 
 
 def kinds(config: ImuConfig) -> list[str]:
-    """The sensors that the encoder sees, in the order of its channels."""
+    """The sensors that the encoder uses, in the order of its channels."""
     return [kind for kind in (ACCELERATION, ROTATION) if f"{kind}_{AXES[0]}" in config.channels]
 
 
-def held(item: Item) -> tuple[set[str], bool]:
+def sensors_of(item: Item) -> tuple[set[str], bool]:
     """The sensors of which a recording has all three axes, and whether its acceleration is without gravity.
 
-    By the names of its columns, and the width of an array. Raises ItemError.
+    Both are known from the names of its columns, or the width of an array. Raises ItemError.
     """
     table = read_table(item)
     if not table.columns:
@@ -81,13 +81,13 @@ def held(item: Item) -> tuple[set[str], bool]:
 
 
 def _chosen(table: Table, config: ImuConfig, hint: str | None) -> list[Sensor]:
-    """The three columns of each configured sensor. Raises ItemError where they are not there."""
+    """The three columns of each configured sensor. Raises ItemError where they are missing."""
     if config.columns is not None or not table.columns:
         return []
     absent = config.gravity == "absent"
     found = sorted(sensors(table.columns, table.units), key=lambda s: (s.linear != absent, s.rank))
     wanted = kinds(config)
-    bare = hint or (wanted[0] if len(wanted) == 1 else ACCELERATION)  # of x, y, z without a sensor's name
+    bare = hint or (wanted[0] if len(wanted) == 1 else ACCELERATION)  # the sensor of columns named x, y, z
     chosen = {kind: next((s for s in found if s.kind == kind), None) for kind in wanted}
     if chosen.get(bare, found) is None:
         chosen[bare] = next((s for s in found if s.kind is None), None)
@@ -102,7 +102,7 @@ def _chosen(table: Table, config: ImuConfig, hint: str | None) -> list[Sensor]:
 
 
 def _hint(item: Item) -> str | None:
-    """The sensor that a file's name tells, as loggers name a file after each sensor."""
+    """The sensor in a file's name: some loggers write a file per sensor."""
     if not isinstance(item, str | os.PathLike):
         return None
     stem = Path(item).stem.lower()
@@ -110,9 +110,9 @@ def _hint(item: Item) -> str | None:
 
 
 def _check_acceleration(name: str, values: Floats, config: ImuConfig, linear: bool) -> None:
-    """Raises ItemError where the numbers (S, 3) cannot be in their unit; takes out gravity where that is asked for.
+    """Checks that (S, 3) can be m/s2, and removes gravity if configured. Raises ItemError.
 
-    `linear`: the columns' names say that gravity is not in them. Some say it of what has it, so the mean is asked.
+    `linear`: the names of the columns say that gravity is absent. As that is not always true, the mean decides.
     """
     import numpy as np
 
@@ -120,15 +120,15 @@ def _check_acceleration(name: str, values: Floats, config: ImuConfig, linear: bo
         return
     known = values if np.isfinite(values).all() else values[np.isfinite(values).all(1)]
     if not len(known):
-        return  # the base says so
+        return  # the series encoder reports that all is NaN
     mean = known.mean(0)
     usual = float(np.median(np.linalg.norm(known, axis=1)))
     if linear and float(np.linalg.norm(mean)) < GRAVITY / 2:
-        raise ItemError(name, 'acceleration without gravity: set encoder.gravity = "absent"')
+        raise ItemError(name, 'the acceleration is without gravity: set encoder.gravity = "absent"')
     if not 0.3 * GRAVITY < usual < 3 * GRAVITY:
         raise ItemError(
             name,
-            f"the median acceleration would be {usual:.3g} m/s2, and gravity alone is 9.8: "
+            f"the median acceleration would be {usual:.3g} m/s2, but gravity alone is 9.8: "
             'set encoder.acceleration_unit ("m/s2" or "g"), or encoder.gravity = "absent"',
         )
     if config.gravity == "remove":
@@ -136,7 +136,7 @@ def _check_acceleration(name: str, values: Floats, config: ImuConfig, linear: bo
 
 
 def _check_rotation(name: str, values: Floats) -> None:
-    """Raises ItemError where the numbers (S, 3) cannot be rad/s."""
+    """Raises ItemError where (S, 3) cannot be rad/s."""
     import numpy as np
 
     fastest = float(np.abs(values).max())

@@ -1,4 +1,4 @@
-"""The IMU plugin: the contract, columns and units, gravity, and what cannot be read."""
+"""The IMU plugin: the encoder contract, columns and units, gravity, rejected items."""
 
 from __future__ import annotations
 
@@ -68,16 +68,14 @@ class TestContract(EncoderContract):
         (("ax [m/s^2]", "ay [m/s^2]", "az [m/s^2]", "wx [rad/s]", "wy [rad/s]", "wz [rad/s]"), 1, 1),
     ],
 )  # fmt: skip
-def test_columns_and_their_units_are_known_by_their_names(
-    names: tuple[str, ...], acceleration: float, rotation: float
-) -> None:
+def test_columns_and_units_are_found_by_name(names: tuple[str, ...], acceleration: float, rotation: float) -> None:
     values = motion() * ([acceleration] * 3 + [rotation] * 3)
-    order = [3, 1, 5, 0, 4, 2]  # where they stand does not count
+    order = [3, 1, 5, 0, 4, 2]  # the order does not matter
     data = table(values[:, order], tuple(names[i] for i in order))
     np.testing.assert_allclose(read(data, ImuConfig()).values, motion(), atol=1e-3)
 
 
-def test_other_columns_do_not_disturb() -> None:
+def test_other_columns_are_ignored() -> None:
     values = np.column_stack([motion(), np.zeros((100, 3))])
     data = table(values, (*NAMES, "magnetometer_x", "temperature", "gravity_x"))
     np.testing.assert_allclose(read(data, ImuConfig()).values, motion(), atol=1e-3)
@@ -89,12 +87,13 @@ def test_columns_and_units_can_be_set() -> None:
     config = ImuConfig(columns=names, acceleration_unit="g", rotation_unit="deg/s", time="t", time_unit="ms")
     series = read(table(values, names, 50 / 1000, "t"), config)
     np.testing.assert_allclose(series.values, motion(), atol=1e-3)
+    assert series.time_s is not None
     assert series.time_s[1] == pytest.approx(0.02)
     with pytest.raises(ItemError, match="no column for accelerometer_x, accelerometer_y"):
         read(table(values, names), ImuConfig())
 
 
-def test_gravity_can_be_taken_out_or_be_absent() -> None:
+def test_gravity_can_be_removed_or_absent() -> None:
     rest = read(table(motion()), ImuConfig(gravity="remove")).values
     np.testing.assert_allclose(rest.mean(0)[:3], 0, atol=1e-6)
     np.testing.assert_allclose(rest[:, 3:], motion()[:, 3:], atol=1e-4)
@@ -119,7 +118,7 @@ def test_gravity_can_be_taken_out_or_be_absent() -> None:
         ((motion(), "fast"), "not a rate in Hz"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_says_why_in_one_line(item: object, message: str) -> None:
+def test_messages(item: object, message: str) -> None:
     with pytest.raises(ItemError) as caught:
         IMU.build(ImuConfig(**SMALL), tiny_anchor()).preprocess(item)
     assert message in str(caught.value)
@@ -135,12 +134,12 @@ def test_the_rate_of_files_without_times_can_be_set(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.preprocess(data), model.preprocess(tmp_path / "a.npy"), atol=1e-4)
 
 
-def test_columns_must_be_six() -> None:
+def test_two_columns_are_rejected() -> None:
     with pytest.raises(ValueError, match="columns"):
         ImuConfig(columns=("a", "b"))
 
 
-def test_training_turns_both_sensors_together() -> None:
+def test_training_rotates_both_sensors_together() -> None:
     config = ImuConfig()
     assert config.vectors == (ACCELEROMETER, GYROSCOPE)
     assert config.turn_deg > 0
@@ -149,7 +148,7 @@ def test_training_turns_both_sensors_together() -> None:
 def test_real_recordings() -> None:
     root = os.environ.get("BINDER_DATA")
     if not root:
-        pytest.skip("BINDER_DATA is not set: no real recordings")
+        pytest.skip("needs real recordings: BINDER_DATA is not set")
     folder = Path(root) / "imu_digits"
     with (folder / "labels.csv").open() as file:
         paths = [folder / row["imu"] for row in list(csv.DictReader(file))[::10]]
