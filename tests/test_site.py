@@ -17,7 +17,6 @@ from typing import Any
 
 import click
 import pytest
-import yaml
 from plugin_env import Environment
 
 import binder
@@ -30,6 +29,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 WIDTHS = (390, 820, 1400)
 
 pytest.importorskip("material", reason="mkdocs-material is not installed: the site cannot be built")
+yaml = pytest.importorskip("yaml")
 
 
 def hooks() -> ModuleType:
@@ -103,9 +103,7 @@ def test_a_dead_link_would_be_seen() -> None:
 def commands(text: str) -> Iterator[list[str]]:
     """The words of each `binder ...` in the fenced blocks of a page."""
     for kind, block in FENCED.findall(text):
-        if kind not in ("sh", "console", ""):
-            continue
-        for line in block.replace("\\\n", " ").splitlines():
+        for line in block.replace("\\\n", " ").splitlines() if kind in ("sh", "console", "") else ():
             line = line.strip().removeprefix("$ ")
             if not re.match(r"([A-Z_]+=\S+ )*(binder|torchrun|\S*python) ", line):
                 continue
@@ -191,8 +189,7 @@ def test_the_tree_of_the_architecture_is_the_tree() -> None:
     assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == {p.parent.name for p in there.glob("*/__init__.py")}
     modules = re.search(r"binder/\n((?:  [a-z_ ]+(?:   .*)?\n)+)", tree)
     assert modules
-    words = re.sub(r"   .*", "", modules[1]).split()
-    assert set(words) == {p.stem for p in there.glob("*.py")}
+    assert set(re.sub(r"   .*", "", modules[1]).split()) == {p.stem for p in there.glob("*.py")}
     named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py|[a-z]+\.py)`", page))
     assert len(named) > 20
     assert [name for name in sorted(named) if not any((top / name).is_file() for top in (there, ROOT))] == []
@@ -205,13 +202,9 @@ def test_the_tree_of_the_architecture_is_the_tree() -> None:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It builds without a warning: a page or a heading that is not there is one."""
     folder: Path = tmp_path_factory.mktemp("built") / "site"
-    done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)],
-        cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-    )
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=quiet, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
 
@@ -245,19 +238,15 @@ def test_no_page_fetches_anything_from_elsewhere(site: Path) -> None:
     bad = {}
     for path in pages:
         text = path.read_text(encoding="utf-8")
-        inline = re.findall(r"<style[^>]*>(.*?)</style>", text, re.DOTALL)
-        bad[shown_in(site, path)] = elsewhere(Fetched(text).sources) + of_style("\n".join(inline))
+        inline = "\n".join(re.findall(r"<style[^>]*>(.*?)</style>", text, re.DOTALL))
+        bad[str(path)] = elsewhere(Fetched(text).sources) + of_style(inline)
     for path in site.rglob("*.css"):
-        bad[shown_in(site, path)] = of_style(path.read_text(encoding="utf-8"))
+        bad[str(path)] = of_style(path.read_text(encoding="utf-8"))
     assert {name: found for name, found in bad.items() if found} == {}
 
 
 def of_style(text: str) -> list[str]:
     return elsewhere(re.findall(r"(?:url\(|@import\s+)([^)\s;]+)", text))
-
-
-def shown_in(site: Path, path: Path) -> str:
-    return path.relative_to(site).as_posix()
 
 
 def pages_of(site: Path) -> list[Path]:
@@ -279,9 +268,8 @@ def test_links_to_files_of_the_repository_lead_to_pages_of_the_site(site: Path) 
         for link in Fetched(page.read_text(encoding="utf-8")).links:
             place = link.partition("#")[0]
             if place and not re.match("[a-z]+:", place):
-                assert (page.parent / place).exists(), f"{shown_in(site, page)}: {link}"
-    known = (site / "KNOWN_PLUGINS.html").read_text(encoding="utf-8")
-    assert 'href="plugins/imu/index.html"' in known
+                assert (page.parent / place).exists(), f"{page}: {link}"
+    assert 'href="plugins/imu/index.html"' in (site / "KNOWN_PLUGINS.html").read_text(encoding="utf-8")
     reference = (site / "REFERENCE.html").read_text(encoding="utf-8")
     assert "<code>float | None</code>" in reference and "\\|" not in reference
 
