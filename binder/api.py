@@ -141,7 +141,7 @@ class Binder:
         """
         self._heed(modality, items)
         if every_s is not None:
-            return encode.encode_moments(
+            return encode.encode_segments(
                 self._encoder(modality),
                 items,
                 every_s,

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from binder.errors import warn_renamed
 from binder.modality import Item
 
 
@@ -40,13 +41,24 @@ class Encoder(nn.Module):
         """
         raise NotImplementedError
 
-    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
+    def segments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
         """One item -> its segments of `every_s` seconds, lazily: the span of each, and its windows (W, ...).
 
         The windows are what `preprocess` would return for that segment alone. An item without a time axis is one
         segment without a span. Raises ItemError where the item cannot be read.
         """
         yield None, self.preprocess(item)
+
+    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
+        """The old name of `segments`, for one release."""
+        warn_renamed("Encoder.moments", "Encoder.segments")
+        return self.segments(item, every_s)
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "moments" in vars(cls) and "segments" not in vars(cls):
+            warn_renamed(f"{cls.__name__}.moments", f"{cls.__name__}.segments")
+            cls.segments = cls.moments  # type: ignore[method-assign]
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         """One item -> (V, ...): what training sees instead of its windows, each of the same shape.

@@ -118,13 +118,13 @@ class EncoderContract:
         assert len({(x.shape[1:], x.dtype) for x in windows}) == 1
         assert all(len(x) >= 1 for x in windows)
 
-    def test_moments_follow_each_other_in_the_shape_of_windows(self, encoder: Encoder, tmp_path: Path) -> None:
+    def test_segments_follow_each_other_in_the_shape_of_windows(self, encoder: Encoder, tmp_path: Path) -> None:
         for item in self.items(tmp_path):
-            whole, moments = encoder.preprocess(item), list(encoder.moments(item, 0.5))
-            assert moments
-            assert {(x.shape[1:], x.dtype) for _, x in moments} == {(whole.shape[1:], whole.dtype)}
-            spans = [span for span, _ in moments if span is not None]
-            assert len(spans) == (0 if moments[0][0] is None else len(moments))
+            whole, segments = encoder.preprocess(item), list(encoder.segments(item, 0.5))
+            assert segments
+            assert {(x.shape[1:], x.dtype) for _, x in segments} == {(whole.shape[1:], whole.dtype)}
+            spans = [span for span, _ in segments if span is not None]
+            assert len(spans) == (0 if segments[0][0] is None else len(segments))
             assert all(0 <= s.start_s < s.end_s <= s.start_s + 0.5 + 1e-6 for s in spans)
             assert all(a.end_s <= b.start_s + 1e-6 for a, b in itertools.pairwise(spans))
 

@@ -34,7 +34,7 @@ def test_the_reference_has_every_field_method_and_hook():
     for part in ("binder_register_modalities", "binder_register_commands", "`turn_deg`", "`rate_hz`", "`views`"):
         assert part in text
     assert "| `window_s` | `float \\| None` |" in text
-    assert "moments(" in text
+    assert "segments(" in text
     assert "the same item twice gives the same bytes" in text
 
 

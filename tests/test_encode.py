@@ -15,7 +15,7 @@ from binder_toy_encoder import ToyEncoder
 from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError
 from binder.data import encode
 from binder.data.cache import Collection, content_key
-from binder.encoder import Encoder
+from binder.encoder import Encoder, Span
 from binder.readers import guard
 from binder.readers import windows as reading
 
@@ -335,9 +335,23 @@ def test_modules_are_left_in_the_mode_they_were_in():
 
 
 @pytest.mark.parametrize("every_s", [1e-9, 1e300, 0.0, -1.0, float("nan"), float("inf")])
-def test_pieces_out_of_all_proportion_are_refused(every_s):
-    with pytest.raises(ConfigError, match="pieces of"):
-        encode.encode_moments(Clumsy(), [1], every_s)
+def test_segments_out_of_all_proportion_are_refused(every_s):
+    with pytest.raises(ConfigError, match="segments of"):
+        encode.encode_segments(Clumsy(), [1], every_s)
+
+
+def test_the_old_name_of_segments_works_for_one_release_with_a_warning():
+    with pytest.warns(FutureWarning, match=r"Old\.moments is now Old\.segments"):
+
+        class Old(Clumsy):
+            def moments(self, item, every_s):
+                yield Span(0.0, every_s), torch.ones(1, 2)
+                yield Span(every_s, 2 * every_s), torch.ones(1, 2)
+
+    assert encode.encode_segments(Old(), [1], 0.5).spans == [Span(0.0, 0.5), Span(0.5, 1.0)]
+    with pytest.warns(FutureWarning, match=r"Encoder\.moments is now Encoder\.segments"):
+        ((span, windows),) = Clumsy().moments(1, 0.5)
+    assert span is None and windows.shape == (1, 2)
 
 
 def test_what_is_no_file_is_never_opened(encoder, tmp_path):

@@ -17,7 +17,7 @@ from binder import ConfigError, ItemError, Series, SeriesConfig, SeriesEncoder
 from binder.config import validate
 from binder.encoders.series.augment import change
 from binder.encoders.series.bands import Bands
-from binder.encoders.series.windows import Clean, adapt_series, complete, pieces, read_series, resample, windows
+from binder.encoders.series.windows import Clean, adapt_series, complete, read_series, resample, segments, windows
 from binder.testing import EncoderContract
 
 SMALL = {"width": 32, "layers": 1, "heads": 2}
@@ -176,12 +176,12 @@ def test_number_of_windows(length, count):
 def test_a_moment_is_what_its_piece_alone_would_be():
     values = waves(5.0)
     model = THREE.build(ThreeConfig(**SMALL, rate_hz=50.0, window_s=1.0), Width)
-    found = list(model.moments((values, 50.0), 2.0))
+    found = list(model.segments((values, 50.0), 2.0))
     assert [(span.start_s, span.end_s) for span, _ in found] == [(0, 2), (2, 4), (4, 5)]
     for (_, made), start in zip(found, (0, 100, 200), strict=True):
         assert torch.equal(made, model.preprocess((values[start : start + 100], 50.0)))
-    with pytest.raises(ItemError, match=r"no piece of 0\.01 s holds two samples"):
-        list(model.moments((values, 50.0), 0.01))
+    with pytest.raises(ItemError, match=r"no segment of 0\.01 s holds two samples"):
+        list(model.segments((values, 50.0), 0.01))
 
 
 class Width:
@@ -191,7 +191,7 @@ class Width:
 def test_a_gap_in_the_times_has_no_moments():
     time = np.concatenate([np.arange(50), np.arange(200, 250)]) / 50
     series = Clean(np.ones((100, 1)), time)
-    assert [(start, end) for start, end, _ in pieces(series, 1.0)] == [(0, 1), (4, 5)]
+    assert [(start, end) for start, end, _ in segments(series, 1.0)] == [(0, 1), (4, 5)]
 
 
 def test_adapt_fills_what_is_open_and_leaves_what_is_set():

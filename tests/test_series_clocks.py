@@ -11,7 +11,7 @@ from binder_three import THREE, ThreeConfig, read
 
 from binder import ConfigError, ItemError, Series, SeriesConfig
 from binder.config import validate
-from binder.encoders.series.windows import Clean, adapt_series, pieces, read_series, resample, windows
+from binder.encoders.series.windows import Clean, adapt_series, read_series, resample, segments, windows
 
 
 class Width:
@@ -142,7 +142,7 @@ def test_a_rate_far_from_the_encoders_asks_for_no_memory():
     assert "40,000,000 numbers, at most" in refused(np.broadcast_to(np.float32(0), (10_000_000, 4)), rate=50.0)
 
 
-def test_pieces_are_those_of_a_plain_loop_and_pauses_take_no_time():
+def test_segments_are_those_of_a_plain_loop_and_pauses_take_no_time():
     def plain(series, every_s):
         end_s = series.duration_s
         for i in range(int(np.ceil(end_s / every_s - 1e-9))):
@@ -153,14 +153,14 @@ def test_pieces_are_those_of_a_plain_loop_and_pauses_take_no_time():
     for gaps, every_s in (([], 1.0), ([3.0], 0.5), ([0.7, 2.0], 0.3), ([5.0], 100.0)):
         series = recorded(*paused(gaps))
         for (start, end, part), (wanted_start, wanted_end, wanted) in zip(
-            pieces(series, every_s), plain(series, every_s), strict=True
+            segments(series, every_s), plain(series, every_s), strict=True
         ):
             assert (start, end) == pytest.approx((wanted_start, wanted_end))
             np.testing.assert_array_equal(part.values_SC, wanted)
     series = recorded(*paused([3e7]))
-    assert len(list(pieces(series, 0.5))) == 6
-    assert len(list(pieces(series, 1e300))) == 1
-    assert list(pieces(series, 1e-9)) == []
+    assert len(list(segments(series, 0.5))) == 6
+    assert len(list(segments(series, 1e300))) == 1
+    assert list(segments(series, 1e-9)) == []
 
 
 def test_few_missing_values_are_bridged():

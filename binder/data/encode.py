@@ -1,4 +1,4 @@
-"""Items -> unit vectors: preprocessing in workers, batching, the policy for bad items, the cache.
+"""Items -> unit vectors: preprocessing in worker processes, batching, bad items, the cache.
 
 Shapes: N items, W windows of one item, D embed_dim.
 """
@@ -25,26 +25,26 @@ from binder.readers import windows as reading
 from binder.readers.windows import Entry, Failed
 from binder.space import vectors
 
-FIXED_BATCH = 16  # windows, on CPU, of what is kept: a vector's last digits depend on the size of its batch
-PIECE_S = (1e-3, 1e7)  # s, the shortest and the longest piece that items are cut into
-MAX_PIECES = 1_000_000  # of an item
+FIXED_BATCH = 16  # windows, on the CPU, for cached vectors: a vector's last digits depend on the size of its batch
+SEGMENT_S = (1e-3, 1e7)  # s, the shortest and the longest segments
+MAX_SEGMENTS = 1_000_000  # of an item
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+Progress = Callable[[str, int, int], None]  # (stage, how many are done, of how many)
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """A progress that shows nothing."""
+    """A Progress that shows nothing."""
 
 
 @dataclass
 class Encoded:
-    """What became of N items."""
+    """The outcome of encoding N items."""
 
-    good: list[int]  # position of each vector's item, in order
+    good: list[int]  # position of each vector's item, ascending
     vectors: vectors.Vectors  # (len(good), D), unit length
-    bad: list[tuple[int, ItemError]] = field(default_factory=list)  # position and reason of the others
+    bad: list[tuple[int, ItemError]] = field(default_factory=list)  # position and error of each other item
     computed: int = 0  # how many went through the encoder; the others came from the cache
-    spans: list[Span | None] = field(default_factory=list)  # of each vector, where items were cut into pieces
+    spans: list[Span | None] = field(default_factory=list)  # of each vector, where items were cut into segments
 
 
 def encode(
@@ -59,15 +59,15 @@ def encode(
     stage: str = "encoding",
     progress: Progress = silent,
 ) -> Encoded:
-    """(N) items -> unit vectors, one per readable item: the mean of its windows' vectors, normalised again.
+    """(N) items -> unit vectors, one per readable item: the normalized mean of its windows' vectors.
 
-    `keys` are their content keys where they are known already. With `cache`, a collection of that name is read and
-    filled. Raises the first ItemError if `strict`.
+    `keys` are the items' content keys, where they are known already. With `cache`, vectors are read from the collection
+    of that name and added to it. With `strict`, raises the first ItemError.
     """
     collection = Collection(cache) if cache else None
     by_position, bad = _keyed(items, keys, strict)
     todo = _missing(by_position, items, collection)
-    computed: dict[bytes, np.ndarray] = {}  # where no collection keeps them
+    computed: dict[bytes, np.ndarray] = {}  # without a collection
     failed = Failed(strict)
     batches = reading.windows(encoder, todo, workers, failed)
     fixed = collection is not None
@@ -91,7 +91,7 @@ def encode(
     return Encoded(good, matrix, sorted(bad, key=lambda b: b[0]), len(todo) - len(failed))
 
 
-def encode_moments(
+def encode_segments(
     encoder: Encoder,
     items: Sequence[Item],
     every_s: float,
@@ -102,30 +102,30 @@ def encode_moments(
     stage: str = "encoding",
     progress: Progress = silent,
 ) -> Encoded:
-    """(N) items -> unit vectors, one for each piece of `every_s` seconds, in bounded memory however long an item is.
+    """(N) items -> unit vectors, one per segment of `every_s` seconds, in bounded memory however long an item is.
 
-    `good` names the item of each vector and `spans` its place in it. Raises the first ItemError if `strict`, and
-    ConfigError for a length that is not positive, or out of all proportion.
+    `good` has the item of each vector, `spans` its place in the item. With `strict`, raises the first ItemError. Raises
+    ConfigError for an impossible length.
     """
     if not every_s > 0:
-        raise ConfigError(f"pieces of {every_s:g} s: expected more than 0")
-    if not PIECE_S[0] <= every_s <= PIECE_S[1]:
-        raise ConfigError(f"pieces of {every_s:g} s: expected {PIECE_S[0]:g} to {PIECE_S[1]:g} s")
+        raise ConfigError(f"segments of {every_s:g} s: expected more than 0")
+    if not SEGMENT_S[0] <= every_s <= SEGMENT_S[1]:
+        raise ConfigError(f"segments of {every_s:g} s: expected {SEGMENT_S[0]:g} to {SEGMENT_S[1]:g} s")
     result = Encoded([], np.empty((0, 0), np.float32))
     rows: list[np.ndarray] = []
     for position, item in enumerate(items):
         own: list[Span | None] = []
         failed = Failed(strict)
 
-        def pieces(item: Item = item, own: list[Span | None] = own) -> Iterator[Entry]:
-            for span, windows in reading.moments(encoder, item, every_s, workers):
-                if len(own) == MAX_PIECES:
-                    raise ItemError(item, f"gives more than {MAX_PIECES:,} pieces of {every_s:g} s; take longer ones")
+        def segments(item: Item = item, own: list[Span | None] = own) -> Iterator[Entry]:
+            for span, windows in reading.segments(encoder, item, every_s, workers):
+                if len(own) == MAX_SEGMENTS:
+                    raise ItemError(item, f"has more than {MAX_SEGMENTS:,} segments of {every_s:g} s; take longer ones")
                 own.append(span)
                 yield b"%d" % len(own), item, windows
 
         try:
-            found = [row for _, row in _rows(encoder, pieces(), batch_size, failed)]
+            found = [row for _, row in _rows(encoder, segments(), batch_size, failed)]
         except ItemError as error:
             if strict:
                 raise
@@ -152,10 +152,10 @@ def for_training(
     stage: str = "reading",
     progress: Progress = silent,
 ) -> tuple[Collection, dict[bytes, ItemError]]:
-    """What a run reads from memory maps: the views of `train` under their `view_key`, the windows of `val`.
+    """Fill a collection with what training reads: the views of `train` under their `view_key`, the windows of `val`.
 
-    Items come by their content key. Where the trunk is frozen, what is kept is what the trunk makes of them. `stamp`
-    names the preprocessing in the cache. Returns the collection and the reason of every item that is not in it.
+    Items are given by content key. Where the trunk is frozen, its features are stored instead. `stamp` names the
+    preprocessing in the cache. Returns the collection, and the error of every item that is not in it.
     """
     collection = Collection(f"{'features' if encoder.frozen_trunk else 'items'}-{stamp}")
     wanted = [(view_key(encoder, key), item) for key, item in train.items()]
@@ -176,19 +176,19 @@ def for_training(
 
 
 def has_views(encoder: Encoder) -> bool:
-    """Whether training sees something else of an item than its windows."""
+    """Whether training sees views of an item instead of its windows."""
     return type(encoder).views is not Encoder.views
 
 
 def view_key(encoder: Encoder, key: bytes) -> bytes:
-    """Content key of an item -> under which its views are kept."""
+    """An item's content key -> the key of its views."""
     return hashlib.blake2b(key + b"views", digest_size=16).digest() if has_views(encoder) else key
 
 
 def _keyed(
     items: Sequence[Item], keys: Sequence[bytes | None] | None, strict: bool
 ) -> tuple[dict[int, bytes], list[tuple[int, ItemError]]]:
-    """Position -> content key of the readable items, and the others with their reason."""
+    """Position -> content key of the readable items, and position and error of the others."""
     if keys is not None:
         return {position: key for position, key in enumerate(keys) if key is not None}, []
     found: dict[int, bytes] = {}
@@ -204,7 +204,7 @@ def _keyed(
 
 
 def _missing(keys: dict[int, bytes], items: Sequence[Item], collection: Collection | None) -> list[tuple[bytes, Item]]:
-    """Each different content that is not in the collection yet, once."""
+    """The items that are not in the collection yet, each content once."""
     todo: dict[bytes, Item] = {}
     for position, key in keys.items():
         if collection is None or key not in collection:
@@ -223,7 +223,7 @@ def _rows(
 
 @dataclass
 class _Waiting:
-    """An item of which some windows have not been through the encoder yet."""
+    """An item with windows that have not been through the encoder yet."""
 
     key: bytes
     item: Item
@@ -240,16 +240,16 @@ def _through(
     failed: Failed,
     fixed: bool = False,
 ) -> Iterator[tuple[bytes, Tensor]]:
-    """(key, (W, ...)) -> (key, what `forward` makes of it) in float32, `batch_size` windows at a time.
+    """(key, (W, ...)) -> (key, what `forward` makes of them) in float32, `batch_size` windows at a time.
 
-    `fixed`: every batch has the same size, so that a vector does not depend, in its last digits, on what it was
-    computed beside. What `forward` cannot encode goes to `failed`.
+    With `fixed`, every batch has the same size, so that the last digits of a vector do not depend on the other items in
+    its batch. Items that `forward` cannot encode go to `failed`.
     """
     device = device_of(encoder)
     if fixed and device.type == "cpu":
         batch_size = FIXED_BATCH
     waiting: deque[_Waiting] = deque()
-    windows: list[Tensor] = []  # of those
+    windows: list[Tensor] = []  # of the items that wait
     count = 0
 
     def run(batch: Tensor) -> Iterator[tuple[bytes, Tensor]]:
@@ -278,7 +278,7 @@ def _through(
             if count >= batch_size:
                 together = torch.cat(windows)
                 full = count - count % batch_size
-                for batch in together[:full].split(batch_size):
+                for batch in torch.split(together[:full], batch_size):
                     yield from run(batch)
                 windows, count = [together[full:]] if count > full else [], count - full
         if windows:
@@ -288,14 +288,14 @@ def _through(
 def _forwarded(
     forward: Callable[[Tensor], Tensor], batch: Tensor, size: int, device: torch.device
 ) -> list[Tensor | str]:
-    """(B, ...) -> what `forward` makes of each of the B, or why it cannot; filled up to `size` with the first one."""
+    """(B, ...) -> the output of `forward` for each of the B, or why it failed; padded to `size` with the first one."""
     filled = torch.cat((batch, batch[:1].expand(size - len(batch), *batch.shape[1:]))) if len(batch) < size else batch
     try:
         with torch.inference_mode(), torch.autocast(device.type, enabled=False):
             return list(forward(filled.to(device)).float().cpu()[: len(batch)])
     except BinderError as error:
         if not isinstance(error, guard.NotFinite):
-            raise  # a mistake of its author, in any item
+            raise  # a bug in the plugin, which concerns every item
         why = str(error)
     except (ValueError, IndexError, RuntimeError, ArithmeticError) as error:
         if "out of memory" in str(error):
@@ -303,12 +303,12 @@ def _forwarded(
         why = kind_and_words(error)
     if len(batch) == 1:
         return [why]
-    return [outcome for one in batch.split(1) for outcome in _forwarded(forward, one, size, device)]
+    return [outcome for one in torch.split(batch, 1) for outcome in _forwarded(forward, one, size, device)]
 
 
 @contextlib.contextmanager
 def _still(encoder: Encoder) -> Iterator[None]:
-    """The encoder in eval mode, and afterwards each of its modules as it was: it may be somebody's own."""
+    """Puts the encoder into eval mode, and afterwards each module back into its own mode: they may be the caller's."""
     training = [module for module in encoder.modules() if module.training]
     encoder.eval()
     try:

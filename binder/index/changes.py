@@ -53,7 +53,7 @@ def pieces(space: Binder, modality: str, every_s: float | None) -> float | None:
     """The length of pieces, or None where items of this modality have no time axis."""
     from binder.encoder import Encoder
 
-    return None if type(space.encoders[modality]).moments is Encoder.moments else every_s
+    return None if type(space.encoders[modality]).segments is Encoder.segments else every_s
 
 
 def recipe_of(space: Binder, modality: str, every_s: float | None) -> str:

@@ -1,6 +1,6 @@
-"""What a plugin returns, checked where the core takes it over: a mistake of its author is one line that names it.
+"""Checks what plugins return, so that a bug in a plugin becomes a one-line error that names the plugin.
 
-Free of torch until an encoder is built. Shapes: B batch, D embed_dim.
+Free of torch until an encoder is built. Shapes: B batch, W windows of one item, D embed_dim.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 
 REPORT = "please report it to its author, with the item"
-LARGEST = 1e15  # of a window's numbers: the squares of larger ones are not finite in float32
+MAX_VALUE = 1e15  # in a window: the squares of larger values overflow float32
 
 
 class NotFinite(PluginError):
-    """A vector that is NaN or infinite: the item's fault, or the encoder's."""
+    """A vector is NaN or infinite, because of the item or of the encoder."""
 
 
 def guarded(modality: Modality, plugin: str) -> Modality:
-    """The same modality, whose `build` and `adapt` raise PluginError where the plugin makes a mistake."""
+    """The same modality, with a `build` and an `adapt` that raise PluginError for bugs in the plugin."""
     checked = partial(_build, modality, plugin)
     return replace(modality, build=checked, adapt=partial(_adapt, modality, plugin) if modality.adapt else None)
 
@@ -66,7 +66,7 @@ def _adapt(modality: Modality, plugin: str, config: Any, items: Sequence[Item]) 
 
 
 def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple[Any, ...], output: Any) -> None:
-    """A forward hook: (B, D), and finite. In training the loss is watched instead, which is cheaper."""
+    """A forward hook: checks that the output is (B, D) and finite. In training only the loss is, which is cheaper."""
     import torch
 
     batch: Tensor = arguments[0]
@@ -82,9 +82,9 @@ def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple
 
 
 def check_windows(encoder: Encoder, item: Item, made: object) -> Tensor:
-    """What `preprocess`, `views` or `moments` gave of one item -> the same, found to be (W, ...) with W at least 1.
+    """What `preprocess`, `views` or `segments` returned for one item -> the same, if it is (W, ...) with W at least 1.
 
-    Raises ItemError: the item is left out, and it says whose fault it is.
+    Otherwise raises ItemError, which says whose fault it is.
     """
     import torch
 
@@ -95,14 +95,14 @@ def check_windows(encoder: Encoder, item: Item, made: object) -> Tensor:
         raise ItemError(
             item, f"{where} shape {tuple(made.shape)}, expected (W, ...) with at least one window; {REPORT}"
         )
-    if made.is_floating_point() and not (made.abs() <= LARGEST).all():  # it would spoil its whole batch
+    if made.is_floating_point() and not (made.abs() <= MAX_VALUE).all():  # it would spoil its whole batch
         finite = bool(torch.isfinite(made).all())
-        raise ItemError(item, f"holds numbers {f'beyond {LARGEST:g}' if finite else 'that are not finite'}")
+        raise ItemError(item, f"holds numbers {f'beyond {MAX_VALUE:g}' if finite else 'that are not finite'}")
     return made
 
 
 def alike(encoder: Encoder, item: Item, made: Tensor, before: Tensor | None) -> Tensor | ItemError:
-    """The same windows, found to have the shape of those `before`; an ItemError where they have another."""
+    """The same windows, if they have shape and dtype of those `before`; otherwise an ItemError."""
     if before is None or (made.shape[1:], made.dtype) == (before.shape[1:], before.dtype):
         return made
     both = " and ".join(f"{tuple(x.shape[1:])} of {x.dtype}" for x in (before, made))
@@ -111,14 +111,14 @@ def alike(encoder: Encoder, item: Item, made: Tensor, before: Tensor | None) -> 
 
 
 def mistake(encoder: Encoder, item: Item, error: BaseException) -> ItemError:
-    """An exception in `preprocess` that is no ItemError: the item is left out, and it says whose fault it is."""
+    """An unexpected exception in `preprocess` -> an ItemError that says whose fault it is."""
     if isinstance(error, MemoryError):
         return ItemError(item, "needs more memory than there is to be read")
     return ItemError(item, f"plugin {plugin_of(encoder)}: {kind_and_words(error)}{_place_in(encoder, error)}; {REPORT}")
 
 
 def _place_in(encoder: Encoder, error: BaseException) -> str:
-    """Where in the plugin's own code an exception came from; its author looks for nothing else."""
+    """The innermost line of the plugin's own code in a traceback, for its author."""
     import traceback
 
     found = ""
@@ -130,6 +130,6 @@ def _place_in(encoder: Encoder, error: BaseException) -> str:
 
 
 def plugin_of(encoder: Encoder) -> str:
-    """The package that an encoder, or what it calls to read, comes from."""
+    """The package that defines an encoder, or the function with which it reads."""
     read = getattr(encoder, "read", None) or getattr(encoder, "draw", None) or type(encoder)
     return str(getattr(read, "__module__", None) or type(encoder).__module__).partition(".")[0]

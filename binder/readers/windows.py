@@ -1,4 +1,4 @@
-"""Items -> what `preprocess` makes of them, in reader processes where there are any; what goes wrong costs the item.
+"""Items -> their windows as `preprocess` makes them, in reader processes where possible; a failure costs only its item.
 
 Shapes: W windows of one item.
 """
@@ -6,6 +6,7 @@ Shapes: W windows of one item.
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 from collections.abc import Callable, Container, Generator, Iterator, Sequence
 from pathlib import Path
@@ -22,14 +23,14 @@ from binder.readers import guard
 
 log = logging.getLogger(__name__)
 
-WORTH_A_WORKER = 32  # items per worker below which starting it costs more than it brings
-PATIENCE = 64  # items of a sample that together get as much time and memory again as one
+WORTH_A_WORKER = 32  # items per worker below which starting a process costs more than it saves
+PATIENCE = 64  # a sample of that many items gets twice the time and memory of one item
 
 Entry = tuple[bytes, Item, Tensor]  # key, item, its windows (W, ...)
 
 
 class Failed(dict[bytes, ItemError]):
-    """The reasons of the items that could not be read or encoded, by key. If `strict`, the first is raised."""
+    """Why items could not be read or encoded, by key. With `strict`, the first error is raised instead."""
 
     def __init__(self, strict: bool) -> None:
         super().__init__()
@@ -42,7 +43,7 @@ class Failed(dict[bytes, ItemError]):
 
 
 class Read:
-    """(item, seed of its views or None) -> its windows, or why it cannot be read. Goes to the reader processes."""
+    """(item, seed of its views or None) -> its windows, or why it cannot be read. Runs in reader processes."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -53,25 +54,25 @@ class Read:
             if seed is None:
                 made: object = self.encoder.preprocess(item)
             else:
-                made = self.encoder.views(item, np.random.default_rng(list(seed)))  # the same ones in every run
+                made = self.encoder.views(item, np.random.default_rng(list(seed)))  # the same in every run
             return guard.check_windows(self.encoder, item, made)
         except ItemError as error:
             return error
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # a plugin's mistake, or a panic of a library, costs the item
+        except BaseException as error:  # a bug in the plugin, or a panic in a library, costs only the item
             return guard.mistake(self.encoder, item, error)
 
 
-class _Moments:
-    """Item -> its pieces and their windows, lazily. Goes to the reader processes."""
+class _Segments:
+    """Item -> its segments and their windows, lazily. Runs in reader processes."""
 
     def __init__(self, encoder: Encoder, every_s: float) -> None:
         self.encoder, self.every_s = encoder, every_s
 
     def __call__(self, item: Item) -> Iterator[tuple[Span | None, Tensor]]:
         try:
-            for span, made in self.encoder.moments(item, self.every_s):
+            for span, made in self.encoder.segments(item, self.every_s):
                 yield span, guard.check_windows(self.encoder, item, made)
         except (ItemError, KeyboardInterrupt, GeneratorExit):
             raise
@@ -86,7 +87,7 @@ def windows(
     failed: Failed,
     views: Container[bytes] = (),
 ) -> Iterator[Entry]:
-    """Each item that can be read with its windows, of those in `views` their views; the others go to `failed`."""
+    """Each readable item with its windows, or with its views if its key is in `views`; the others go to `failed`."""
     first: Tensor | None = None
     wanted = [(item, key if key in views else None) for key, item in items]
     with contextlib.closing(_outcomes(Read(encoder), wanted, workers)) as outcomes:
@@ -101,46 +102,42 @@ def windows(
 
 
 def _outcomes(read: Read, wanted: Sequence[tuple[Item, bytes | None]], workers: int) -> Generator[Any, None, None]:
-    """In reader processes, where there are files or much to do; otherwise in this one."""
+    """The result for each item, in order; read in reader processes where there are files or much to do."""
     count = min(workers, max(1, len(wanted) // WORTH_A_WORKER))
     if count and (len(wanted) > WORTH_A_WORKER * workers or any(isinstance(item, Path | bytes) for item, _ in wanted)):
         try:
             return readers.run(read, wanted, count, lambda entry: entry[0])
         except readers.Refused as why:
-            _say_refused(read.encoder, why)
+            _warn_refused(type(read.encoder).__qualname__, str(why))
     return (read(entry) for entry in wanted)
 
 
-def moments(encoder: Encoder, item: Item, every_s: float, workers: int) -> Iterator[tuple[Span | None, Tensor]]:
-    task = _Moments(encoder, every_s)
+def segments(encoder: Encoder, item: Item, every_s: float, workers: int) -> Iterator[tuple[Span | None, Tensor]]:
+    """One item -> the span and the windows (W, ...) of each of its segments, lazily. Raises ItemError."""
+    task = _Segments(encoder, every_s)
     if workers and isinstance(item, Path | bytes):
         try:
             yield from readers.stream(task, item, item)
             return
         except readers.Refused as why:
-            _say_refused(encoder, why)
+            _warn_refused(type(encoder).__qualname__, str(why))
     yield from task(item)
 
 
-def _say_refused(encoder: Encoder, why: readers.Refused) -> None:
-    name = type(encoder).__qualname__
-    if name not in _refused:
-        _refused.add(name)
-        log.warning(
-            "%s: items are read in this process, without limits on memory and time, as it cannot be taken to another "
-            "(%s); define it in a module that can be imported",
-            name,
-            why,
-        )
-
-
-_refused: set[str] = set()  # encoders of which that was said
+@functools.cache  # once for each class
+def _warn_refused(encoder: str, why: str) -> None:
+    log.warning(
+        "%s cannot be sent to a reader process (%s), so items are read in this process, without limits on memory and "
+        "time; define it in a module that can be imported",
+        encoder,
+        why,
+    )
 
 
 def adapted(adapt: Callable[[Any, Sequence[Item]], Any], config: Any, items: Sequence[Item], workers: int = 0) -> Any:
-    """`Modality.adapt` on a sample of items, without those that it does not survive: they are reported in their turn.
+    """The configuration that `Modality.adapt` returns for a sample of items, those it fails on left out.
 
-    Raises BinderError as `adapt` does.
+    They are reported when they are encoded. Raises BinderError as `adapt` does.
     """
 
     def attempt(sample: Sequence[Item]) -> Any:

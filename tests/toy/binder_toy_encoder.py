@@ -32,7 +32,7 @@ class ToyEncoder(Encoder):
             raise ItemError(item, f"expected 8 numbers, got shape {x.shape}")
         return torch.from_numpy(x.astype(np.float32).reshape(-1, 8)) + self.shift
 
-    def moments(self, item, every_s):
+    def segments(self, item, every_s):
         rows = self.preprocess(item)  # one a second
         if len(rows) == 1:
             yield None, rows

@@ -16,7 +16,7 @@ from binder.encoder import Encoder, Span
 from binder.encoders.series import augment as series_augment
 from binder.encoders.series.bands import Bands
 from binder.encoders.series.config import Read, SeriesConfig
-from binder.encoders.series.windows import Clean, complete, pieces, read_series, resample, windows
+from binder.encoders.series.windows import Clean, complete, read_series, resample, segments, windows
 from binder.encoders.transformer import Transformer
 from binder.errors import ItemError
 from binder.modality import Item
@@ -51,14 +51,14 @@ class SeriesEncoder(Encoder):
         """One item -> (W, C + 1, T) float32: the channels in their units, and 1 where there is a sample."""
         return self._windows(read_series(self.read, item, self.config))
 
-    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
+    def segments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
         """One item -> the span and the windows (W, C + 1, T) of each of its segments that holds two samples or more."""
         found = False
-        for start_s, end_s, piece in pieces(read_series(self.read, item, self.config), every_s):
+        for start_s, end_s, segment in segments(read_series(self.read, item, self.config), every_s):
             found = True
-            yield Span(start_s, end_s), self._windows(piece)
+            yield Span(start_s, end_s), self._windows(segment)
         if not found:
-            raise ItemError(item, f"no piece of {every_s:g} s holds two samples; take longer pieces")
+            raise ItemError(item, f"no segment of {every_s:g} s holds two samples; take longer segments")
 
     def _windows(self, series: Clean) -> Tensor:
         assert self.config.rate_hz

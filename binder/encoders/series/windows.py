@@ -216,7 +216,7 @@ def windows(values_SC: Floats, size: int) -> NDArray[np.float32]:
     return cut
 
 
-def pieces(series: Clean, every_s: float) -> Iterator[tuple[float, float, Clean]]:
+def segments(series: Clean, every_s: float) -> Iterator[tuple[float, float, Clean]]:
     """Start and end in s and the samples of each segment of `every_s` seconds with at least two samples."""
     end_s = series.duration_s
     place_S = np.floor(series.time_S / every_s + 1e-9)  # the number of the segment that holds each sample

@@ -19,7 +19,7 @@ AT_ONCE = 64  # windows represented at once, to bound the memory for long files
 
 
 class SoundEncoder(Encoder):
-    """Base class: `preprocess` and `moments` for windows at the configured sample rate."""
+    """Base class: `preprocess` and `segments` for windows at the configured sample rate."""
 
     def __init__(self, config: AudioConfig) -> None:
         super().__init__()
@@ -35,8 +35,8 @@ class SoundEncoder(Encoder):
         """Path, bytes or (samples, rate) -> (W, ...) as `represent` makes it. Raises ItemError."""
         return self._windows(read(item, self.config.sample_rate))
 
-    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
-        """See `Encoder.moments`. Silent segments are left out. Raises ItemError where all are silent."""
+    def segments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
+        """See `Encoder.segments`. Silent segments are left out. Raises ItemError where all are silent."""
         for start_s, end_s, samples in segments(item, self.config.sample_rate, every_s):
             yield Span(start_s, end_s), self._windows(samples)
 

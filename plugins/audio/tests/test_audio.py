@@ -161,7 +161,7 @@ def test_a_recording_of_ten_minutes(tmp_path: Path) -> None:
     seen = model.preprocess(path)
     assert seen.shape[:2] == (120, 32)
     assert seen.nbytes < 120 * 2 * 5 * RATE / 4, "the cache holds far less than the windows' samples"
-    spans = [span for span, _ in model.moments(path, 7.0)]
+    spans = [span for span, _ in model.segments(path, 7.0)]
     assert [span.start_s for span in spans] == [7.0 * i for i in range(86)]
     assert abs(spans[-1].end_s - 600) < 0.01
 
@@ -171,15 +171,15 @@ def test_a_segment_equals_a_file_of_its_own_and_silent_ones_are_left_out(tmp_pat
     sound = np.concatenate([first, np.zeros(8_000, np.float32), last, last[-100:]])
     path = write(tmp_path / "three.wav", sound, 8_000)
     model = encoder()
-    found = list(model.moments(path, 1.0))
+    found = list(model.segments(path, 1.0))
     assert [(span.start_s, span.end_s) for span, _ in found] == [(0, 1), (2, 3)], "the last 12 ms are too short"
     for (_, windows_WT), part in zip(found, (first, last), strict=True):
         alone = model.preprocess(write(tmp_path / "part.wav", part, 8_000))
         assert torch.equal(windows_WT, alone)
-    in_memory = list(model.moments((sound, 8_000), 1.0))
+    in_memory = list(model.segments((sound, 8_000), 1.0))
     assert [span for span, _ in in_memory] == [span for span, _ in found]
     with pytest.raises(ItemError, match="silent"):
-        list(model.moments((np.zeros(8_000, np.float32), 8_000), 0.5))
+        list(model.segments((np.zeros(8_000, np.float32), 8_000), 0.5))
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,8 @@ class VideoEncoder(Encoder):
             groups = self._groups(0.0, clip.duration_s, clip.timed)
             return self._stack(groups, clip.at(_ascending(groups)))
 
-    def moments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
-        """See `Encoder.moments`. The video is read once from start to end, some seconds ahead of the iterator."""
+    def segments(self, item: Item, every_s: float) -> Iterator[tuple[Span | None, Tensor]]:
+        """See `Encoder.segments`. The video is read once from start to end, some seconds ahead of the iterator."""
         with open_clip(item) as clip:
             if not clip.timed:
                 yield None, self.preprocess(item)

@@ -185,25 +185,25 @@ def test_false_times_do_not_give_endless_segments(
     for packets in (4_000, 5):  # all held, and read again
         monkeypatch.setattr(video_file, "WHOLE_PACKETS", packets)
         with pytest.raises(ItemError, match=r"segments of 2 s, but at most \d+ frames in .* s: use segments"):
-            list(encoder.moments(data, 2.0))
+            list(encoder.segments(data, 2.0))
 
 
 @pytest.mark.parametrize(("every_s", "count"), [(0.05, 40), (0.01, 200), (1.99, 1), (1e7, 1), (1e300, 1)])
 def test_segments_of_any_length(
     every_s: float, count: int, write: Write, tmp_path: Path, encoder: VideoEncoder
 ) -> None:
-    assert len(list(encoder.moments(write(tmp_path / "a.mkv", "mpeg4"), every_s))) == count
+    assert len(list(encoder.segments(write(tmp_path / "a.mkv", "mpeg4"), every_s))) == count
 
 
 def test_segments_much_shorter_than_a_frame_are_rejected(write: Write, tmp_path: Path, encoder: VideoEncoder) -> None:
     for item in (write(tmp_path / "a.mkv", "mpeg4"), (np.zeros((40, 8, 8, 3), np.uint8), 20)):
         with pytest.raises(ItemError, match=r"2,000 segments of 0\.001 s, .*: use segments of at least 0\.002 s"):
-            list(encoder.moments(item, 0.001))
+            list(encoder.segments(item, 0.001))
 
 
 def test_one_frame_a_minute_may_be_cut_into_seconds(write: Write, tmp_path: Path, encoder: VideoEncoder) -> None:
     slides = write(tmp_path / "a.mkv", "mpeg4", frames=4, times_ms=[0, 60_000, 120_000, 180_000])
-    assert len(list(encoder.moments(slides, 1.0))) >= 180
+    assert len(list(encoder.segments(slides, 1.0))) >= 180
 
 
 def test_the_preview_rejects_them_as_well() -> None:

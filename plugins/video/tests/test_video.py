@@ -177,7 +177,7 @@ def test_a_segment_equals_a_file_of_its_own(write: Write, frames: Frames, tmp_pa
     model, drawn = encoder(), frames(50)
     lossless = {"codec": "ffv1", "pixels": "bgr0", "rate": 10}
     whole = write(tmp_path / "whole.mkv", frames=drawn, **lossless)
-    found = list(model.moments(whole, 2.5))  # a window of 2 s: two windows each
+    found = list(model.segments(whole, 2.5))  # a window of 2 s: two windows each
     assert [(span.start_s, span.end_s) for span, _ in found if span] == [(0, 2.5), (2.5, 5)]
     for i, (_, x) in enumerate(found):
         alone = model.preprocess(write(tmp_path / "part.mkv", frames=drawn[25 * i : 25 * (i + 1)], **lossless))
@@ -186,7 +186,7 @@ def test_a_segment_equals_a_file_of_its_own(write: Write, frames: Frames, tmp_pa
 
 
 def test_frames_without_a_rate_are_one_segment_and_one_window() -> None:
-    ((span, x),) = encoder(window_s=1.0).moments(gray(list(range(100))), 0.5)
+    ((span, x),) = encoder(window_s=1.0).segments(gray(list(range(100))), 0.5)
     assert span is None
     assert len(x) == 1
 
