@@ -47,6 +47,13 @@ def test_every_verb_with_its_options_and_every_setting_is_there():
     assert settings.count("| `learn_temperature` |") == 2  # inherited, too
 
 
+def test_the_python_interface_is_there():
+    text = reference.api()
+    for part in ("### `align`", "### `Binder`", "near_duplicates(", "### `Hit`", "| `probability` |", "SpaceError"):
+        assert part in text
+    assert " at 0x" not in text
+
+
 def test_known_plugins_are_all_on_their_page():
     page = (DOCS / "KNOWN_PLUGINS.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page and plugin.summary in page for name, plugin in known_plugins().items())

@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from binder import hookspecs
+from binder import errors, hookspecs
 from binder.cli.main import VERBS, cli
 from binder.config import AlignConfig, TrainConfig
 from binder.registry import known_plugins
@@ -53,6 +53,9 @@ COMMANDS = (
     "retrieval",
 )
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # of a number, as pydantic calls them
+FUNCTIONS = ("align", "check_pairs", "push", "pull")
+FACADE = ("Binder", "Embeddings", "Index")
+RESULTS = ("Result", "Hit", "PairsReport")
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
@@ -85,6 +88,21 @@ def reference() -> str:
         "## The contract",
         "`binder.testing.EncoderContract`: inherit it in a test class, say what the items are, and pytest runs:",
         "\n".join(f"- {name}" for name in _contract()),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def api() -> str:
+    """The text of docs/API.md."""
+    parts = [
+        "# Every public function and class",
+        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. For users of the "
+        "Python interface; what plugins are written with is in the [reference for authors](REFERENCE.md).",
+        *map(_named_function, FUNCTIONS),
+        *map(_class, FACADE),
+        *(_fields(name) for name in RESULTS),
+        "## Errors",
+        f"```text\n{_doc(errors)}\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -144,7 +162,13 @@ def settings() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-PAGES = {"REFERENCE.md": reference, "KNOWN_PLUGINS.md": known, "OPTIONS.md": options, "SETTINGS.md": settings}
+PAGES = {
+    "API.md": api,
+    "REFERENCE.md": reference,
+    "KNOWN_PLUGINS.md": known,
+    "OPTIONS.md": options,
+    "SETTINGS.md": settings,
+}
 
 
 def write(folder: Path) -> None:
@@ -265,6 +289,7 @@ def _default(value: ast.expr | None) -> tuple[str, str]:
 def _signature(function: Any) -> str:
     text = re.sub(r"(: |-> )(['\"])(.*?)\2", r"\1\3", str(inspect.signature(function)))  # annotations are strings
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    text = re.sub(r"<function (\w+) at 0x\w+>", r"\1", text)
     if len(text) < 90:
         return text
     inside, _, after = text[1:].rpartition(")")
