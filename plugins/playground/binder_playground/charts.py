@@ -1,4 +1,4 @@
-"""Charts: first the table, then its drawing, quickly with PIL. (`charts_matplotlib` draws the same tables in full.)"""
+"""Charts: first the table, then a quick drawing of it with PIL. `charts_matplotlib` draws the same tables slowly."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ PALETTES = (TABLEAU, PASTEL, VIVID)
 
 
 def table(concept: Concept, rng: np.random.Generator, n: int | None = None) -> Floats:
-    """The positive values (n,) behind a chart, in the order it shows them (in a pie: clockwise from twelve)."""
+    """The positive values (n,) behind a chart, in the order in which it shows them (a pie: clockwise from the top)."""
     low, high = LENGTHS[concept.chart]
     n = n or int(rng.integers(low, high + 1))
     x = np.linspace(0, 1, n)
@@ -87,7 +87,7 @@ def table(concept: Concept, rng: np.random.Generator, n: int | None = None) -> F
 
 
 def limits(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
-    """The ends of the value axis: from zero, or close about the data unless that would magnify mere noise."""
+    """The limits of the value axis: from zero, or close around the data unless that would magnify mere noise."""
     low, high = float(values.min()), float(values.max())
     spread = high - low
     if spread < 0.35 * high:
@@ -99,7 +99,7 @@ def limits(values: Floats, rng: np.random.Generator) -> tuple[float, float]:
 
 
 def draw_chart(concept: Concept, rng: np.random.Generator, size: int) -> Image.Image:
-    """A chart in a style of its own; a wide one is squeezed into the square, as the anchor's preprocessing does."""
+    """A chart in a random style, squeezed into a square as the anchor's preprocessing does with wide pictures."""
     values = table(concept, rng)
     side = size * SCALE
     dark = rng.random() < 0.15
@@ -122,7 +122,7 @@ def draw_chart(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
 
 
 def _axes(pen: ImageDraw.ImageDraw, ink: tuple[int, ...], rng: np.random.Generator, side: int) -> Floats:
-    """Draw frame, ticks, grid and labels; the plotting box x0, y0, x1, y1 in pixels."""
+    """Draw frame, ticks, grid and labels -> the plotting box x0, y0, x1, y1 in pixels."""
     box = (
         np.array([rng.uniform(0.03, 0.2), rng.uniform(0.03, 0.16), rng.uniform(0.88, 0.98), rng.uniform(0.8, 0.97)])
         * side
@@ -202,7 +202,7 @@ def _pie(
     pen: ImageDraw.ImageDraw, values: Floats, palette: tuple[str, ...], paper: tuple[int, ...],
     rng: np.random.Generator, side: int,
 ) -> None:  # fmt: skip
-    """Draw slices clockwise from twelve o'clock, sometimes with a hole or rims."""
+    """Draw slices clockwise from the top, sometimes with a hole or outlines."""
     tall, wide = rng.uniform(0.3, 0.47) * side, rng.uniform(0.85, 1.0)
     x, y = (
         side / 2 + rng.uniform(-1, 1) * (side / 2 - tall) * 0.6,

@@ -1,4 +1,4 @@
-"""The playground's charts as matplotlib draws them: slower, but the way most charts in the world look."""
+"""The playground's charts as matplotlib draws them: slower, but this is how most charts look."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STYLES = (
 def draw_chart_matplotlib(
     concept: Concept, rng: np.random.Generator, size: int, values: Floats | None = None
 ) -> Image.Image:
-    """A chart of the given values (n,), or of a table made up for the concept, squeezed to size x size."""
+    """A chart of the given values (n,), or of a random table for the concept, squeezed to size x size."""
     import matplotlib.style
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -47,7 +47,7 @@ def _pie(axes, values: Floats, rng: np.random.Generator) -> None:  # type: ignor
 
 
 def _plot(axes, kind: str, values: Floats, rng: np.random.Generator) -> None:  # type: ignore[no-untyped-def]
-    """Plot with axes from `limits`, in matplotlib's own colors or one from a palette."""
+    """Plot the values with axes from `limits`, in matplotlib's default colors or one of a palette."""
     x = np.arange(len(values))
     palette = PALETTES[int(rng.integers(len(PALETTES)))]
     look = {"color": palette[int(rng.integers(len(palette)))]} if rng.random() < 0.5 else {}

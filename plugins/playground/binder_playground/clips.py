@@ -15,7 +15,7 @@ FRAMES, RATE = 12, 8  # pictures in a clip, pictures per second
 
 
 def write_clips(concepts: Sequence[Concept], folder: Path, rng: np.random.Generator) -> list[Path]:
-    """A take of each concept as `folder/<number>-<concept>.mp4` (H.264, 64 x 64)."""
+    """Write a random video of each concept, `folder/<number>-<concept>.mp4` (H.264, 64 x 64) -> the paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i}-{concept.key.partition('/')[2]}.mp4" for i, concept in enumerate(concepts)]
     for path, concept in zip(paths, concepts, strict=True):
@@ -24,11 +24,11 @@ def write_clips(concepts: Sequence[Concept], folder: Path, rng: np.random.Genera
 
 
 def write_mp4(pictures: Sequence[Image.Image], path: Path, rate: int) -> None:
-    """Pictures of one size as a film of `rate` pictures per second that browsers play."""
-    import av  # comes with the video plugin
+    """Write pictures of one size as a video that browsers play, at `rate` pictures per second."""
+    import av
 
     with av.open(str(path), "w", format="mp4") as file:
-        # baseline intra quality: a clip has a dozen small frames, and its colors matter
+        # high quality: a clip has only a dozen small frames, and their colors matter
         stream = file.add_stream("libx264", rate=rate, options={"preset": "ultrafast", "crf": "12"})
         stream.width, stream.height = pictures[0].size
         stream.pix_fmt = "yuv420p"

@@ -14,7 +14,7 @@ from binder_playground import shapes
 from binder_playground.shapes import Floats
 from binder_playground.world import Concept
 
-TRAIN_SCANS = 1437  # of 1797; the last 360 are the test part
+TRAIN_SCANS = 1437  # of 1,797; the last 360 are for testing
 GLYPH = 96  # pixels along a side of a glyph before it is placed
 FONTS = (
     "DejaVu",
@@ -23,10 +23,10 @@ FONTS = (
     "cmss10",
     "cmtt10",
     "cmb10",
-)  # file names in matplotlib's folder begin so
+)  # how the names of their files in matplotlib's folder begin
 
-# Each digit is one of several ways to write it; a way is a list of strokes; points are (x, y) in the unit square, y
-# down. A point given twice stays a sharp corner.
+# For each digit, several ways to write it; each is a list of strokes, of points (x, y) in the unit square, y down. A
+# point given twice stays a sharp corner.
 _TWO = [(0.1, 0.25), (0.3, 0), (0.8, 0.05), (0.85, 0.35), (0.4, 0.7), (0.05, 1), (0.05, 1), (0.95, 1)]
 _THREE = [(0.82, 0.53), (0.95, 0.8), (0.5, 1), (0.05, 0.88)]
 _NINE = [(0.9, 0.2), (0.5, 0), (0.1, 0.2), (0.2, 0.48), (0.6, 0.5), (0.9, 0.2), (0.9, 0.2)]
@@ -72,7 +72,7 @@ class Scans(NamedTuple):
 
 @cache
 def handwritten_split() -> tuple[Scans, Scans]:
-    """The train part (the first 1,437) and the test part (the last 360) of scikit-learn's scanned digits."""
+    """The training part (first 1,437) and the test part (last 360) of scikit-learn's scanned digits."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -81,7 +81,7 @@ def handwritten_split() -> tuple[Scans, Scans]:
 
 
 def draw_digit(concept: Concept, rng: np.random.Generator, size: int) -> Image.Image:
-    """A printed or handwritten digit; scans come from the train part only."""
+    """A printed or handwritten digit; scans come from the training part only."""
     if concept.style == "printed":
         return _inked(_placed(_printed(concept.digit, rng), rng, size, free=0.5), rng)
     if rng.random() < 0.3:
@@ -92,7 +92,7 @@ def draw_digit(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
 
 
 def draw_scan(scan: Floats, rng: np.random.Generator, size: int, plain: bool = False) -> Image.Image:
-    """A scan (8, 8) in 0..1 as a picture: plainly enlarged to fill it, or rewritten as a pen would."""
+    """A scan (8, 8) in 0..1 as a picture: simply enlarged (`plain`), or sharpened into pen strokes and distorted."""
     small = Image.fromarray(scan.astype(np.float32))
     if plain:
         ways = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
@@ -129,7 +129,7 @@ def _printed(digit: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _stroked(digit: int, rng: np.random.Generator) -> Image.Image:
-    """A digit written from its strokes, with a hand that shakes and a pen of some width."""
+    """A digit written from its strokes, with a shaky hand and a pen of random width."""
     ways = STROKES[digit]
     glyph = Image.new("L", (GLYPH * 2, GLYPH * 2))
     pen, width = ImageDraw.Draw(glyph), int(rng.integers(8, 28))
@@ -156,7 +156,7 @@ def _smooth(points: Floats) -> Floats:
 
 
 def _placed(glyph: Image.Image, rng: np.random.Generator, size: int, free: float) -> Floats:
-    """Turn, shear, bend, thicken and place a glyph: coverage (size, size) in 0..1. `free` scales how freely."""
+    """Rotate, shear, bend, thicken and place a glyph -> coverage (size, size) in 0..1. `free` scales the distortion."""
     if rng.random() < 0.3:
         glyph = glyph.filter(ImageFilter.MaxFilter(int(rng.choice([3, 5]))))
     box = glyph.getbbox() or (0, 0, GLYPH, GLYPH)
@@ -176,7 +176,7 @@ def _placed(glyph: Image.Image, rng: np.random.Generator, size: int, free: float
 
 
 def _bent(cover: Floats, rng: np.random.Generator) -> Floats:
-    """Push a picture (H, W) about by a smooth random field of a pixel or two."""
+    """Distort a picture (H, W) by a smooth random field of a pixel or two."""
     from scipy.ndimage import map_coordinates
 
     size = cover.shape[0]

@@ -1,4 +1,4 @@
-"""One entry to all drawing: `draw(concept, rng)`."""
+"""The entry point to all drawing: `draw(concept, rng)`."""
 
 from __future__ import annotations
 
@@ -21,5 +21,5 @@ _DRAWERS = {
 
 
 def draw(concept: world.Concept, rng: np.random.Generator, size: int = 64) -> Image.Image:
-    """A picture (size x size, RGB) of the concept; the same generator state draws the same picture."""
+    """A picture (size x size, RGB) of the concept; the same state of the generator draws the same picture."""
     return _DRAWERS[concept.kind](world.detailed(concept, rng), rng, size)

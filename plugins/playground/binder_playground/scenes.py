@@ -35,7 +35,7 @@ def draw_scene(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
 
 
 def _spots(concept: Concept, rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Centres and radii (x, y, r), all as fractions of the picture, with a gap between any two."""
+    """Centers and radii (x, y, r), all as fractions of the picture, with a gap between any two."""
     x0, y0, x1, y1 = REGIONS[concept.position]
     if concept.position == "centre" and concept.count == 1:
         x0, y0, x1, y1 = 0.26, 0.26, 0.74, 0.74
@@ -105,9 +105,9 @@ def frames(concept: Concept, rng: np.random.Generator, n: int, size: int = 64) -
 
 
 def trail(concept: Concept, rng: np.random.Generator, size: int = 64) -> Image.Image:
-    """A motion in one picture: earlier moments fade, the latest is opaque and in front.
+    """A motion in one picture: the latest moment is opaque and in front, earlier ones fade.
 
-    What grows would hide its past, so there the past lies in front, paler the older it is.
+    A growing shape would hide its earlier moments, so there they lie in front, the older the paler.
     """
     n = int(rng.integers(3, 6))
     plan = track(concept, rng, n)
@@ -139,7 +139,7 @@ def strip(concept: Concept, rng: np.random.Generator, size: int = 64) -> Image.I
 
 
 def draw_motion(concept: Concept, rng: np.random.Generator, size: int) -> Image.Image:
-    """A motion as a trail, or now and then as a contact sheet."""
+    """A motion as a trail, or sometimes as a contact sheet."""
     return trail(concept, rng, size) if rng.random() < 0.75 else strip(concept, rng, size)
 
 

@@ -1,6 +1,6 @@
 """Outlines, colors and backgrounds: what scenes and motions are drawn from.
 
-Outlines are closed polygons (K, 2) about the origin, x to the right, y down, within the unit circle.
+Outlines are closed polygons (K, 2) around the origin, within the unit circle; x to the right, y down.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def outline(shape: str, rng: np.random.Generator) -> Floats:
 
 
 def lean(shape: str, rng: np.random.Generator) -> float:
-    """A natural rotation (radians) for a shape at rest; arrows and moons may face any of four ways."""
+    """A plausible rotation (radians) for a shape at rest; arrows and moons may face any of four ways."""
     tilt = float(rng.normal(0, 0.16))
     return tilt + (float(rng.integers(4)) * np.pi / 2 if shape in ("arrow", "moon") else 0.0)
 
@@ -83,18 +83,18 @@ def mask(polygons: list[Floats], size: int) -> Floats:
 
 
 def placed(polygon: Floats, x: float, y: float, radius: float, angle: float) -> Floats:
-    """The outline (K, 2) turned by `angle`, scaled to `radius` pixels and moved to (x, y)."""
+    """The outline (K, 2) rotated by `angle`, scaled to `radius` pixels and moved to (x, y)."""
     return polygon @ _turn(angle).T * radius + (x, y)
 
 
 def ink(color: str, rng: np.random.Generator) -> Floats:
-    """A shade (3,) in 0..1 that is still called by the color's name."""
+    """A random shade (3,) in 0..1 that people would still call by the color's name."""
     shade = np.array(RGB[color]) / 255 + rng.normal(0, 0.022, 3)
     return np.clip(shade * rng.uniform(0.92, 1.06), 0, 1)
 
 
 def background(avoid: Floats, size: int, rng: np.random.Generator) -> Floats:
-    """A backdrop (size, size, 3) in 0..1, plain, graded or noisy, nowhere close to the color to avoid."""
+    """A background (size, size, 3) in 0..1, plain, graded or noisy, that stays away from the color `avoid`."""
     ends = [_ground(avoid, rng), _ground(avoid, rng)]
     style = rng.random()
     if style < 0.4:
@@ -113,7 +113,7 @@ def background(avoid: Floats, size: int, rng: np.random.Generator) -> Floats:
 
 
 def _ground(avoid: Floats, rng: np.random.Generator) -> Floats:
-    """A background color (3,) well apart from the one to avoid; grays, pale and vivid ones."""
+    """A background color (3,), gray, pale or vivid, at a distance from `avoid`."""
     for _ in range(30):
         gray = float(rng.random()) ** 0.7
         color = gray + (rng.random(3) - 0.5) * rng.choice([0.05, 0.3, 1.0])
@@ -124,7 +124,7 @@ def _ground(avoid: Floats, rng: np.random.Generator) -> Floats:
 
 
 def paint(ground: Floats, cover: Floats, color: Floats, opacity: float = 1.0) -> Floats:
-    """Lay a color (3,) over a picture (H, W, 3) where `cover` (H, W) says so."""
+    """Blend a color (3,) over a picture (H, W, 3), by the coverage `cover` (H, W)."""
     alpha = cover[:, :, None] * opacity
     return ground * (1 - alpha) + color * alpha
 

@@ -1,4 +1,4 @@
-"""Shaded solids: meshes by formula, turned, lit and painted back to front."""
+"""Shaded solids: meshes from formulas, rotated, lit and painted back to front."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from binder_playground.world import Concept
 
 Mesh = tuple[
     Floats, NDArray[np.int64]
-]  # vertices (V, 3), z up, about the origin; faces (F, 4), a triangle repeats its last
+]  # vertices (V, 3), z up, around the origin; faces (F, 4), where a triangle repeats its last vertex
 SCALE = 2  # drawn this many times larger, then averaged
 
 
@@ -26,12 +26,12 @@ def draw_solid(concept: Concept, rng: np.random.Generator, size: int) -> Image.I
     stretch = np.exp(rng.normal(0, 0.05, 3)) if concept.solid in ("sphere", "cube") else np.exp(rng.normal(0, 0.1, 3))
     stretch = np.ones(3) if concept.solid == "sphere" else stretch
     points = vertices * stretch @ _view(rng, concept.solid).T
-    corners = points[faces]  # (F, 4, 3); x right, y up, z towards the eye
+    corners = points[faces]  # (F, 4, 3); x right, y up, z toward the viewer
     normals = np.cross(corners[:, 2] - corners[:, 0], corners[:, 1] - corners[:, 3])
     thin = np.linalg.norm(normals, axis=1) < 1e-9
     normals[thin] = np.cross(corners[thin, 1] - corners[thin, 0], corners[thin, 2] - corners[thin, 0])
     normals /= np.linalg.norm(normals, axis=1, keepdims=True) + 1e-12
-    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # meshes need not be oriented: the side we see faces us
+    normals *= np.where(normals[:, 2:] < 0, -1, 1)  # meshes need not be oriented: the visible side faces the viewer
     light = np.array([rng.uniform(-1, 1), rng.uniform(0.2, 1), rng.uniform(0.4, 1)])
     light /= np.linalg.norm(light)
     ambient = rng.uniform(0.2, 0.45)
@@ -61,7 +61,7 @@ def _view(rng: np.random.Generator, solid: str) -> Floats:
 
 
 def _fit(points: Floats, rng: np.random.Generator, side: int) -> Floats:
-    """Scale and move points (V, 2) so that they fill a good part of the picture; y turns downwards."""
+    """Scale and move points (V, 2) so that they fill much of the picture; y now points down."""
     low, high = points.min(axis=0), points.max(axis=0)
     scale = rng.uniform(0.55, 0.92) * side / (high - low).max()
     room = (side - (high - low) * scale) / 2
@@ -100,7 +100,7 @@ def _grid(points: Floats) -> Mesh:
 
 
 def _lathe(profile: list[tuple[float, float]] | Floats, around: int = 28) -> Mesh:
-    """Turn a profile of (radius, height) about the upright axis; long pieces are cut up."""
+    """Rotate a profile of (radius, height) around the vertical axis; long segments are subdivided."""
     line = [np.asarray(profile[0], dtype=float)]
     for p, q in pairwise(np.asarray(profile, dtype=float)):
         steps = max(1, int(np.hypot(*(q - p)) / 0.3))
@@ -119,7 +119,7 @@ def _hull(points: Floats) -> Mesh:
 
 
 def _box(x: tuple[float, float], y: tuple[float, float], z: tuple[float, float]) -> Mesh:
-    """A box with its sides cut into small squares, so that painting by depth is right."""
+    """A box with its sides cut into small squares, so that they can be painted in order of depth."""
     sides = []
     spans = (x, y, z)
     for axis in range(3):

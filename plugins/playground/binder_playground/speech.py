@@ -1,8 +1,8 @@
-"""The spoken captions of the playground: thousands of clips in many synthetic voices, shipped with it.
+"""The spoken captions of the playground: thousands of clips in many synthetic voices, shipped with the package.
 
 `speech/index.parquet` lists the clips, `speech/<voice>.ogg` holds all clips of one voice one after the other.
-No voice is both in `train` and in `test`. What a clip says whose `heard` is false no `train` voice ever says.
-`speech_record.py` made all of it. Imports no torch; soundfile comes with the `playground` extra.
+No voice is in both `train` and `test`. Where `heard` is false, no `train` voice ever says what the clip says.
+Made by `speech_record.py`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Clip:
     voice: str  # accent and speaker: "en-us_m3"
     text: str  # what is said: "three red circles"
     kind: str  # one of KINDS; "word" is a single word such as "red"
-    concept: str  # key of the `world.Concept` that the text claims: "scene/red-circle-3"; of a word "/red"
+    concept: str  # key of the `world.Concept` that the text states: "scene/red-circle-3"; of a word "/red"
     split: str  # one of SPLITS
-    heard: bool  # whether a train voice ever says the same
+    heard: bool  # whether any train voice says the same
     take: int  # from 0; of the same text in the same split
     start_s: float  # where it begins in the file of its voice, in seconds
     end_s: float  # where it ends, in seconds
@@ -60,9 +60,9 @@ def audio(clip: Clip) -> tuple[Samples, int]:
 
 
 def write_wavs(clips: Iterable[Clip], folder: Path) -> list[Path]:
-    """Write each clip as `folder/<id>.wav` (16-bit mono); the paths, in the order of the clips.
+    """Write each clip as `folder/<id>.wav` (16-bit mono) -> the paths, in the order of the clips.
 
-    Every file appears whole or not at all, and one that is there already is kept.
+    Files are never left half-written, and those that exist are kept.
     """
     import soundfile
 
@@ -74,7 +74,7 @@ def write_wavs(clips: Iterable[Clip], folder: Path) -> list[Path]:
             by_voice[clip.voice].append(clip)  # so that each voice is decoded once
     for missing in by_voice.values():
         for clip in missing:
-            wav = io.BytesIO()  # soundfile waits for the disk after each file that it writes itself
+            wav = io.BytesIO()  # soundfile syncs to disk after each file that it writes itself
             soundfile.write(wav, _cut(clip), RATE, subtype="PCM_16", format="WAV")
             part = folder / f"{clip.id}.part"
             part.write_bytes(wav.getvalue())
@@ -88,7 +88,7 @@ def _cut(clip: Clip) -> Samples:
 
 @lru_cache(maxsize=4)
 def _decode(voice: str) -> Samples:
-    """All that one voice says, decoded whole: after a seek, Opus gives slightly different samples."""
+    """The whole file of one voice: after a seek, Opus decodes to slightly different samples."""
     import soundfile
 
     samples: Samples = soundfile.read(FOLDER / f"{voice}.ogg", dtype="float32")[0]

@@ -1,4 +1,4 @@
-"""The recipe of the spoken captions: makes `speech/` from nothing with espeak-ng.
+"""The recipe of the spoken captions: makes `speech/` from scratch with espeak-ng.
 
     python -m binder_playground.speech_record --out DIR --seed 0
 
@@ -52,11 +52,11 @@ TEST_VOICES = (
     "en-us_m3", "en_m7", "en-gb-x-rp_m8", "en-gb-x-gbclan_pablo", "en-gb-x-gbcwmd_max",
     "en-gb-scotland_travis", "en-us-nyc_gustave",
 )  # fmt: skip
-BRISK = ("Andrea", "anika", "antonio")  # variants that speak a quarter faster than they are told to
+BRISK = ("Andrea", "anika", "antonio")  # variants that speak a quarter faster than asked
 
 WPM = (155, 235)  # speaking speed, words per minute
-PITCH = (30, 70)  # espeak-ng's scale, 0..99; 50 is the voice's own
-# How often each caption of a kind is spoken in train and in test, each time by another voice.
+PITCH = (30, 70)  # espeak-ng's scale, 0..99; 50 is the voice's default
+# How often each caption of a kind is spoken in train and in test, each time by a different voice.
 TAKES = {
     "scene": (10, 4),
     "motion": (1, 1),
@@ -65,13 +65,13 @@ TAKES = {
     "solid": (8, 4),
     "word": (12, 4),
 }
-MOTIONS_SPOKEN = (300, 200)  # captions in train, in test; the latter half heard, half unheard
+MOTIONS_SPOKEN = (300, 200)  # captions in train, in test; half of the latter are also in train
 
 LOUDNESS = 0.1  # root mean square of a clip
 PEAK = 0.9  # and no sample above this
-PAD = RATE * 30 // 1000  # kept before and after the speech, samples
-GAP = RATE * 40 // 1000  # silence between clips, samples
-GRID = RATE // 100  # clips begin and end on whole hundredths of a second
+PAD = RATE * 30 // 1000  # samples kept before and after the speech
+GAP = RATE * 40 // 1000  # samples of silence between clips
+GRID = RATE // 100  # samples; clips begin and end on hundredths of a second
 # libsndfile's scale, 0 is 256 kbit/s and 1 is 6 kbit/s. From 0.989 on (under 9 kbit/s)
 # Opus drops everything above 4 kHz, and with it what tells one sibilant from another.
 OPUS_COMPRESSION = 0.988
@@ -79,7 +79,7 @@ OPUS_COMPRESSION = 0.988
 
 @dataclass(frozen=True)
 class Line:
-    """Something to say: a caption or a single word."""
+    """A text to be spoken: a caption or a single word."""
 
     text: str
     kind: str
@@ -89,7 +89,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Take:
-    """A line as one voice is to say it."""
+    """A line as spoken by one voice."""
 
     line: Line
     voice: str
@@ -103,7 +103,7 @@ def unheard_scenes(seed: int) -> frozenset[str]:
     """Keys of the 100 scenes that train voices never say.
 
     Every color with every shape misses one count, by a shuffled Latin square: each color and each shape
-    misses 10 of its 50 captions, each count 20 of its 100, and any two of the three are heard together.
+    misses 10 of its 50 captions, each count 20 of its 100, and any two of the three are heard in combination.
     """
     rng = np.random.default_rng([seed, 1])
     colors, shapes = rng.permutation(world.COLORS), rng.permutation(world.SHAPES)
@@ -116,12 +116,12 @@ def unheard_scenes(seed: int) -> frozenset[str]:
 
 
 def words() -> list[Line]:
-    """Every single word a caption turns on, with the key of what the word alone claims."""
+    """Every word that matters in a caption, with the key of the concept that the word alone states."""
     return [Line(text, "word", concept.key) for text, concept in world.words().items()]
 
 
 def script(seed: int) -> tuple[list[Line], list[Line]]:
-    """The lines of train and the lines of test, each once."""
+    """The lines of train and those of test, without repetition."""
     unheard = unheard_scenes(seed)
     scenes = [_line(c, heard=c.key not in unheard) for c in world.concepts("scene")]
     rest = [_line(c) for kind in ("digit", "chart", "solid") for c in world.concepts(kind)] + words()
@@ -133,7 +133,7 @@ def script(seed: int) -> tuple[list[Line], list[Line]]:
 
 
 def plan(seed: int) -> list[Take]:
-    """Who says what, how high and how fast: every voice about equally often, never the same line twice."""
+    """Which voice says what, at which pitch and speed: every voice about equally often, and no line twice."""
     takes: list[Take] = []
     for n, (split, voices) in enumerate((("train", TRAIN_VOICES), ("test", TEST_VOICES))):
         rng = np.random.default_rng([seed, 3, n])
@@ -148,7 +148,7 @@ def plan(seed: int) -> list[Take]:
 
 
 def say(voice: str, text: str, pitch: int, wpm: int) -> Samples:
-    """Speech (T,) at RATE, trimmed and of even loudness."""
+    """Speak a text -> samples (T,) at RATE, trimmed and normalized in loudness."""
     from scipy.signal import resample_poly
     from soundfile import read
 
@@ -161,7 +161,7 @@ def say(voice: str, text: str, pitch: int, wpm: int) -> Samples:
 
 
 def trim(x: Samples) -> Samples:
-    """Keep what is above 2 % of the peak (-34 dB) and PAD on either side; round the length up to GRID."""
+    """Cut silence (below 2 % of the peak, -34 dB) from both ends, except PAD; round the length up to GRID."""
     x = np.pad(x, PAD)
     loud = np.flatnonzero(np.abs(x) > 0.02 * np.abs(x).max())
     x = x[loud[0] - PAD : loud[-1] + 1 + PAD]
@@ -169,13 +169,13 @@ def trim(x: Samples) -> Samples:
 
 
 def level(x: Samples) -> Samples:
-    """Scale to LOUDNESS, or to PEAK where that would be too loud."""
+    """Scale to LOUDNESS, or to PEAK where that would clip."""
     gain = min(LOUDNESS / float(np.sqrt(np.mean(x**2))), PEAK / float(np.abs(x).max()))
     return x * np.float32(gain)
 
 
 def record(voice: str, takes: Sequence[Take], path: Path) -> list[tuple[float, float]]:
-    """Write all takes of one voice into one Ogg Opus file; their spans in seconds."""
+    """Write all takes of one voice into one Ogg Opus file -> their spans in seconds."""
     from soundfile import SoundFile
 
     pieces, spans, at = [np.zeros(GAP, np.float32)], [], GAP
@@ -192,7 +192,7 @@ def record(voice: str, takes: Sequence[Take], path: Path) -> list[tuple[float, f
 
 
 def make(out: Path, seed: int) -> None:
-    """Write one audio file per voice and then the index."""
+    """Write one audio file per voice, then the index."""
     if shutil.which("espeak-ng") is None:
         raise BinderError("espeak-ng is not installed (apt install espeak-ng, or brew install espeak-ng)")
     out.mkdir(parents=True, exist_ok=True)
@@ -205,9 +205,9 @@ def make(out: Path, seed: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; the exit status."""
+    """The command line -> the exit status."""
     parser = argparse.ArgumentParser(prog="python -m binder_playground.speech_record")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the audio and its index")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the audio and the index")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     try:
@@ -227,7 +227,7 @@ def _between(rng: np.random.Generator, bounds: tuple[int, int]) -> int:
 
 
 def _write_index(takes: Sequence[Take], spans: dict[str, list[tuple[float, float]]], path: Path) -> None:
-    """One row per clip. The takes of a voice lie in its file in the order in which they stand here."""
+    """Write one row per clip; the clips of a voice are in the same order as in its file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The tables behind charts, as files: what a chart shows before anyone has drawn it."""
+"""The tables behind charts, as CSV files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ HEADERS = {
 
 
 def write_tables(concepts: Sequence[Concept], folder: Path, rng: np.random.Generator) -> list[Path]:
-    """A table for each concept as `folder/<number>-<concept>.csv`, the type of its chart in a first line of comment."""
+    """Write a random table for each concept, `folder/<number>-<concept>.csv` -> the paths.
+
+    Its first line is a comment that names the type of chart."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i}-{concept.key.partition('/')[2]}.csv" for i, concept in enumerate(concepts)]
     for path, concept in zip(paths, concepts, strict=True):
@@ -36,7 +38,7 @@ def write_tables(concepts: Sequence[Concept], folder: Path, rng: np.random.Gener
 
 
 def _along(concept: Concept, n: int, rng: np.random.Generator) -> Sequence[object]:
-    """What stands beside the values: moments, names or places."""
+    """The column beside the values: years, names or positions."""
     if concept.chart in ("line", "area"):
         first = int(rng.integers(1950, 2024 - n))
         return range(first, first + n)

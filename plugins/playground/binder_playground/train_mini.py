@@ -1,9 +1,9 @@
-"""Train the mini anchor from nothing: draw the pool, learn the tokenizer, train, evaluate, write the folder.
+"""Train the mini anchor from scratch: draw the pool, learn the tokenizer, train, evaluate, write the folder.
 
     python -m binder_playground.train_mini --config configs/mini.toml --out DIR [--minutes M] [--seed S]
         [--device auto|cpu|cuda] [--resume]
 
-Pool, checkpoint and log go to DIR.work; DIR receives what is shipped, anew after every evaluation.
+The pool, the checkpoint and the log go to DIR.work; DIR gets the finished anchor, rewritten after every evaluation.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SAVE_EVERY = 120  # seconds between checkpoints
 
 
 def train(config: dict[str, Any], out: Path, minutes: float, seed: int, device: str, resume: bool) -> None:
-    """Run the whole recipe, on a CPU in several processes of one thread each."""
+    """Run the whole recipe; on a CPU in several processes with one thread each."""
     work = out.with_name(out.name + ".work")
     work.mkdir(parents=True, exist_ok=True)
     build_pool(work / "pool", config["pool"], seed, config["image_size"], config["workers"])
@@ -59,7 +59,7 @@ def train_process(
     device: str,
     resume: bool,
 ) -> None:
-    """What each of `many` processes does; the first one also evaluates and writes."""
+    """The work of each of `many` processes; the first also evaluates and writes."""
     work, lead = out.with_name(out.name + ".work"), rank == 0
     logging.basicConfig(level=logging.INFO if lead else logging.ERROR, format="%(asctime)s %(message)s")
     if many > 1:
@@ -78,7 +78,7 @@ def train_process(
     rng = np.random.default_rng((seed, 7, run.step, rank))
     source = batches(pool, config["pool"], config["shares"], config["batch"], rng)
     budget, last = minutes * 60, time.monotonic()
-    before = run.seconds  # the first process's clock as all of them know it, so that all stop after the same step
+    before = run.seconds  # the first process's clock, which all share, so that all stop after the same step
     while before < budget:
         losses = update(run, tokenizer, next(source), words, rng, config, budget)
         now, before = time.monotonic(), run.seconds
@@ -117,7 +117,7 @@ def publish(
     run: Run, config: dict[str, Any], model_cfg: dict[str, Any], tokenizer: SimpleTokenizer, pools: dict[str, Pool],
     out: Path, seed: int,
 ) -> None:  # fmt: skip
-    """Evaluate the averaged weights and write the folder and a line of the log."""
+    """Evaluate the averaged weights, write the folder, and add a line to the log."""
     work = out.with_name(out.name + ".work")
     report = evaluation.accuracies(run.average, tokenizer, pools)
     unseen = evaluation.unseen_cosine(run.average, tokenizer)
@@ -129,7 +129,7 @@ def publish(
 
 
 def make_card(run: Run, config: dict[str, Any], seed: int, report: dict[str, Any], unseen: float) -> dict[str, Any]:
-    """What ships beside the weights: what mini knows, how well, and where it comes from."""
+    """The card that ships with the weights: what mini knows, how well, and how it was made."""
     cpu = run.model.logit_scale.device.type == "cpu"
     return {
         "name": "mini",

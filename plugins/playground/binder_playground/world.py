@@ -1,7 +1,7 @@
-"""What there is in the playground and how people say it: names, concepts, captions. Draws nothing, imports no torch.
+"""What there is in the playground and how people describe it: names, concepts, captions. Imports no torch.
 
-A `Concept` is what a picture shows. Fields left blank ("" or 0 or -1) are open: a drawing picks them, a caption does
-not mention them. So a caption is a concept too, and it is true of a picture when every field it fills agrees.
+A `Concept` is what a picture shows. Blank fields ("", 0 or -1) are open: a drawing picks a value, a caption does not
+mention them. So a caption is a concept, too: it is true of a picture where every field that it fills agrees.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ SOLIDS = (
 SOLID_COLORS = (*COLORS, "grey")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PLURALS = {shape: shape + ("es" if shape.endswith("s") else "s") for shape in SHAPES}
-TURNLESS = ("circle", "ring")  # shapes that look the same however far they are turned
+TURNLESS = ("circle", "ring")  # shapes that look the same when rotated
 
 
 @dataclass(frozen=True)
 class Concept:
-    """What a picture shows, or what a caption claims. Blank fields are open."""
+    """What a picture shows, or what a caption states. Blank fields are open."""
 
     kind: str = ""  # one of KINDS
     color: str = ""
@@ -80,7 +80,7 @@ def concepts(kind: str) -> list[Concept]:
 
 
 def words() -> dict[str, Concept]:
-    """Every single word a caption turns on, with what the word alone claims."""
+    """Every word that matters in a caption, with the concept that the word alone states."""
     claims = {name: Concept("digit", digit=d) for d, name in enumerate(NUMBERS)}
     claims |= {c: Concept(color=c) for c in SOLID_COLORS}
     claims |= {s: Concept(shape=s) for s in SHAPES}
@@ -92,7 +92,7 @@ def words() -> dict[str, Concept]:
 
 
 def named(key: str) -> Concept:
-    """The concept of that key. Raises KeyError."""
+    """The concept with that key. Raises KeyError."""
     return _by_key()[key]
 
 
@@ -102,7 +102,7 @@ def _by_key() -> dict[str, Concept]:
 
 
 def instances(concept: Concept) -> list[Concept]:
-    """The whole concepts that the given one is true of: "red" -> all scenes of red shapes."""
+    """The complete concepts of which the given one is true: "red" -> all scenes of red shapes."""
     kind = concept.kind or ("solid" if concept.color in SOLID_COLORS[len(COLORS) :] else "scene")
     whole = concepts(kind)
     if concept in whole:
@@ -118,7 +118,7 @@ def caption(concept: Concept) -> str:
 
 
 def article(words: str) -> str:
-    """Put "a" or "an" before the words."""
+    """The words with "a" or "an" in front."""
     return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
 
 
@@ -162,7 +162,7 @@ def wording(concept: Concept, rng: np.random.Generator) -> str:
 
 
 def phrase(concept: Concept, rng: np.random.Generator) -> tuple[str, Concept]:
-    """A random wording and what it claims: the concept with everything it leaves out blanked."""
+    """A random wording and what it states: the concept, with whatever the wording leaves out blank."""
     return _PHRASES[concept.kind](concept, rng)
 
 

@@ -21,6 +21,8 @@ from click.testing import CliRunner
 
 from binder import Embeddings
 
+README = Path(__file__).parents[1] / "README.md"
+
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,6 +96,13 @@ def test_metrics_report_and_what_is_printed(small: None, tmp_path: Path) -> None
 
 def row_of(cells_of: dict[tuple[str, str], dict], query: str) -> list[dict]:
     return [row for (own, _), row in cells_of.items() if own == query]
+
+
+def test_the_readmes_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"^```python\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    exec(compile(block, str(README), "exec"), {})
+    assert [len(list(tmp_path.rglob(f"*{suffix}"))) for suffix in (".png", ".wav", ".mp4", ".csv")] == [1, 5, 5, 5]
 
 
 def test_without_a_plugin_it_says_how_to_install_it(tmp_path: Path) -> None:

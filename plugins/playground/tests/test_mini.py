@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from binder_playground.draw import draw
 
 import binder
 
+ROOT = Path(__file__).parents[3]  # of the checkout
 MINI = Path(binder.__file__).parent / "anchors" / "mini"
 
 
@@ -144,3 +147,24 @@ def test_merges_are_learned_by_count() -> None:
     from binder_playground.mini.bpe import learn_merges
 
     assert learn_merges(Counter({"aab": 3, "ab": 2, "cd": 1}), 2) == [("a", "b</w>"), ("a", "ab</w>")]
+
+
+@pytest.mark.slow
+def test_the_recipe_makes_an_anchor_and_goes_on_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from binder_playground import train_mini
+    from binder_playground.mini import evaluation
+
+    config = tomllib.loads((ROOT / "configs/mini.toml").read_text(encoding="utf-8"))
+    small = {"workers": 1, "merges": 100, "words": 2000, "pool": dict.fromkeys(config["pool"], 100)}
+    monkeypatch.setattr(evaluation, "AMOUNTS", dict.fromkeys(evaluation.AMOUNTS, 20))
+    out = tmp_path / "mini"
+    for minutes, resume in ((0.02, False), (0.04, True)):
+        train_mini.train({**config, **small}, out, minutes, seed=0, device="cpu", resume=resume)
+    lines = [json.loads(line) for line in (tmp_path / "mini.work" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] > 0 for line in lines] == [True, True] and lines[0]["step"] < lines[1]["step"]
+    made = json.loads((out / "card.json").read_text(encoding="utf-8"))
+    shipped = json.loads((MINI / "card.json").read_text(encoding="utf-8"))
+    assert made.keys() == shipped.keys() and made["knows"] == shipped["knows"] and made["words"] == shipped["words"]
+    assert made["training"]["recipe"] == shipped["training"]["recipe"]
+    space = binder.Binder(str(out))
+    assert space.embed(text=["three red circles"]).vectors.shape == (1, config["model"]["embed_dim"])

@@ -1,7 +1,7 @@
 """Sums of vectors of several modalities, answered by retrieval: picture - "red" + "blue" finds the blue one.
 
-Asked for every class and every other color. The gallery holds one item of each class, none of which is an operand, and
-the operand's own class does not count as an answer (as in word analogies, Mikolov et al. 2013).
+Every operand is asked for in every other color. The gallery holds one item of each class, none of them an operand, and
+the operand's own class is excluded from the answers, as in word analogies (Mikolov et al. 2013).
 
 Shapes: C colors, K directions, T takes of a word, D embed_dim.
 """
@@ -31,7 +31,7 @@ def swaps(
     without: Embeddings | None = None,
     weight: float = 1.0,
 ) -> dict[str, Any]:
-    """R@1 of `operand + weight * (plus[new color] - minus[its color])` over all classes and all other colors.
+    """R@1 of `operand + weight * (plus[new color] - minus[its color])` over all operands and all other colors.
 
     With `without`, (K, D), these directions are projected out of the operand before anything is added.
     """
@@ -53,6 +53,6 @@ def swaps(
 
 
 def take(words: Words, colors: Sequence[str], turn: int) -> Embeddings:
-    """The names of C colors -> (C, D); where a name has several takes, they take turns."""
+    """The names of C colors -> (C, D); the takes of a name are used in turn, starting at `turn`."""
     chosen = [words[color].vectors[(turn + i) % len(words[color])] for i, color in enumerate(colors)]
     return Embeddings(np.stack(chosen), words[colors[0]].space)

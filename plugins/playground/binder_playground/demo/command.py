@@ -10,7 +10,7 @@ import click
 
 from binder import ProgressBar, RunError, common_options, print_table, say
 
-NO_RESULT = "–"  # where so few are searched that the first ones found are all of them
+NO_RESULT = "–"  # of R@k where at most k items are searched: it could only be 1
 RATES = {"r1": 1, "r5": 5, "r10": 10}  # R@k: the k of each
 
 
@@ -44,7 +44,7 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
 
 
 def _print_matrix(rows: Sequence[dict[str, Any]]) -> None:
-    """R@1 of every ordered pair, rows ask, columns are searched; * where the two were trained together."""
+    """R@1 of every ordered pair: rows are the queries, columns are searched; * marks pairs trained together."""
     names = list(dict.fromkeys(row["query"] for row in rows))
     cells = {(row["query"], row["target"]): row for row in rows}
 
@@ -59,7 +59,7 @@ def _print_matrix(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _print_cells(rows: Sequence[dict[str, Any]], reference: bool) -> None:
-    """The same pairs one by one, with more numbers and what to compare them with."""
+    """One row for each ordered pair, with R@5, R@10 and the baselines."""
     columns = ["query", "target", "", "same", "queries", "targets", "R@1", "R@5", "R@10", "chance", "untrained"]
     click.echo()
     print_table(

@@ -1,7 +1,7 @@
-"""What the demo aligns on and what it searches: five modalities, each with the concept that every item shows.
+"""The demo's training pairs and the galleries it searches: five modalities, and the concept that every item shows.
 
-Everything is paired with pictures only. Nothing that is searched was trained on: other takes, other voices, other
-drawings of the same concepts.
+Training pairs are with pictures only. Nothing in a gallery was trained on: it holds other takes, other voices and
+other drawings of the same concepts.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from binder_playground.world import Concept
 
 BOUND = ("audio", "video", "chart")  # what the demo aligns, each to pictures
 MODALITIES = ("image", "text", *BOUND)
-# Pictures of each spoken clip, by its kind. A single word is true of many, and only what they have in common is what
-# it means; motions are said by few voices, and come more often for having several pictures.
+# Pictures per spoken clip, by its kind. A single word is true of many pictures, and means only what they share. Motions
+# are spoken by few voices; several pictures make up for it.
 SPOKEN = {"scene": 1, "motion": 10, "chart": 2, "word": 49}
-VIDEOS_PER_CLASS = 2  # training takes of each of the 580 motions
+VIDEOS_PER_CLASS = 2  # training videos of each of the 580 motions
 TABLES_PER_CLASS = 12  # training tables of each of the 25 kinds of chart
 HELD_OUT = {"image/scene": 2, "image/chart": 10, "video/motion": 1, "chart/chart": 10}  # items of each class
 
@@ -49,18 +49,18 @@ class Row:
     """A row of a manifest."""
 
     item: Path
-    place: int  # of its picture
-    text: str  # the caption: there for the directly trained references only
-    held: bool = False  # kept apart from training
+    place: int  # index of its picture
+    text: str  # the caption, used by the directly trained references only
+    held: bool = False  # held out from training
 
 
 def some(kind: str) -> list[Concept]:
-    """The concepts of a kind that the demo is about: all of them."""
+    """The concepts of a kind that the demo uses: all of them."""
     return world.concepts(kind)
 
 
 def write_pairs(folder: Path, seed: int) -> dict[str, Path]:
-    """The training data of each bound modality -> its manifest: items, pictures, captions, what is shown."""
+    """Write the training pairs of each modality -> its manifest, with items, pictures, captions and concepts."""
     return {
         "audio": _write_spoken(folder, np.random.default_rng([seed, 1])),
         "video": _write_videos(folder, np.random.default_rng([seed, 2])),
@@ -69,7 +69,7 @@ def write_pairs(folder: Path, seed: int) -> dict[str, Path]:
 
 
 def _write_spoken(folder: Path, rng: np.random.Generator) -> Path:
-    """Whole captions with pictures of their own; single words with those of them that the word is true of."""
+    """Captions with pictures of their own, and single words with those of these pictures that they are true of."""
     said = [clip for clip in speech.clips("train") if _is_asked(clip)]
     wavs = dict(zip(said, speech.write_wavs(said, folder / "audio"), strict=True))
     captions = [clip for clip in said if clip.kind != "word"]
@@ -90,18 +90,18 @@ def _write_spoken(folder: Path, rng: np.random.Generator) -> Path:
 
 
 def _held_out(n: int, rng: np.random.Generator) -> list[bool]:
-    """One in twenty, to see how a run comes on."""
+    """N flags, one in twenty of them set: held out to validate a run."""
     return list(rng.permutation(n) < n / 20)
 
 
 def _dealt(places: Sequence[int], rng: np.random.Generator) -> Iterator[int]:
-    """The places in random order again and again, so that each comes as often as the others."""
+    """The places over and over, in a new random order each time."""
     while len(places):
         yield from rng.permutation(places).tolist()
 
 
 def _is_asked(clip: speech.Clip) -> bool:
-    """Whether a clip says something that the demo shows: no digits and no solids."""
+    """Whether a clip is about something that the demo shows, which has no digits and no solids."""
     concept = world.named(clip.concept)
     return clip.kind in SPOKEN and concept.kind in ("", *SPOKEN) and concept.color in ("", *world.COLORS)
 
@@ -126,7 +126,7 @@ def _one_each(paths: Sequence[Path], concepts: Sequence[Concept], rng: np.random
 def _write_manifest(
     folder: Path, modality: str, pairs: Sequence[Row], shown: Sequence[Concept], picture: Callable[[Concept], Any]
 ) -> Path:
-    """A picture of each concept of `shown`, and the pairs with them."""
+    """Draw a picture of each concept of `shown` and write the pairs -> the manifest."""
     path, pictures = folder / f"{modality}_to_pictures.csv", folder / f"{modality}_pictures"
     pictures.mkdir(parents=True, exist_ok=True)
     for i, concept in enumerate(shown):
@@ -141,7 +141,7 @@ def _write_manifest(
 
 
 def galleries(folder: Path, seed: int) -> list[Gallery]:
-    """What is searched: new pictures, all captions, clips of voices not heard, new videos and tables."""
+    """What is searched: new pictures, videos and tables, all captions, and clips of held-out voices."""
     rng = np.random.default_rng([seed, 4])
     found = []
     for kind in ("scene", "motion", "chart"):
@@ -164,7 +164,7 @@ def embed(space: Binder, galleries: Sequence[Gallery], progress: Progress = sile
 
 
 def encoded_by(space: Binder, modality: str, galleries: Sequence[Gallery]) -> list[Gallery]:
-    """The galleries, those of one modality with the vectors that this space's encoder gives them."""
+    """The galleries, with those of one modality encoded again by the encoder of `space`."""
     return [replace(g, z=vectors_of(space, modality, g.items)) if g.modality == modality else g for g in galleries]
 
 
@@ -175,7 +175,7 @@ def vectors_of(space: Binder, modality: str, items: Sequence[Any], progress: Pro
 
 
 def pictures(kind: str, concepts: Sequence[Concept], folder: Path, rng: np.random.Generator) -> Gallery:
-    """A drawing of each concept."""
+    """A random drawing of each concept."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{i}-{concept.key.partition('/')[2]}.png" for i, concept in enumerate(concepts)]
     for path, concept in zip(paths, concepts, strict=True):
@@ -184,7 +184,7 @@ def pictures(kind: str, concepts: Sequence[Concept], folder: Path, rng: np.rando
 
 
 def videos(concepts: Sequence[Concept], folder: Path, rng: np.random.Generator) -> Gallery:
-    """A take of each motion."""
+    """A random video of each motion."""
     return _gallery("video", "motion", clips.write_clips(concepts, folder, rng), concepts)
 
 

@@ -1,4 +1,4 @@
-"""What the emergent cells of the matrix are held against: encoders trained directly against what is searched.
+"""References for the emergent cells of the matrix: encoders trained directly against the searched modality.
 
 The reference of a cell is the query's encoder, trained on the same items for the same number of steps, each paired
 with an item of the searched modality that shows the same, as that modality's own (frozen) encoder sees it.
@@ -21,7 +21,7 @@ from binder_playground.demo import Progress, cells
 from binder_playground.demo.cells import FACETS, Pair, label
 from binder_playground.demo.data import BOUND, Gallery, encoded_by
 
-LOG = "log.jsonl"  # of a run: what it was like after each so many steps
+LOG = "log.jsonl"  # in a run folder: a line of JSON every so many steps
 
 
 def references(
@@ -33,7 +33,7 @@ def references(
     seed: int,
     progress: Progress,
 ) -> dict[Pair, float]:
-    """R@1 of the directly trained encoder for every emergent cell that has a shared label."""
+    """R@1 of a directly trained encoder, for every emergent cell whose items share a label."""
     found: dict[Pair, float] = {}
     for name in BOUND:
         config = _as_long(settings[name], runs / name)
@@ -48,7 +48,7 @@ def references(
             direct = Binder(space.anchor, device=str(space.anchor.device)).load(out)
             own = encoded_by(direct, name, galleries)
             both = [(name, other), (other, name)] if other == "text" else [(name, other)]
-            for query, target in both:  # captions have no encoder to train: their cell is the same encoder's, read back
+            for query, target in both:  # captions have no encoder to train, so the same one serves both directions
                 cell = cells.shared(own, query, target)
                 assert cell is not None
                 found[query, target] = cells.cell(*cell)["r1"]
@@ -56,21 +56,21 @@ def references(
 
 
 def _as_long(settings: Mapping[str, Any], run: Path) -> dict[str, Any]:
-    """The settings of a finished run for other pairs: fewer of them make an epoch, but the steps are to be as many."""
+    """The settings of a finished run, with its number of steps instead of epochs: other pairs make shorter epochs."""
     lines = (run / LOG).read_text(encoding="utf-8").splitlines()
     train = {key: value for key, value in settings["train"].items() if key != "epochs"}
     return {**settings, "train": {**train, "steps": json.loads(lines[-1])["step"]}}
 
 
 def _meeting(pairs: Mapping[str, Path], name: str, other: str, seed: int) -> Path:
-    """The training items of two modalities, paired where they show the same -> a manifest."""
+    """Pair training items of two modalities that show the same -> the manifest."""
     rng = np.random.default_rng([seed, 6])
     mine, theirs = (_rows(pairs[which], which) for which in (name, other))
     facets = {facet for _, concept, _ in theirs for facet in FACETS.get(concept.kind, ())}
     rows = []
     for kind in sorted({concept.kind for _, concept, _ in mine}):
         common = [facet for facet in FACETS.get(kind, ()) if facet in facets]
-        partners: dict[tuple[Any, ...], list[str]] = defaultdict(list)  # by what they show
+        partners: dict[tuple[Any, ...], list[str]] = defaultdict(list)  # by their labels
         for item, concept, _ in theirs if common else ():
             partners[label(concept, common)].append(item)
         for item, concept, split in mine:

@@ -22,7 +22,7 @@ COLORS = {"image": "#2b7bba", "text": "#7a7f8c", "audio": "#e07b28", "video": "#
 
 
 def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Gallery], points: Points, seed: int) -> None:
-    """Render the page to `path`, everything embedded, nothing fetched."""
+    """Write the page to `path`: everything is embedded, nothing is fetched."""
     rows = metrics["retrieval"]
     made = render_page(
         Path(__file__).parent / "report.html",
@@ -39,7 +39,7 @@ def write_report(path: Path, metrics: dict[str, Any], galleries: Sequence[Galler
 
 
 def examples(galleries: Sequence[Gallery], seed: int) -> list[dict[str, Any]]:
-    """Queries drawn at random (not chosen), each with what it finds nearest in every other modality."""
+    """Queries drawn at random, each with the nearest items of every other modality."""
     rng = np.random.default_rng([seed, 7])
     found = []
     for asked in galleries:
@@ -81,7 +81,7 @@ def _example(galleries: Sequence[Gallery], asked: Gallery, i: int) -> dict[str, 
 
 
 def _kind_for(galleries: Sequence[Gallery], asked: Gallery, target: str) -> Gallery | None:
-    """The gallery of the target modality that shares most labels with what is asked; None where none shares any."""
+    """The gallery of the target modality that shares the most labels with the query's; None: none shares any."""
 
     def common(g: Gallery) -> int:
         return len(set(cells.FACETS[asked.kind]) & set(cells.FACETS[g.kind]))
@@ -91,7 +91,7 @@ def _kind_for(galleries: Sequence[Gallery], asked: Gallery, target: str) -> Gall
 
 
 def _shown(modality: str, item: Any, concept: Concept) -> dict[str, Any]:
-    """What a page needs to show an item: its text, or its preview, the file to play, and words for both."""
+    """What a page needs to show an item: its text, or its preview and the file to play, and an alternative text."""
     found = {**shown_item(get_modality(modality), item), "alt": f"{modality}: {world.caption(concept)}"}
     return {**found, "player": found.pop("tag")}
 

@@ -1,7 +1,7 @@
-"""The demo: speech, video and charts are each aligned to pictures, and only to pictures; then all is searched for all.
+"""The demo: speech, video and charts are each aligned to pictures only, then everything is searched for everything.
 
-No encoder ever sees a written caption or another bound modality, so whatever it finds there it found through the
-frozen anchor. Queries are takes, drawings and voices that were not trained on.
+No encoder ever sees a written caption or another aligned modality: what it finds there, it finds through the frozen
+anchor. Queries are videos, drawings and voices that were not trained on.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from binder_playground.demo.cells import Pair
 from binder_playground.demo.data import BOUND, MODALITIES, Gallery, embed, encoded_by, vectors_of
 from binder_playground.demo.space_map import space_map
 
-# Speech from random weights, so that no caption was ever near it; synthetic voices need less augmentation than real
-# ones. The others train a head on the anchor's own tower, which is a matter of seconds.
+# Speech starts from random weights, so that no caption ever had a part in it; synthetic voices need less augmentation
+# than real ones. The others train a head on the anchor's own tower, which takes seconds.
 AUDIO = {"trunk": "none", "strength": 0.5}
 SHORT: dict[str, dict[str, Any]] = {
     "audio": {"train": {"epochs": 8}, "encoder": AUDIO},
@@ -40,7 +40,7 @@ FULL: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Clock:
-    """Seconds by part."""
+    """The time that each part took."""
 
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -54,12 +54,12 @@ class Clock:
 def run(
     out: Path, *, seed: int = 0, reference: bool = False, device: str = "auto", progress: Progress = silent
 ) -> dict[str, Any]:
-    """Run the demo in the folder `out`; leaves metrics.json, report.html, the data and the runs. Returns the metrics.
+    """Run the demo in the folder `out`, which gets metrics.json, report.html, the data and the runs -> the metrics.
 
-    With `reference` the full recipe runs, and encoders trained directly against each target fill `supervised_r1`.
+    With `reference` it trains longer, and R@1 of encoders trained directly against each target is `supervised_r1`.
     """
     for name in BOUND:
-        get_modality(name)  # where a plugin is missing, this says how to install it
+        get_modality(name)  # raises where a plugin is missing, and says how to install it
     from binder_playground.demo.report import write_report
 
     clock = Clock()
@@ -89,7 +89,7 @@ def run(
     result = {
         "anchor": {"name": "mini", "zero_shot": _zero_shot(galleries)},
         "retrieval": cells.cells(galleries, space.trained_together, supervised=supervised, untrained=untrained),
-        "retrieval_unheard": _unheard(galleries),  # queries whose combination no training voice ever said
+        "retrieval_unheard": _unheard(galleries),  # only queries that no training voice ever said
         "arithmetic": sums,
         "seed": seed,
         "recipe": "full" if reference else "short",
@@ -114,7 +114,7 @@ def _zero_shot(galleries: Sequence[Gallery]) -> dict[str, Any]:
 
 
 def _untrained(space: Binder, galleries: Sequence[Gallery]) -> dict[Pair, float]:
-    """R@1 of the cells of an encoder that means something before it is trained, as it was then."""
+    """R@1 before training, of those encoders whose output means something by then."""
     found: dict[Pair, float] = {}
     for name in BOUND:
         kind = get_modality(name)
@@ -133,7 +133,7 @@ def _untrained(space: Binder, galleries: Sequence[Gallery]) -> dict[Pair, float]
 
 
 def _unheard(galleries: Sequence[Gallery]) -> list[dict[str, Any]]:
-    """The cells with speech, of combinations that no training voice ever said, where there are some."""
+    """The cells with speech, restricted to what no training voice ever said, where there is such."""
     rows = []
     for query, target in ((q, t) for q in MODALITIES for t in MODALITIES if q != t and "audio" in (q, t)):
         found = cells.shared(galleries, query, target)
@@ -143,7 +143,7 @@ def _unheard(galleries: Sequence[Gallery]) -> list[dict[str, Any]]:
 
 
 def operands(space: Binder, folder: Path, seed: int, progress: Progress = silent) -> list[Gallery]:
-    """A new picture of every scene and a new video of every motion, to be changed by sums."""
+    """The operands of the sums: a new picture of every scene and a new video of every motion."""
     rng = np.random.default_rng([seed, 5])
     scenes, motions = data.some("scene"), data.some("motion")
     return embed(
@@ -157,7 +157,7 @@ def operands(space: Binder, folder: Path, seed: int, progress: Progress = silent
 
 
 def words_of(space: Binder, folder: Path) -> dict[str, arithmetic.Words]:
-    """The names of colors, written and spoken (several takes, by voices that training did not hear)."""
+    """The names of the colors, written, and spoken by held-out voices (several takes of each)."""
     spoken = [clip for clip in speech.clips("test", "word") if clip.text in world.COLORS]
     wavs = speech.write_wavs(spoken, folder / "audio")
     written_z, spoken_z = vectors_of(space, "text", world.COLORS), vectors_of(space, "audio", wavs)
@@ -175,7 +175,7 @@ def _arithmetic(
     videos = first_of_each(gallery(galleries, "video", "motion"))
     written, spoken = words["text"], words["audio"]
     every = arithmetic.take(written, world.COLORS, 0)
-    # spoken words lie further apart than written ones, so they weigh less
+    # spoken words lie further apart than written ones, so their weight is lower
     return [
         arithmetic.swaps("image - text + text", picture, pictures, written, written),
         arithmetic.swaps("image - audio + audio", picture, pictures, spoken, spoken, weight=0.5),
@@ -185,7 +185,7 @@ def _arithmetic(
 
 
 def first_of_each(whole: Gallery) -> Gallery:
-    """One item of each concept."""
+    """The first item of each concept."""
     places = sorted({concept.key: i for i, concept in reversed(list(enumerate(whole.concepts)))}.values())
     assert whole.z is not None
     return replace(

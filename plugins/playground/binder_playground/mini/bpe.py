@@ -9,7 +9,7 @@ from pathlib import Path
 
 HEADER = "#version: binder mini"
 END = "</w>"
-# Never part of the training words, so that tests can ask how mini treats words it has not met.
+# Kept out of the training words, so that tests can ask how mini treats words it has never seen.
 UNSEEN = (
     "dog", "rain", "helicopter", "chainsaw", "rooster", "cow", "frog", "cat", "hen", "pig", "sheep", "crow", "insect",
     "sea", "fire", "crickets", "wind", "thunderstorm", "baby", "sneeze", "clapping", "cough", "footsteps", "laughing",
@@ -20,7 +20,7 @@ UNSEEN = (
 
 
 def ordinary_words(limit: int) -> list[str]:
-    """Up to `limit` frequent English words: the whole words in the vocabulary OpenCLIP ships, most frequent first."""
+    """Up to `limit` frequent English words: the whole words of OpenCLIP's own vocabulary, most frequent first."""
     from open_clip.tokenizer import default_bpe
 
     with gzip.open(default_bpe(), "rt", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The pool of pictures mini learns from: drawn once by several processes into a file, read back in batches.
+"""The pool of pictures that mini is trained on: drawn once into a file by several processes, then read in batches.
 
 Shape suffixes: B batch, N pictures, F fields of a concept, H W pixels.
 """
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from binder_playground import world
 from binder_playground.world import Concept
 
-CHUNK = 1000  # pictures drawn by one process in one go
+CHUNK = 1000  # pictures that a process draws at a time
 PAD = 2  # pixels by which a picture may be shifted in training
 VALUES: dict[str, tuple[str | int, ...]] = {
     "kind": world.KINDS,
@@ -32,7 +32,7 @@ VALUES: dict[str, tuple[str | int, ...]] = {
     "chart": world.CHART_TYPES,
     "trend": world.TRENDS,
     "solid": world.SOLIDS,
-}  # the fields of a Concept, in order, and what each may be
+}  # the fields of a Concept, in order, and their possible values
 _BLANKS = {field.name: field.default for field in fields(Concept)}
 
 
@@ -106,7 +106,7 @@ def drawn(kind: str, n: int, rng: np.random.Generator, size: int) -> Pool:
 def batches(
     pool: Pool, amounts: dict[str, int], shares: dict[str, float], n: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int16]]]:
-    """Endless augmented batches of `n` pictures of a pool of these amounts, parts drawn by their shares."""
+    """Endless augmented batches of `n` pictures of a pool of these amounts, each part sampled by its share."""
     ends = np.cumsum([-(-amount // CHUNK) * CHUNK for amount in amounts.values()])
     starts = np.concatenate([[0], ends[:-1]])
     chances = np.array([shares[part] for part in amounts])
@@ -119,7 +119,7 @@ def batches(
 
 
 def _mirror(pictures: NDArray[np.uint8], shown: NDArray[np.int16], rng: np.random.Generator) -> None:
-    """Mirror half of the scenes and solids left to right, in place, with the position they show."""
+    """Mirror half of the scenes and solids left to right, in place, and swap the positions they show."""
     names = list(VALUES)
     kind, position = shown[:, 0], shown[:, names.index("position")]
     turn = np.isin(kind, [world.KINDS.index(k) for k in ("scene", "solid")]) & (rng.random(len(kind)) < 0.5)
@@ -130,7 +130,7 @@ def _mirror(pictures: NDArray[np.uint8], shown: NDArray[np.int16], rng: np.rando
 
 
 def _shifted(pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Shift every picture by up to PAD pixels and change its brightness and contrast a little."""
+    """Shift every picture by up to PAD pixels and vary its brightness and contrast a little."""
     n, height, width, _ = pictures.shape
     padded = np.pad(pictures, ((0, 0), (PAD, PAD), (PAD, PAD), (0, 0)), mode="edge")
     moved = np.empty_like(pictures)

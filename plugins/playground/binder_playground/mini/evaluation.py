@@ -1,4 +1,4 @@
-"""How well mini does on drawings it never saw: zero-shot, each picture among all classes of its kind."""
+"""Zero-shot accuracy of mini on held-out drawings, each among all classes of its kind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ WAYS = ("{}", "a picture of {}", "this is {}")
 
 
 def held_out(seed: int, size: int) -> dict[str, Pool]:
-    """Fresh pictures of every kind, and the scans no training picture was made from: enlarged, and rewritten."""
+    """New pictures of every kind, and the test scans, which no training picture shows: enlarged, and rewritten."""
     pools = {
         k: drawn(k, n, np.random.default_rng((seed, HELD_OUT, i)), size) for i, (k, n) in enumerate(AMOUNTS.items())
     }
@@ -38,7 +38,7 @@ def held_out(seed: int, size: int) -> dict[str, Pool]:
 
 @torch.no_grad()
 def class_vectors(model: CLIP, tokenizer: SimpleTokenizer, kind: str, ways: tuple[str, ...]) -> Tensor:
-    """Unit vectors (C, D) of all classes of a kind, averaged over the ways to put their captions."""
+    """Unit vectors (C, D) of all classes of a kind, averaged over several wordings of their captions."""
     device = model.logit_scale.device
     total = torch.zeros(())
     for way in ways:

@@ -1,4 +1,4 @@
-"""What mini is trained with: the OpenCLIP model, its tokenizer, the losses, and the folder it is shipped in.
+"""The OpenCLIP model mini, its tokenizer, its losses, and the folder it ships in.
 
 Shape suffixes: B pictures, M captions, D embed_dim, F fields of a concept, T tokens.
 """
@@ -28,14 +28,14 @@ FULL = {
     "digit": ("digit",),
     "chart": ("chart", "trend"),
     "solid": ("solid",),
-}  # the fields that make up a class of each kind
+}  # the fields that define a class of each kind
 MEAN = STD = 0.5  # of pixels in 0..1
 SPREAD_SCALE = 10.0  # low, so that cosines of 0.8 still repel
 NOTHING = -2  # in a claim (F,): true of no picture
 
 
 def make_tokenizer(path: Path, context_length: int, merges: int, words: int) -> SimpleTokenizer:
-    """Learn the merges from captions and ordinary words, unless `path` holds them, and load them as OpenCLIP does."""
+    """Learn the merges from captions and ordinary words, unless `path` exists, and load them as OpenCLIP does."""
     if path.exists():
         return SimpleTokenizer(bpe_path=str(path), context_length=context_length)
     rng = np.random.default_rng(0)
@@ -50,13 +50,13 @@ def make_tokenizer(path: Path, context_length: int, merges: int, words: int) -> 
 
 
 def make_model(config: dict[str, Any], vocab_size: int) -> tuple[CLIP, dict[str, Any]]:
-    """A CLIP with random weights, and the model_cfg that OpenCLIP builds the same from."""
+    """A CLIP with random weights, and the model_cfg from which OpenCLIP builds the same."""
     cfg = {**config, "text_cfg": {**config["text_cfg"], "vocab_size": vocab_size}}
     return CLIP(**cfg), cfg
 
 
 def encode_text(model: CLIP, tokens_MT: Tensor) -> Tensor:
-    """Tokens (M, T) -> (M, D) as `CLIP.encode_text` does, but short texts apart and no empty columns: much cheaper."""
+    """Tokens (M, T) -> (M, D) as `CLIP.encode_text` does, but grouped by length to save padding: much cheaper."""
     lengths = (tokens_MT != 0).sum(dim=1)
     order = lengths.argsort()
     parts = []
@@ -76,14 +76,14 @@ def pixels(pictures: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 class FieldHeads(nn.Module):
-    """One linear reader per field of a concept; thrown away after training."""
+    """A linear classifier per field of a concept; discarded after training."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.heads = nn.ModuleList([nn.Linear(width, len(values)) for values in VALUES.values()])
 
     def forward(self, image_BD: Tensor, shown_BF: Tensor) -> Tensor:
-        """Mean cross-entropy over the fields that are filled."""
+        """Sum over the fields of the cross-entropy where they are filled, weighted by how often they are."""
         losses = []
         for i, head in enumerate(self.heads):
             filled = shown_BF[:, i] >= 0
@@ -107,7 +107,7 @@ def is_full(claims_MF: Tensor) -> Tensor:
 def matching_losses(
     image_BD: Tensor, text_MD: Tensor, shown_BF: Tensor, claims_MF: Tensor, scale: Tensor
 ) -> dict[str, Tensor]:
-    """Losses between unit vectors of pictures and captions, every true pair being a positive.
+    """Losses between unit vectors of pictures and captions; every pair that is true is a positive.
 
     A caption that is true but leaves out what makes the class ("red circles") is neither positive nor negative for a
     picture; for the caption, all pictures it is true of are positives.
@@ -126,14 +126,14 @@ def matching_losses(
 
 
 def _mean_where(values: Tensor, chosen: Tensor, dim: int) -> Tensor:
-    """Mean of the chosen values along `dim`, then over the lines that have any."""
+    """Mean of the chosen values along `dim`, then over the rows or columns that have any."""
     count = chosen.sum(dim=dim)
     line = (values * chosen).sum(dim=dim) / count.clamp(min=1)
     return line[count > 0].mean()
 
 
 def spreading_loss(first_WD: Tensor, second_WD: Tensor, others_MD: Tensor) -> Tensor:
-    """Two wordings of each ordinary word find each other among all other texts, by a clear margin."""
+    """Contrastive loss: the two wordings of each ordinary word find each other among all other texts."""
     logits = first_WD @ torch.cat([second_WD, others_MD]).T * SPREAD_SCALE
     return F.cross_entropy(logits, torch.arange(len(first_WD), device=logits.device))
 

@@ -1,4 +1,4 @@
-"""One step of training mini: what is said about a batch, the losses, the update, shared between processes."""
+"""One training step of mini: captions for a batch, the losses, the update, gradients shared between processes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ASIDES = ("a {}", "the {}", "a picture of {}", "the sound of {}", "a photo of a 
 
 @dataclass
 class Run:
-    """Everything that changes while training, and goes into a checkpoint."""
+    """The state of a training run, which goes into a checkpoint."""
 
     model: CLIP
     average: CLIP
@@ -43,7 +43,7 @@ class Run:
     seconds: float = 0.0  # of training so far
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; a kill leaves the former one."""
+        """Write a checkpoint; if the process is killed meanwhile, the previous one stays."""
         parts = {name: getattr(self, name).state_dict() for name in ("model", "average", "heads", "optimizer")}
         torch.save({**parts, "step": self.step, "seconds": self.seconds}, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
@@ -59,7 +59,7 @@ class Run:
 def captions(
     shown: NDArray[np.int16], words: WordLists, spread: int, rng: np.random.Generator
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """Texts for a step and their claims (M, F): a wording per picture, some classes, `spread` words put two ways."""
+    """Texts for a step and their claims (M, F): a wording per picture, some classes, `spread` words worded twice."""
     said = [world.phrase(named(row), rng) for row in shown]
     for kind, some in SOME.items():
         known = world.concepts(kind)
@@ -75,12 +75,12 @@ def captions(
 
 
 def word_lists(words: list[str]) -> WordLists:
-    """The words sorted by how they begin, and by how they end."""
+    """The words sorted by their beginnings, and by their endings."""
     return sorted(words), sorted(words, key=lambda word: word[::-1])
 
 
 def _lookalikes(words: WordLists, n: int, rng: np.random.Generator) -> list[str]:
-    """`n` words in groups of four that begin or end alike; a word may come twice, but hardly ever does."""
+    """`n` words in groups of four with similar beginnings or endings; a word may, but rarely does, come twice."""
     starts = rng.integers(len(words[0]) - 4, size=n // 4)
     return [word for k, start in enumerate(starts) for word in words[k % 2][start : start + 4]]
 
@@ -111,7 +111,7 @@ def update(
     run: Run, tokenizer: SimpleTokenizer, batch: tuple[NDArray[np.uint8], NDArray[np.int16]], words: WordLists,
     rng: np.random.Generator, config: dict[str, Any], budget: float,
 ) -> dict[str, float]:  # fmt: skip
-    """One update of the weights and of their average; the rate follows a cosine over the budget of seconds."""
+    """Update the weights and their moving average; the learning rate follows a cosine over `budget` seconds."""
     run.model.train()
     pictures, shown = batch
     texts, claims = captions(shown, words, config["spread"], rng)
@@ -142,7 +142,7 @@ def update(
 
 
 def share_gradients(run: Run) -> None:
-    """Average gradients over the processes, if there are several, and take over the first one's clock."""
+    """Average the gradients over the processes, if there are several, and adopt the clock of the first."""
     if not distributed.is_initialized():
         return
     parameters = [p for module in (run.model, run.heads) for p in module.parameters()]
