@@ -17,22 +17,22 @@ __all__ = ["DEPTH", "DepthConfig"]
 
 
 def read(item: Item, config: DepthConfig) -> Floats:
-    """See `reading.read`; imported when the first item is read, so that plugins are listed fast."""
+    """See `reading.read`; imported on the first call, so that plugins are listed fast."""
     from binder_depth.reading import read
 
     return read(item, config)
 
 
-def tone(metres_HW: Floats, config: DepthConfig, factor: int, rng: np.random.Generator | None) -> Floats:
+def tone(meters_HW: Floats, config: DepthConfig, factor: int, rng: np.random.Generator | None) -> Floats:
     """See `drawing.tone`."""
     from binder_depth.drawing import tone
 
-    return tone(metres_HW, config, factor, rng)
+    return tone(meters_HW, config, factor, rng)
 
 
 def adapt(config: DepthConfig, items: Sequence[Item]) -> DepthConfig:
-    """See `reading.adapt`."""
-    from binder_depth.reading import adapt
+    """See `adapting.adapt`."""
+    from binder_depth.adapting import adapt
 
     return adapt(config, items)
 
@@ -44,7 +44,7 @@ DEPTH = raster_modality(
     read,
     tone=tone,
     adapt=adapt,
-    # whatever the numbers are, people see them as distances: form has no scale. A disparity is inside out then
+    # previews need no unit, because the drawing does not depend on scale; a disparity appears inside out
     seen=DepthConfig(units="m", divisor=1000, min_m=0, max_m=1e30),
 )
 
