@@ -23,9 +23,9 @@ from binder.readers import worker
 
 SHORT = {"BINDER_ITEM_S": "1", "BINDER_ITEM_MB": "200"}
 TROUBLE = {  # what happens -> what is said
-    "crash": "crashes what reads it (SIGSEGV), perhaps for want of memory: it gets 200 MiB (BINDER_ITEM_MB)",
-    "abort": "crashes what reads it (SIGABRT), perhaps for want of memory: it gets 200 MiB (BINDER_ITEM_MB)",
-    "hard exit": "crashes what reads it (exit status 7)",
+    "crash": "crashes its reader process (SIGSEGV), perhaps out of memory: the limit is 200 MiB (BINDER_ITEM_MB)",
+    "abort": "crashes its reader process (SIGABRT), perhaps out of memory: the limit is 200 MiB (BINDER_ITEM_MB)",
+    "hard exit": "crashes its reader process (exit status 7)",
     "exit": "SystemExit: 4",
     "sleep": "takes longer than 1 s to be read (BINDER_ITEM_S allows more)",
     "spin": "takes longer than 1 s to be read (BINDER_ITEM_S allows more)",
@@ -74,7 +74,7 @@ def test_errors_of_ours_come_back_as_they_are():
 def test_whatever_ends_the_process_is_the_answer_to_that_item_and_to_no_other(status):
     found = outcomes([1, ("exit with", status), 2, 3], workers=1)
     assert [found[0], *found[2:]] == [2, 4, 6]
-    assert f"crashes what reads it (exit status {status})" in found[1]
+    assert f"crashes its reader process (exit status {status})" in found[1]
 
 
 def test_a_process_that_is_killed_while_it_waits_costs_no_item():
@@ -96,15 +96,19 @@ def test_where_a_system_cannot_fork_another_process_takes_over(tmp_path):
         print([str(o) for o in readers.run(misbehave, [1, "crash", 2, "hard exit", 3, "sleep", 4], 1, str)])
     """
     done = run_script(tmp_path, code, BINDER_READER_NO_FORK="1", BINDER_ITEM_S="1")
-    assert done.stdout.startswith("['2', 'crash: crashes what reads it (SIGSEGV)"), done.stderr
-    assert "'4', 'hard exit: crashes what reads it (exit status 7)', '6', 'sleep: takes longer than 1 s" in done.stdout
+    assert done.stdout.startswith("['2', 'crash: crashes its reader process (SIGSEGV)"), done.stderr
+    said = "'4', 'hard exit: crashes its reader process (exit status 7)', '6', 'sleep: takes longer than 1 s"
+    assert said in done.stdout
+        "'4', 'hard exit: crashes its reader process (exit status 7)', '6', 'sleep: takes longer than 1 s"
+        in done.stdout
+    )
     assert done.stdout.endswith("'8']\n")
 
 
 def test_a_process_that_is_gone_with_all_it_forked_costs_its_item():
     found = outcomes([1, "all of it", 2, 3], workers=1)
     assert [found[0], *found[2:]] == [2, 4, 6]
-    assert "crashes what reads it (SIGKILL)" in found[1]
+    assert "crashes its reader process (SIGKILL)" in found[1]
 
 
 def test_where_no_other_process_can_be_started_the_run_says_so_and_does_not_wait(monkeypatch):
@@ -113,10 +117,10 @@ def test_where_no_other_process_can_be_started_the_run_says_so_and_does_not_wait
     def take(task, **how):
         if started:
             raise readers.Refused("no process can be started: out of memory")
-        started.append(type(readers.process.idle).take(readers.process.idle, task, **how))
+        started.append(type(readers.process.pool).take(readers.process.pool, task, **how))
         return started[0]
 
-    monkeypatch.setattr(readers.process.idle, "take", take)
+    monkeypatch.setattr(readers.process.pool, "take", take)
     with pytest.raises(BinderError, match="items cannot be read any more: no process can be started: out of memory"):
         outcomes([1, "all of it", 2, 3], workers=1)
 
@@ -142,7 +146,7 @@ def test_a_thousand_crashes_are_paid_for_in_milliseconds():
 def test_a_stream_gives_what_came_before_the_trouble():
     assert list(readers.stream(count, 5, "x")) == [0, 1, 2, 3, 4]
     found = []
-    with pytest.raises(ItemError, match=r"^x: crashes what reads it \(SIGSEGV\)"):
+    with pytest.raises(ItemError, match=r"^x: crashes its reader process \(SIGSEGV\)"):
         for piece in readers.stream(count, "crash", "x"):
             found.append(piece)
     assert found == [0]
@@ -155,7 +159,7 @@ def test_whoever_stops_listening_leaves_nothing_behind():
     for piece in readers.stream(count, 10**9, "x"):
         assert piece == 0
         break
-    assert readers.process.idle.busy == []
+    assert readers.process.pool.busy == []
     assert outcomes([3]) == [6]
 
 
@@ -174,9 +178,9 @@ def test_a_pipe_stays_open_while_a_thread_may_read_from_it(monkeypatch):
     run = readers.run(misbehave, [1, *["sleep"] * 10], 1, str)
     answers.clear()  # that the task was taken in
     assert next(run) == 2
-    (reader,) = readers.process.idle.busy
+    (reader,) = readers.process.pool.busy
     run.close()
-    assert reader.process.wait(10) and reader not in readers.process.idle.busy
+    assert reader.process.wait(10) and reader not in readers.process.pool.busy
     assert not reader.process.stdout.closed
     gate.set()
     for _ in range(100):

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from support import process_state
 
-from binder import ConfigError, ItemError, read_array, read_image, read_raster
+from binder import ConfigError, ItemError, isolated, read_array, read_image, read_raster, readers
 from binder.anchors import openclip, reach
 from binder.formats.picture import decoding, no_stderr
 from binder.scoped import ProcessWide, no_warnings
@@ -169,3 +169,19 @@ def test_threads_for_which_the_hub_does_not_answer_leave_it_online(monkeypatch):
     monkeypatch.setattr(reach, "_status", lambda repo: 200)
     with reach.hub("a", "me/a", ConfigError):
         assert constants.HF_HUB_OFFLINE is False
+
+
+def doubled(value):
+    if value == "crash":
+        os.abort()
+    return value * 2
+
+
+def test_reader_processes_leave_the_process_as_it_was():
+    before = process_state()
+    assert isolated(doubled, 2, item="x") == 4
+    with pytest.raises(ItemError):
+        isolated(doubled, "crash", item="x")
+    found = list(readers.run(doubled, [1, "crash", 3], 2, str))
+    assert (found[0], found[2]) == (2, 6) and isinstance(found[1], ItemError)
+    assert process_state() == before

@@ -1,4 +1,4 @@
-"""A process that reads items, and those that wait for work. Free of torch."""
+"""Reader processes as their parent sees them, and the pool of those that are running. Free of torch."""
 
 from __future__ import annotations
 
@@ -18,27 +18,25 @@ from binder.errors import BinderError, ItemError
 from binder.readers import worker
 
 TICK_S = 0.5
-GRACE_S = 10.0  # after an item's time, before the process itself is given up
-MAX_SAID = 1000  # different log messages that are remembered, so that each is said once
+GRACE_S = 10.0  # after an item's time limit, before the process itself is killed
+MAX_LOGGED = 1000  # different log messages that are remembered, so that each is logged once
 START = "import sys; sys.path[:] = {path!r}; from binder.readers.worker import main; main()"
-
-_said: set[str] = set()
 
 
 class Refused(Exception):
-    """A task cannot be taken to another process: it is defined in the running script, say."""
+    """A task cannot be sent to another process, for instance because it is defined in the running script."""
 
 
 class Lost(Exception):
-    """A process is gone, with the item it was at."""
+    """A reader process died, and the item it was reading is lost."""
 
 
 class Reader:
     """One reader process."""
 
     def __init__(self) -> None:
-        single = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # and so it can fork
-        how: dict[str, Any] = {} if sys.platform == "win32" else {"process_group": 0}  # Ctrl-C is not for it
+        single = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}  # it forks, which threads forbid
+        how: dict[str, Any] = {} if sys.platform == "win32" else {"process_group": 0}  # Ctrl-C must not reach it
         self.process = subprocess.Popen(
             [sys.executable, "-c", START.format(path=[p for p in sys.path if isinstance(p, str)])],
             stdin=subprocess.PIPE,
@@ -49,13 +47,13 @@ class Reader:
         )
         assert self.process.stdin and self.process.stdout
         self._to, self._from = self.process.stdin.fileno(), self.process.stdout.fileno()
-        self.task: bytes | None = None  # the one it has
+        self.task: bytes | None = None  # pickled, the current one
         self.answered = 0  # items of the task
-        self.deadline: float | None = None
-        self.late = False  # whether it was given up
+        self.deadline: float | None = None  # on the clock of the pool
+        self.late = False  # it was killed for exceeding its time
 
     def give(self, task: bytes) -> None:
-        """Let it do that (pickled) task from now on. Raises Refused, Lost."""
+        """Set the (pickled) task for the items that follow. Raises Refused and Lost."""
         if task == self.task:
             return
         try:
@@ -80,49 +78,49 @@ class Reader:
             raise Lost from None
 
     def receive(self, within_s: float | None) -> tuple[int, Any]:
-        """The next message that is no log record. Raises Lost: the process is gone, or was given up as too late."""
-        self.deadline = None if within_s is None else idle.clock_s + within_s
+        """The next message; log records are passed on instead. Raises Lost where the process died or was killed."""
+        self.deadline = None if within_s is None else pool.clock_s + within_s
         try:
             while True:
                 kind, value = pickle.loads(worker.read(self._from))
                 if kind == worker.LOG:
-                    _relay(*value)
+                    pool.log(*value)
                     continue
                 if kind == worker.DIED:
                     value, begun = value
-                    if begun <= self.answered:  # it had nothing to do: nothing is lost
+                    if begun <= self.answered:  # it died between two items, and no answer is missing
                         continue
-                self.answered += kind not in (worker.PIECE, worker.READY)
+                self.answered += kind not in (worker.PART, worker.READY)
                 return kind, value
-        except Exception:  # the end of it, or a message that was cut short
+        except Exception:  # end of file, or a truncated message
             raise Lost from None
         finally:
             self.deadline = None
 
-    def ended(self) -> int | None:
-        """Exit status of one that is gone (below 0: by that signal); None where it was given up as too late."""
+    def exit_code(self) -> int | None:
+        """The exit code of a process that died (negative: the signal); None where it was killed for its time."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return None if self.late else self.process.wait(GRACE_S)
         return None
 
-    def end(self) -> None:
-        """End it and what it has forked, at once."""
+    def kill(self) -> None:
+        """Kill the process and what it has forked."""
         with contextlib.suppress(OSError):
             if sys.platform == "win32":
                 self.process.kill()
             else:
                 os.killpg(self.process.pid, signal.SIGKILL)
 
-    def kill(self) -> None:
-        """The same, and let go of it: for the thread that uses it alone.
+    def close(self) -> None:
+        """Kill the process and close its pipes; only for the thread that uses it.
 
-        Another thread may be about to read from a pipe that is closed here, and the number of that pipe may by then be
-        the one of another process.
+        Another thread could still be about to read from a pipe that is closed here, when its file descriptor may
+        already belong to another process.
         """
         assert self.process.stdin and self.process.stdout
         if self.process.stdin.closed:
             return
-        self.end()
+        self.kill()
         self.process.wait()
         self.process.stdin.close()
         self.process.stdout.close()
@@ -131,37 +129,38 @@ class Reader:
 def _started() -> Reader:
     try:
         return Reader()
-    except OSError as error:  # no memory, no file left to open, a Python within another program
+    except OSError as error:  # no memory, no file descriptors left, Python embedded in another program
         raise Refused(f"no process can be started: {error.strerror}") from None
 
 
-class Idle:
-    """Processes that have nothing to do at the moment, kept as starting one takes seconds."""
+class Pool:
+    """The reader processes of this process; idle ones are kept, since starting one takes seconds."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.waiting: list[Reader] = []
+        self.idle: list[Reader] = []
         self.busy: list[Reader] = []
         self.owner = os.getpid()
         self.watching = False
-        self.clock_s = 0.0  # of the time in which this process was not suspended
-        self.ready = threading.Event()  # no process is being started ahead of time
+        self.clock_s = 0.0  # counts the time while this process was not suspended
+        self.ready = threading.Event()  # cleared while a process is being started ahead of need
         self.ready.set()
+        self.logged: set[str] = set()
 
     def take(self, task: bytes, ahead: bool = False) -> Reader:
-        """One that has, or now gets, this task; not `ahead` of need, the one that is being started is waited for.
+        """A reader with this task, an idle one where possible. Raises Refused.
 
-        Raises Refused.
+        Waits for one that is being started ahead of need, unless it is this call that starts it (`ahead`).
         """
         with self.lock:
-            if self.owner != os.getpid():  # after a fork they are the other process's
-                self.waiting, self.busy, self.owner, self.watching = [], [], os.getpid(), False
+            if self.owner != os.getpid():  # after a fork the readers belong to the other process
+                self.idle, self.busy, self.owner, self.watching = [], [], os.getpid(), False
                 self.ready.set()
         if not ahead:
             self.ready.wait()
         with self.lock:
-            self.waiting.sort(key=lambda reader: reader.task == task)
-            reader = self.waiting.pop() if self.waiting else _started()
+            self.idle.sort(key=lambda reader: reader.task == task)
+            reader = self.idle.pop() if self.idle else _started()
             self.busy.append(reader)
             if not self.watching:
                 threading.Thread(target=self._watch, daemon=True).start()
@@ -171,15 +170,15 @@ class Idle:
                 reader.give(task)
                 return reader
             except Refused:
-                self.back(reader)
+                self.put_back(reader)
                 raise
             except Lost:
-                self.gone(reader)
+                self.discard(reader)
                 if attempt:
                     break
                 reader = self._new()
             except BaseException:  # Ctrl-C
-                self.gone(reader)
+                self.discard(reader)
                 raise
         raise Refused("the processes that read items do not start")
 
@@ -189,24 +188,33 @@ class Idle:
             self.busy.append(reader)
         return reader
 
-    def back(self, reader: Reader) -> None:
+    def put_back(self, reader: Reader) -> None:
+        """Keep a reader that has finished its work."""
         with self.lock:
             self.busy.remove(reader)
-            self.waiting.append(reader)
+            self.idle.append(reader)
 
-    def gone(self, reader: Reader) -> None:
+    def discard(self, reader: Reader) -> None:
+        """End a reader; for the thread that uses it."""
+        reader.close()
+        with self.lock, contextlib.suppress(ValueError):
+            self.busy.remove(reader)
+
+    def abort(self, reader: Reader) -> None:
+        """End a reader that another thread is using, which then gets Lost and discards it."""
         reader.kill()
         with self.lock, contextlib.suppress(ValueError):
             self.busy.remove(reader)
 
-    def dismiss(self, reader: Reader) -> None:
-        """End one that another thread is using: that sees it gone, and lets go of it."""
-        reader.end()
-        with self.lock, contextlib.suppress(ValueError):
-            self.busy.remove(reader)
+    def log(self, name: str, level: int, message: str) -> None:
+        """Pass on what a reader logged, once for all of them."""
+        if message not in self.logged:
+            if len(self.logged) < MAX_LOGGED:
+                self.logged.add(message)
+            logging.getLogger(name).log(level, "%s", message)
 
     def _watch(self) -> None:
-        """End what does not answer in time: whoever waits for it sees it gone."""
+        """Kill readers that exceed their time, so that the thread that waits for one gets Lost."""
         before = time.monotonic()
         while True:
             time.sleep(TICK_S)
@@ -217,49 +225,42 @@ class Idle:
                 late = [r for r in self.busy if r.deadline is not None and r.deadline < self.clock_s]
             for reader in late:
                 reader.late = True
-                reader.end()
-
-    def rest(self) -> None:
-        """End those that wait: each holds some hundred MB."""
-        with self.lock:
-            waiting, self.waiting = self.waiting, []
-        for reader in waiting:
-            reader.kill()
-
-    def close(self) -> None:
-        if self.owner == os.getpid():
-            for reader in [*self.waiting, *self.busy]:
                 reader.kill()
 
+    def end_idle(self) -> None:
+        """End the idle readers: each takes some hundred MB."""
+        with self.lock:
+            idle, self.idle = self.idle, []
+        for reader in idle:
+            reader.close()
 
-idle = Idle()
-atexit.register(idle.close)
+    def close(self) -> None:
+        """End all readers, unless they belong to a parent process."""
+        if self.owner == os.getpid():
+            for reader in [*self.idle, *self.busy]:
+                reader.close()
+
+
+pool = Pool()
+atexit.register(pool.close)
 
 
 def error_of(name: object, kind: int, value: Any) -> BinderError:
-    """The error that a message other than a result stands for."""
+    """A message that is not a result -> the error that it reports."""
     if kind == worker.DIED:
         return lost(name, value)
     if kind == worker.REFUSED:
         how = "define its class in a module that can be imported, or read with workers=0"
-        return ItemError(name, f"cannot be taken to the process that reads it ({value}): {how}")
+        return ItemError(name, f"cannot be sent to the process that reads it ({value}): {how}")
     if isinstance(value, ItemError):
         return value if value.item else ItemError(name, value.reason)
     return value if isinstance(value, BinderError) else ItemError(name, str(value))
 
 
 def lost(name: object, code: int | None) -> ItemError:
-    """An item whose process ended with this exit code (below 0: by that signal), or without one."""
-    if code is None or code == -signal.SIGALRM:  # a system without that signal gives no code
+    """The error for an item whose process ended with this exit code (negative: the signal), or was killed (None)."""
+    if code is None or code == -signal.SIGALRM:  # other systems than Linux have no alarm, and kill it
         return ItemError(name, f"takes longer than {worker.limit_s():g} s to be read (BINDER_ITEM_S allows more)")
     how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-    memory = f", perhaps for want of memory: it gets {worker.limit_mb():g} MiB (BINDER_ITEM_MB)" if code < 0 else ""
-    return ItemError(name, f"crashes what reads it ({how}){memory}")
-
-
-def _relay(name: str, level: int, message: str) -> None:
-    """What another process logged, once for all of them."""
-    if message not in _said:
-        if len(_said) < MAX_SAID:
-            _said.add(message)
-        logging.getLogger(name).log(level, "%s", message)
+    memory = f", perhaps out of memory: the limit is {worker.limit_mb():g} MiB (BINDER_ITEM_MB)" if code < 0 else ""
+    return ItemError(name, f"crashes its reader process ({how}){memory}")

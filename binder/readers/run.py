@@ -1,4 +1,4 @@
-"""Items through several reader processes at once, in order."""
+"""Sends many items through several reader processes at once and returns the results in order."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Any
 
 from binder.errors import BinderError, ItemError, kind_and_words
 from binder.readers import worker
-from binder.readers.process import GRACE_S, Lost, Reader, Refused, error_of, idle, lost
+from binder.readers.process import GRACE_S, Lost, Reader, Refused, error_of, lost, pool
 
-AHEAD = 3  # items that a process has waiting, so that it never waits itself
-SMALL = (
-    1024 if sys.platform == "win32" else 8192
-)  # bytes of a message that can be sent while an answer may be on its way: a pipe holds so much
-APART_S = 2.0  # between the starts of two processes: the first ones may be done by then
-LOOK_AHEAD = 8  # answers for each process that may wait for an earlier one
+AHEAD = 3  # items queued for each process, so that it never has to wait
+# bytes of a message that may be sent while an answer is on its way: as many as fit into a pipe
+SMALL = 1024 if sys.platform == "win32" else 8192
+APART_S = 2.0  # between starting two processes: the first one may have finished everything by then
+LOOK_AHEAD = 8  # answers per process that may wait for an earlier one
 
 
 class Run:
-    """Items on their way through several processes, a thread for each."""
+    """Items on their way through several reader processes, each driven by a thread."""
 
     def __init__(self, task: bytes, items: Iterable[Any], workers: int, name: Callable[[Any], object]) -> None:
         self.task, self.items, self.workers, self.name = task, iter(items), workers, name
-        self.first: Reader | None = idle.take(task)  # it says whether the task can be sent at all
+        self.first: Reader | None = pool.take(task)  # raises Refused where the task cannot be sent at all
         self.readers = {self.first}
         self.changed = threading.Condition()
         self.found: dict[int, Any] = {}
-        self.taken = self.given = 0  # items that were begun; answers that went out
-        self.ended = self.stopped = False  # there are no more items; nobody wants more
-        self.bug: BaseException | None = None  # a mistake in here
+        self.taken = self.given = 0  # items taken from the input; results handed out
+        self.ended = self.stopped = False  # there are no more items; the caller wants no more
+        self.bug: BaseException | None = None  # an unexpected exception in a thread
 
     def outcomes(self) -> Generator[Any, None, None]:
+        """Yield the result of every item, or its error, in order."""
         for number in range(self.workers):
             threading.Thread(target=self._drive, args=(number,), daemon=True).start()
         try:
@@ -45,19 +45,19 @@ class Run:
                 self.stopped = True
                 unused, self.first = self.first, None
                 self.readers.discard(unused)
-                unwanted = set() if self._done() else set(self.readers)  # nobody wants what they are at
+                unwanted = set() if self._done() else set(self.readers)  # still at items that nobody wants now
                 self.readers -= unwanted
                 self.changed.notify_all()
             for reader in unwanted:
-                idle.dismiss(reader)
+                pool.abort(reader)
             if unused is not None:
-                idle.back(unused)
+                pool.put_back(unused)
 
     def _done(self) -> bool:
         return self.ended and self.given == self.taken
 
     def _next(self) -> tuple[Any] | None:
-        """The next answer in order; None at the end."""
+        """The next result in order, in a tuple; None at the end."""
         with self.changed:
             self.changed.wait_for(lambda: self.given in self.found or self._done() or self.bug is not None)
             if self.bug is not None:
@@ -70,10 +70,10 @@ class Run:
             return (outcome,)
 
     def _drive(self, number: int) -> None:
-        """A thread: one process, its items and answers."""
+        """Drive one process; runs in a thread of its own."""
         reader: Reader | None = None
         try:
-            if number:  # starting a process takes seconds: not for what is done by then
+            if number:  # starting a process takes seconds, after which everything may be done
                 with self.changed:
                     if self.changed.wait_for(lambda: self.stopped or self.ended, timeout=number * APART_S):
                         return
@@ -82,11 +82,11 @@ class Run:
         except _Stopped:
             pass
         except Refused as error:
-            if reader is not None:  # it had items; else the other threads do the work
+            if reader is not None:  # it had items already; otherwise the other threads do the work
                 with self.changed:
                     self.bug = BinderError(f"items cannot be read any more: {error}")
                     self.changed.notify_all()
-        except BaseException as error:  # the other side must not wait for ever
+        except BaseException as error:  # or the caller would wait forever
             with self.changed:
                 self.bug = error
                 self.changed.notify_all()
@@ -94,19 +94,19 @@ class Run:
             mine = reader is not None and reader in self.readers
             self.readers.discard(reader)
         if reader is not None:
-            (idle.back if mine else idle.gone)(reader)
+            (pool.put_back if mine else pool.discard)(reader)
 
     def _work(self, reader: Reader) -> Reader:
-        """Items one after another until there are no more; returns the process that did the last."""
+        """Send items and collect their results until there are no more; returns the last process it used."""
         waiting: deque[_Entry] = deque()
-        held: _Entry | None = None  # a large one waits until nothing else does: else both sides may wait to write
+        held: _Entry | None = None  # a large item, sent only when no answer is pending: else both sides could block
         while True:
             while held or len(waiting) < AHEAD:
                 held = held or self._take(wait=not waiting)
                 if held is None or (waiting and len(held.data) > SMALL):
                     break
                 waiting.append(held)
-                with contextlib.suppress(Lost):  # noticed where its answer is waited for
+                with contextlib.suppress(Lost):  # noticed below, when its answer does not come
                     reader.send(held.data)
                 held = None
             if not waiting:
@@ -114,8 +114,8 @@ class Run:
             entry = waiting.popleft()
             try:
                 kind, value = reader.receive(worker.limit_s() + GRACE_S)
-            except Lost:  # the process is gone, and another one goes on
-                outcome: Any = lost(self.name(entry.item), self._forget(reader))
+            except Lost:  # another process continues with the items that wait
+                outcome: Any = lost(self.name(entry.item), self._discard(reader))
                 reader = self._reader()
                 for other in waiting:
                     with contextlib.suppress(Lost):
@@ -127,33 +127,34 @@ class Run:
                 self.changed.notify_all()
 
     def _reader(self) -> Reader:
+        """A process for this run. Raises _Stopped and Refused."""
         with self.changed:
             if self.stopped:
                 raise _Stopped
             if self.first is not None:
                 reader, self.first = self.first, None
                 return reader
-        reader = idle.take(self.task)
+        reader = pool.take(self.task)
         with self.changed:
             if not self.stopped:
                 self.readers.add(reader)
                 return reader
-        idle.back(reader)
+        pool.put_back(reader)
         raise _Stopped
 
-    def _forget(self, reader: Reader) -> int | None:
-        """Give a process up; returns the exit status that it had by itself."""
+    def _discard(self, reader: Reader) -> int | None:
+        """Discard a process that died; returns its exit code. Raises _Stopped."""
         with self.changed:
             self.readers.discard(reader)
             stopped = self.stopped
-        code = None if stopped else reader.ended()
-        idle.gone(reader)
+        code = None if stopped else reader.exit_code()
+        pool.discard(reader)
         if stopped:
             raise _Stopped
         return code
 
     def _take(self, wait: bool) -> _Entry | None:
-        """The next item; None where there is none, or, unless `wait`, where too many answers wait already."""
+        """The next item; None where there is none left or, unless `wait`, where too many results wait already."""
         with self.changed:
             while not (self.stopped or self.ended):
                 if self.taken - self.given < LOOK_AHEAD * self.workers:
@@ -170,11 +171,11 @@ class Run:
 
 
 class _Stopped(Exception):
-    """Nobody wants the rest."""
+    """The caller wants no more results."""
 
 
 class _Entry:
-    """An item on its way."""
+    """An item that was taken: its position, itself, and pickled."""
 
     def __init__(self, place: int, item: Any, data: bytes) -> None:
         self.place, self.item, self.data = place, item, data
@@ -189,7 +190,7 @@ def _dumped_item(item: Any, name: object) -> bytes:
 
 
 class _Unsendable:
-    """Stands for an item that cannot be pickled; taken out on the other side, it raises."""
+    """Stands for an item that cannot be pickled; unpickling it raises its error."""
 
     def __init__(self, name: object, why: str) -> None:
         self.error = ItemError(name, why)

@@ -1,8 +1,8 @@
-"""What runs in a process that reads other people's files: one task, item after item, within limits. Free of torch.
+"""The code inside a reader process: it runs one task on item after item, within limits. Free of torch.
 
-The process is started from nothing, so a caller's script never runs again. Where the system can fork, this process
-only takes the task in and forks another for the work: one that dies is replaced at once, without importing anything
-again. Messages are a length (8 bytes, little-endian) and a pickle; an empty one ends a task.
+The process is a fresh interpreter, so the caller's script never runs again. On Linux it only unpickles the task and
+forks a child for the work; a child that dies is replaced at once, without importing anything again. A message is a
+length (8 bytes, little-endian) and a pickle; an empty one ends a task.
 """
 
 from __future__ import annotations
@@ -23,26 +23,25 @@ from typing import Any
 
 from binder.errors import BinderError, ItemError, kind_and_words
 
-RESULT, PIECE, END, RAISED, DIED, READY, REFUSED, LOG = range(8)  # kinds of message: (kind, value)
-DONE, CLOSED, FULL = 0, 3, 4  # exit statuses of a forked process: end of the task; of all; it has grown and starts anew
-# elsewhere frameworks of the system do not survive it; the variable shows on Linux what happens there
+RESULT, PART, END, RAISED, DIED, READY, REFUSED, LOG = range(8)  # kinds of message: (kind, value)
+DONE, CLOSED, FULL = 0, 3, 4  # exit codes of a child: end of the task; end of input; restart me, I have grown
+# system frameworks on macOS do not survive a fork; the variable turns it off on Linux as well, for tests
 FORKS = sys.platform == "linux" and "BINDER_READER_NO_FORK" not in os.environ
-SECONDS, MEGABYTES = 25.0, 900  # that an item may take, beyond what the process has when it begins
+SECONDS, MEGABYTES = 25.0, 900  # limits for an item, in addition to what the process holds when it begins
 
-SMALL_WEIGHTS = 2**20  # bytes of a weight that is sent as it is: reading may look at a mean, or where a weight lies
+SMALL_WEIGHTS = 2**20  # bytes; smaller weights are sent whole, as reading may use a mean or a parameter's device
 
-inside = False  # whether this process is one of those
-_shared = mmap.mmap(-1, 9)  # with forked processes: how many items of a task were begun, and whether it has ended
+inside = False  # whether this process is a reader
 _writing = threading.Lock()
 
 
 def limit_s() -> float:
-    """Seconds that an item may take to be read: BINDER_ITEM_S, 25 by default."""
+    """Seconds that reading an item may take: BINDER_ITEM_S, 25 by default."""
     return _number("BINDER_ITEM_S", SECONDS)
 
 
 def limit_mb() -> float:
-    """MiB that reading an item may need: BINDER_ITEM_MB, 900 by default. It holds on Linux."""
+    """MiB of memory that reading an item may take: BINDER_ITEM_MB, 900 by default. Enforced on Linux only."""
     return _number("BINDER_ITEM_MB", MEGABYTES)
 
 
@@ -56,16 +55,16 @@ def _number(name: str, default: float) -> float:
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done with items, and where."""
+    """What to do with items, and the parent's environment for it."""
 
-    pickled: bytes  # a callable: item -> result, or a generator of results
-    path: list[str]  # where modules are found
-    folder: str  # that relative paths start from
-    settings: dict[str, str]  # environment variables of binder
+    pickled: bytes  # a callable: item -> result, or an iterator of results
+    path: list[str]  # sys.path
+    folder: str  # working directory
+    settings: dict[str, str]  # environment variables that begin with BINDER_
 
 
 class Pickler(pickle.Pickler):
-    """Sends tensors as the bytes they are, and of a module's large weights only the shapes: reading needs none."""
+    """Pickles tensors as plain bytes, and only the shapes of a module's large weights, which reading does not need."""
 
     def reducer_override(self, value: Any) -> Any:
         torch = sys.modules.get("torch")
@@ -102,13 +101,14 @@ def _tensor(values: Any, dtype: str) -> Any:
 
 
 def dumps(value: Any) -> bytes:
+    """Pickle a value for another process, without large weights."""
     buffer = io.BytesIO()
     Pickler(buffer, protocol=5).dump(value)
     return buffer.getvalue()
 
 
 def write(file: int, data: bytes) -> None:
-    """One message to a file descriptor, whole whatever other threads write."""
+    """Write one message to a file descriptor; messages of several threads do not mix."""
     with _writing:
         for part in (struct.pack("<Q", len(data)), data):
             view = memoryview(part)
@@ -117,7 +117,7 @@ def write(file: int, data: bytes) -> None:
 
 
 def read(file: int) -> bytearray:
-    """The next message. Raises EOFError where the other side has gone."""
+    """The next message. Raises EOFError where the other side has closed the pipe."""
     return _exactly(file, struct.unpack("<Q", _exactly(file, 8))[0])
 
 
@@ -138,27 +138,28 @@ def _copied(view: memoryview, at: int, part: bytes) -> int:
 
 
 def main() -> None:
-    """Serve tasks that come on standard input until it is closed; answers go to standard output."""
+    """Serve tasks from standard input until it is closed; answers go to standard output."""
     global inside
     inside = True
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started this ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     with contextlib.suppress(AttributeError):
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
     source, sink = os.dup(0), os.dup(1)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
-    os.dup2(null, 1)  # what libraries print is no answer
+    os.dup2(null, 1)  # libraries that print must not write into the answers
     if "BINDER_READER_STDERR" not in os.environ:
-        os.dup2(null, 2)  # nor are the last words of one that crashes; what is logged is sent
+        os.dup2(null, 2)  # nor print while they crash; log records are sent as messages
     _log_to(sink)
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             task = _task(read(source), sink)
-            if task is not None and (_forked if FORKS else _serve)(task, source, sink) == CLOSED:
+            if task is not None and (_forked(task, source, sink) if FORKS else _serve(task, source, sink)) == CLOSED:
                 return
 
 
 def _task(data: bytearray, sink: int) -> Callable[[Any], Any] | None:
+    """Unpickle a task within its environment, and report READY; or report REFUSED and return None."""
     try:
         sent: Task = pickle.loads(data)
         sys.path[:] = sent.path
@@ -167,7 +168,7 @@ def _task(data: bytearray, sink: int) -> Callable[[Any], Any] | None:
             del os.environ[name]
         os.environ.update(sent.settings)
         task: Callable[[Any], Any] = pickle.loads(sent.pickled)
-    except BaseException as error:  # whatever its modules do when they are imported
+    except BaseException as error:  # importing its modules can raise anything
         write(sink, dumps((REFUSED, kind_and_words(error))))
         return None
     if "torch" in sys.modules:
@@ -177,45 +178,69 @@ def _task(data: bytearray, sink: int) -> Callable[[Any], Any] | None:
 
 
 def _forked(task: Callable[[Any], Any], source: int, sink: int) -> int:
-    """Fork for the task, and again for each that dies in it; returns how the last one ended.
+    """Run the task in a child process, and in a new one whenever it dies; returns the exit code of the last one.
 
-    Of one that dies it is told how many items were begun: then the other side knows whether it owes an answer.
+    A death is reported with the number of items begun, from which the parent knows whether an answer is missing.
     """
-    _shared[:] = bytes(9)
+    progress = _Progress()
     while True:
         pid = os.fork()
         if pid == 0:
             status = CLOSED
             try:
-                status = _serve(task, source, sink)
+                status = _serve(task, source, sink, progress)
             except (EOFError, BrokenPipeError):
-                _shared[8] = 1
+                progress.end()
             finally:
                 os._exit(status)
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if _shared[8]:
+        if progress.ended:
             return code
-        write(sink, dumps((DIED, (code, int.from_bytes(_shared[:8], "little")))))
+        write(sink, dumps((DIED, (code, progress.begun))))
 
 
-def _serve(task: Callable[[Any], Any], source: int, sink: int) -> int:
-    began = None  # what is held once the first item has brought its imports
+class _Progress:
+    """How many items of a task were begun, and whether it has ended: in memory shared with child processes."""
+
+    def __init__(self) -> None:
+        self._memory = mmap.mmap(-1, 9)
+
+    @property
+    def begun(self) -> int:
+        return int.from_bytes(self._memory[:8], "little")
+
+    @property
+    def ended(self) -> bool:
+        return bool(self._memory[8])
+
+    def begin(self) -> None:
+        self._memory[:8] = (self.begun + 1).to_bytes(8, "little")
+
+    def end(self) -> None:
+        self._memory[8] = 1
+
+
+def _serve(task: Callable[[Any], Any], source: int, sink: int, progress: _Progress | None = None) -> int:
+    """Answer item after item until the task ends; returns an exit code."""
+    at_first = None  # memory held after the first item, which brings imports
     while data := read(source):
-        _shared[:8] = (int.from_bytes(_shared[:8], "little") + 1).to_bytes(8, "little")
+        if progress is not None:
+            progress.begin()
         write(sink, _answer(task, data, sink))
-        began = _held() if began is None else began
-        if FORKS and _held() > began + limit_mb() * 2**20:
+        at_first = _held() if at_first is None else at_first
+        if FORKS and _held() > at_first + limit_mb() * 2**20:
             return FULL
-    _shared[8] = 1
+    if progress is not None:
+        progress.end()
     return DONE
 
 
 def _answer(task: Callable[[Any], Any], data: bytearray, sink: int) -> bytes:
-    """The last message of an item; the pieces of one that has several are sent on the way."""
+    """Run the task on an item; returns the last message about it, after sending those for each part of an iterator."""
     try:
         item = pickle.loads(data)
-    except ItemError as error:  # it stands for one that could not be sent
+    except ItemError as error:  # it stands for an item that could not be pickled
         return dumps((RAISED, error))
     except Exception as error:
         return dumps((REFUSED, kind_and_words(error)))
@@ -225,32 +250,33 @@ def _answer(task: Callable[[Any], Any], data: bytearray, sink: int) -> bytes:
             made = task(item)
         if not isinstance(made, Iterator):
             return dumps((RESULT, made))
-        for piece in _pieces(made, held):
-            write(sink, dumps((PIECE, piece)))
+        for part in _parts(made, held):
+            write(sink, dumps((PART, part)))
         return dumps((END, None))
     except MemoryError:
         return dumps((RAISED, too_large()))
     except BinderError as error:
         return dumps((RAISED, error))
-    except BaseException as error:  # also what a library written in another language calls a panic
+    except BaseException as error:  # also panics of libraries written in Rust
         return dumps((RAISED, RuntimeError(kind_and_words(error))))
 
 
-def _pieces(made: Iterator[Any], held: int) -> Iterator[Any]:
+def _parts(made: Iterator[Any], held: int) -> Iterator[Any]:
+    """What an iterator yields, each part within the limits of an item."""
     while True:
         with limits(held):
             try:
-                piece = next(made)
+                part = next(made)
             except StopIteration:
                 return
-        yield piece
+        yield part
 
 
 @contextlib.contextmanager
 def limits(held: int, scale: float = 1.0) -> Iterator[None]:
-    """Within this, the process ends when it takes too long and cannot have too much more than it `held` (Linux)."""
+    """On Linux, limits time and the memory beyond what the process `held`: past the time limit it is killed."""
     if not FORKS:
-        yield  # whoever waits for the answer ends this process
+        yield  # the parent kills this process when the time is over
         return
     import resource
 
@@ -270,7 +296,7 @@ def limits(held: int, scale: float = 1.0) -> Iterator[None]:
 
 
 def _held() -> int:
-    """Bytes of writable memory that this process has asked for."""
+    """Bytes of writable memory that this process has allocated."""
     if not FORKS:
         return 0
     with open("/proc/self/statm", "rb") as file:  # noqa: PTH123
@@ -278,16 +304,17 @@ def _held() -> int:
 
 
 def too_large() -> ItemError:
+    """The error for an item that ran into the memory limit; the parent adds its name."""
     return ItemError("", f"needs more than {limit_mb():g} MiB of memory to be read (BINDER_ITEM_MB allows more)")
 
 
 def _log_to(sink: int) -> None:
-    """Send what is logged in this process to the one that started it."""
+    """Send the log records of this process to its parent."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             with contextlib.suppress(OSError):
                 write(sink, dumps((LOG, (record.name, record.levelno, record.getMessage()))))
 
-    logging.getLogger().addHandler(Handler())  # of others, the root lets through what is a warning
-    logging.getLogger("binder").setLevel(logging.INFO)
+    logging.getLogger().addHandler(Handler())
+    logging.getLogger("binder").setLevel(logging.INFO)  # the root logger keeps its level, WARNING, for other libraries
