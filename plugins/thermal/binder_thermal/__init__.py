@@ -1,4 +1,4 @@
-"""Thermal pictures for binder: how warm things are. Importing this package imports no torch."""
+"""Thermal pictures for binder. Importing this package imports neither torch nor NumPy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["THERMAL", "ThermalConfig"]
 
 
 def read(item: Item, config: ThermalConfig) -> Floats:
-    """See `reading.read`; imported when the first item is read, so that plugins are listed fast."""
+    """See `reading.read`; imported on the first call, so that plugins are listed fast."""
     from binder_thermal.reading import read
 
     return read(item, config)
@@ -38,9 +38,9 @@ def adapt(config: ThermalConfig, items: Sequence[Item]) -> ThermalConfig:
 
 
 def diagnose() -> dict[str, str]:
-    """What else is read, for `binder doctor`."""
+    """The formats read in addition to rasters, for `binder doctor`."""
     return {
-        "false colours": f"{', '.join(PALETTES)}; others fitted in training",
+        "false colors": f"{', '.join(PALETTES)}; others are fitted in training",
         "radiometric jpeg": "FLIR",
         "csv": "a matrix of temperatures",
     }
@@ -53,7 +53,7 @@ THERMAL = raster_modality(
     read,
     tone=tone,
     adapt=adapt,
-    seen=ThermalConfig(palette="fit"),  # people see a palette that is not known, too
+    seen=ThermalConfig(palette="fit"),  # previews do not need a known palette
     diagnose=diagnose,
 )
 

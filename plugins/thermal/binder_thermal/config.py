@@ -1,4 +1,4 @@
-"""What a user may set, with units."""
+"""The settings of the thermal encoder, with units. Free of torch and NumPy."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ PALETTES: tuple[Palette, ...] = get_args(Palette)
 Color = Annotated[str, StringConstraints(pattern="^#[0-9a-fA-F]{6}$")]
 OwnPalette = Annotated[tuple[Color, ...], Field(min_length=2, max_length=256)]
 Box = tuple[int, int, int, int, int, int]
+KELVIN = 273.15  # kelvin at 0 degC
 
 
 class ThermalConfig(PictureConfig):
     """Nothing needs to be set: each picture is then drawn from its own coldest to its own hottest."""
 
-    # kelvin in one step of the values, of files that do not say it themselves: 0.01 where they are in hundredths of a
-    # kelvin, 0.04 in FLIR's TLinear, 1 where they are in kelvin or degC; None: the values have no temperature
+    # kelvin per step of the values, for files that state no unit: 0.01 for hundredths of a kelvin, 0.04 for FLIR's
+    # TLinear, 1 for kelvin or degC; None: the values are not temperatures
     kelvin_per_step: float | None = Field(None, gt=0)
-    kelvin_at_zero: float = 0.0  # kelvin of the value 0: 273.15 where the values are in degC
-    low_c: float | None = None  # degC that is drawn black, and below; None: each picture's own coldest
-    high_c: float | None = None  # degC that is drawn white, and above; None: each picture's own hottest
-    hot: Literal["white", "black"] = "white"  # which end of grey pictures and of palettes is hot
-    palette: Palette | Literal["auto", "fit", "brightness"] = "auto"  # of false colors; auto: which of them, or of
-    # `palettes`, it is is found out; fit: where none fits, the curve that the picture's own colors lie along;
-    # brightness: of a picture in any colors, how bright they are
-    # more palettes, each as its colors from cold to hot; training adds those it finds
-    palettes: tuple[OwnPalette, ...] = Field((), max_length=32)
-    # what is burnt in: width and height of the pictures it is in, left, top, right, bottom (pixels, the last two not
-    # included); training adds what is the same in all pictures of its sample
+    kelvin_at_zero: float = 0.0  # kelvin at the value 0: 273.15 if the values are in degC
+    low_c: float | None = None  # degC drawn black, as is what is colder; None: each picture's own coldest
+    high_c: float | None = None  # degC drawn white, as is what is hotter; None: each picture's own hottest
+    hot: Literal["white", "black"] = "white"  # which end of gray values and palettes is hot
+    palette: Palette | Literal["auto", "fit", "brightness"] = "auto"  # of false colors; auto: detected among these and
+    # `palettes`; fit: if none of them fits, a curve through the picture's own colors; brightness: ignore the colors
+    palettes: tuple[OwnPalette, ...] = Field((), max_length=32)  # colors from cold to hot; training adds those it finds
+    # marks burnt into the pictures: width and height of such pictures, left, top, right, bottom (pixels, the last two
+    # exclusive); training adds those that are the same in all pictures of its sample
     overlays: tuple[Box, ...] = Field((), max_length=1000)
-    drawn: bool = False  # of a JPEG with measurements inside, read the picture drawn of them in their place
+    drawn: bool = False  # read the rendered picture of a radiometric JPEG instead of its measurements
 
     @model_validator(mode="after")
     def _complete(self) -> ThermalConfig:

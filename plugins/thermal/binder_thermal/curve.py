@@ -1,6 +1,6 @@
-"""An unknown palette, found from the pictures coloured with it: their colours lie along a curve in RGB. Free of torch.
+"""Finds an unknown palette from pictures in false colors, whose colors lie along a curve in RGB. Free of torch.
 
-Shapes: N pixels, U colours that occur, K colours of a palette, P pictures.
+Shapes: N pixels, U colors that occur, K colors of a palette, P pictures.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-CELL = 8  # colours are told apart in cubes of this side
-RARE = 0.02  # share of the pixels, in the rarest cubes, that are left out: edges, marks, what JPEG does to them
-MOST = 2000  # cubes that are looked at, the commonest ones
-COLORS = 64  # of a palette that is kept
-ROUNDS = 4  # of drawing the curve through the middle of the colours
+CELL = 8  # side of the cubes in which colors are counted
+RARE = 0.02  # share of the pixels that is ignored, those in the rarest cubes: edges, marks, JPEG artifacts
+MAX_CUBES = 2000  # most frequent cubes that are used
+COLORS = 64  # of a fitted palette
+ROUNDS = 4  # of moving the curve to the middle of the colors
 LUMA = np.array((0.299, 0.587, 0.114))  # brightness of red, green and blue (ITU-R BT.601)
-TIE = 20.0  # difference in brightness up to which two ends are equally light
+TIE = 20.0  # difference in brightness up to which both ends are taken for equally light
 
 
 def through(rgb_N3: NDArray[np.uint8]) -> Floats | None:
-    """(N, 3) -> (K, 3): the curve along which most of the colours lie, from its darker to its lighter end.
+    """(N, 3) -> (K, 3): the curve through most of the colors, from its darker to its lighter end.
 
-    None where there are too few colours. Whether the colours do lie along it is for the caller to see.
+    None where there are too few colors. The caller has to check that the colors lie near the curve.
     """
     rgb_U3, count_U = _cubes(rgb_N3)
     if len(rgb_U3) < 8:
@@ -32,11 +32,11 @@ def through(rgb_N3: NDArray[np.uint8]) -> Floats | None:
     curve_K3 = _resampled(rgb_U3[_longest_path(rgb_U3)])
     for _ in range(ROUNDS):
         curve_K3 = _resampled(_middle(curve_K3, rgb_U3, np.sqrt(count_U)))
-    return from_cold(_longer(curve_K3))
+    return from_cold(_extended(curve_K3))
 
 
 def from_cold(curve_K3: Floats) -> Floats:
-    """The curve turned so that its lighter end is the last one; of two equally light ones, the redder."""
+    """The curve ordered so that its lighter end comes last; of equally light ends, the redder."""
     first, last = curve_K3[0], curve_K3[-1]
     difference = float((last - first) @ LUMA)
     if abs(difference) < TIE:
@@ -45,18 +45,18 @@ def from_cold(curve_K3: Floats) -> Floats:
 
 
 def _cubes(rgb_N3: NDArray[np.uint8]) -> tuple[Floats, NDArray[np.int64]]:
-    """(U, 3), (U,): mean color of each common cube, and how many pixels it has."""
+    """(U, 3), (U,): mean color and number of pixels of each frequent cube."""
     code_N = (rgb_N3.astype(np.int64) // CELL) @ np.array((1 << 12, 1 << 6, 1))
     _, place_N, count_U = np.unique(code_N, return_inverse=True, return_counts=True)
     mean_U3 = np.stack([np.bincount(place_N, rgb_N3[:, i]) / count_U for i in range(3)], axis=1)
     order = np.argsort(-count_U, kind="stable")
     common = int(np.searchsorted(np.cumsum(count_U[order]), (1 - RARE) * len(rgb_N3))) + 1
-    kept = order[: min(common, MOST)]
+    kept = order[: min(common, MAX_CUBES)]
     return mean_U3[kept], count_U[kept]
 
 
 def _longest_path(rgb_U3: Floats) -> list[int]:
-    """Which colors lie on the longest way through their minimum spanning tree, in order (Prim's algorithm)."""
+    """The indices of the colors along the longest path in their minimum spanning tree (Prim's algorithm)."""
     U = len(rgb_U3)
     parent_U, reach_U = np.zeros(U, np.int64), np.full(U, np.inf)
     outside_U = np.ones(U, bool)
@@ -76,23 +76,23 @@ def _longest_path(rgb_U3: Floats) -> list[int]:
 
 
 def _farthest(tree: list[list[tuple[int, float]]], start: int) -> list[int]:
-    """The way in the tree from `start` to the node that is farthest from it."""
-    came, far, waiting = {start: -1}, {start: 0.0}, [start]
+    """The path in the tree from `start` to the node farthest from it."""
+    previous, distance, waiting = {start: -1}, {start: 0.0}, [start]
     while waiting:
         node = waiting.pop()
         for other, length in tree[node]:
-            if other not in came:
-                came[other], far[other] = node, far[node] + length
+            if other not in previous:
+                previous[other], distance[other] = node, distance[node] + length
                 waiting.append(other)
-    node, way = max(far, key=far.__getitem__), []
+    node, path = max(distance, key=distance.__getitem__), []
     while node >= 0:
-        way.append(node)
-        node = came[node]
-    return way[::-1]
+        path.append(node)
+        node = previous[node]
+    return path[::-1]
 
 
 def _resampled(points_K3: Floats) -> Floats:
-    """A line through points -> COLORS points at equal distances along it."""
+    """A polyline -> COLORS points at equal distances along it."""
     steps = np.linalg.norm(np.diff(points_K3, axis=0), axis=1)
     along = np.concatenate([[0], np.cumsum(steps)])
     places = np.linspace(0, along[-1], COLORS)
@@ -100,7 +100,7 @@ def _resampled(points_K3: Floats) -> Floats:
 
 
 def _middle(curve_K3: Floats, rgb_U3: Floats, weight_U: Floats) -> Floats:
-    """Each point of the curve moved to the middle of the colors that are nearest to it and its neighbors."""
+    """Each point of the curve moved to the weighted mean of the colors nearest to it and its neighbors."""
     squared_UK = (rgb_U3**2).sum(1)[:, None] - 2 * rgb_U3 @ curve_K3.T + (curve_K3**2).sum(1)
     place_U = squared_UK.argmin(1)
     apart_KU = np.arange(len(curve_K3))[:, None] - place_U
@@ -110,7 +110,7 @@ def _middle(curve_K3: Floats, rgb_U3: Floats, weight_U: Floats) -> Floats:
     return np.where((total_K > 1e-3)[:, None], moved_K3, curve_K3)
 
 
-def _longer(curve_K3: Floats) -> Floats:
-    """The curve with each end drawn on by a step: averaging pulls ends in."""
+def _extended(curve_K3: Floats) -> Floats:
+    """The curve extended by a step at both ends, which averaging has pulled in."""
     first, last = 2 * curve_K3[0] - curve_K3[1], 2 * curve_K3[-1] - curve_K3[-2]
     return _resampled(np.clip(np.concatenate([[first], curve_K3, [last]]), 0, 255))

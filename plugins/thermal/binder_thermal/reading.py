@@ -1,4 +1,4 @@
-"""Thermal pictures -> how warm each pixel is. Free of torch.
+"""Thermal pictures -> the warmth of each pixel. Free of torch.
 
 Shapes: H height, W width.
 """
@@ -15,63 +15,62 @@ from numpy.typing import NDArray
 
 from binder import Item, ItemError, decode_text, name_of, read_bytes, read_raster, stretched
 from binder_thermal import matrix, radiometric
-from binder_thermal.config import ThermalConfig
+from binder_thermal.config import KELVIN, ThermalConfig
 from binder_thermal.overlays import shown
 from binder_thermal.palettes import intensity
 
 Floats = NDArray[np.floating[Any]]
 
-KELVIN = 273.15  # of 0 degC
-SENSIBLE_C = (-150.0, 3000.0)  # degC between which such cameras measure
-MOST_COLORED = 1 << 22  # pixels of a colored picture that are looked at: of larger ones some
-JPEG = b"\xff\xd8"  # how one begins
-CALLED = ("temperature", "temperatures", "thermal", "celsius", "data")  # which array of several is meant
+PLAUSIBLE_C = (-150.0, 3000.0)  # degC, range of such cameras
+MAX_COLORED = 1 << 22  # pixels of a colored picture; larger ones are subsampled
+JPEG = b"\xff\xd8"  # first bytes
+ARRAYS = ("temperature", "temperatures", "thermal", "celsius", "data")  # names of the array to read from several
 NETPBM = re.compile(rb"P[1-7fF]\s")
 EXPECTED = "expected PNG, TIFF, JPEG, npy, npz, or a matrix of temperatures as text"
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What an item holds, before it is known what its numbers mean."""
+    """The values of an item, before they are interpreted."""
 
     values: NDArray[Any]  # (H, W), or (H, W, 3) of uint8
-    celsius: bool = False  # the file itself says, or its kind does
+    celsius: bool = False  # known from the file or its format
 
 
 def read(item: Item, config: ThermalConfig) -> Floats:
-    """PNG, TIFF, JPEG, npy, npz, text as a path or bytes, or an array -> (H, W), hotter is more. Raises ItemError.
+    """PNG, TIFF, JPEG, npy, npz or text, as a path or bytes, or an array -> (H, W), more is hotter. Raises ItemError.
 
-    degC where the file or `kelvin_per_step` says so; otherwise whatever is more is hotter, or colder with
+    In degC if the file or `kelvin_per_step` tells the unit; otherwise in the file's own values, negated with
     `hot = "black"`.
     """
     grid = grid_of(item, config)
     values, name = grid.values, name_of(item)
     if grid.celsius:
-        return _sensible(values, name, "the file's own unit or constants")
+        return _plausible(values, name, "the file's own unit or constants")
     if config.kelvin_per_step is not None:
         if values.ndim == 3:
             raise ItemError(name, "a color picture has no temperatures: expected one channel, or no kelvin_per_step")
         degrees_c = values.astype(np.float64) * config.kelvin_per_step + config.kelvin_at_zero - KELVIN
-        return _sensible(degrees_c, name, "encoder.kelvin_per_step and kelvin_at_zero")
+        return _plausible(degrees_c, name, "encoder.kelvin_per_step and kelvin_at_zero")
     if config.low_c is not None or config.high_c is not None:
         raise ItemError(
             name,
-            "its temperatures are not known, which low_c and high_c need: set encoder.kelvin_per_step, the files' "
-            "kelvin per step, for instance --set encoder.kelvin_per_step=0.01",
+            "its temperatures are unknown, but low_c and high_c need them: set encoder.kelvin_per_step, the kelvin per "
+            "step of the values, for instance --set encoder.kelvin_per_step=0.01",
         )
     warmth = _of_colors(values, config, name) if values.ndim == 3 else values.astype(np.float64)
     return -warmth if config.hot == "black" else warmth
 
 
 def tone(warmth_HW: Floats, config: ThermalConfig, factor: int, rng: np.random.Generator | None) -> Floats:
-    """(H, W) -> 0 (cold, black) to 1 between the temperatures that are set, or the picture's own ends."""
+    """(H, W) -> (H, W) from 0 (cold, black) to 1, between `low_c` and `high_c` or the picture's own extremes."""
     return stretched(warmth_HW, config.low_c, config.high_c)
 
 
 def grid_of(item: Item, config: ThermalConfig) -> Grid:
-    """What the item holds; which kind of file it is, its content says. Raises ItemError."""
+    """An item -> its values; files are recognized by their content. Raises ItemError."""
     if not (isinstance(item, bytes | bytearray | memoryview | str | os.PathLike) or hasattr(item, "read")):
-        return Grid(read_raster(item, CALLED).values)
+        return Grid(read_raster(item, ARRAYS).values)
     data = read_bytes(item, " or an array (H, W)")
     if not config.drawn:
         measured = radiometric.measured(data, name_of(item))
@@ -79,7 +78,7 @@ def grid_of(item: Item, config: ThermalConfig) -> Grid:
             return Grid(measured.values_HW, measured.celsius)
     text = _text(data, item)
     if text is None:
-        return Grid(read_raster(item, CALLED).values)
+        return Grid(read_raster(item, ARRAYS).values)
     found = matrix.parse(text, name_of(item))
     if found is None:
         raise ItemError(item, f"text without a matrix of numbers: {EXPECTED}")
@@ -89,13 +88,13 @@ def grid_of(item: Item, config: ThermalConfig) -> Grid:
 
 
 def _text(data: bytes, item: Item) -> str | None:
-    """The text of what is text; None of pictures and arrays."""
-    if not data.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in data[:4096]:  # the marks are those of UTF-16
+    """The text in the data; None for pictures and arrays. Raises ItemError for too much text."""
+    if not data.startswith((b"\xff\xfe", b"\xfe\xff")) and b"\0" in data[:4096]:  # unless it has a UTF-16 mark
         return None
     if data.startswith(JPEG) or NETPBM.match(data):
         return None
-    if len(data) > matrix.MOST_BYTES:
-        raise ItemError(item, f"more than {matrix.MOST_BYTES >> 20} MiB of text: save it as npy or 16-bit TIFF")
+    if len(data) > matrix.MAX_BYTES:
+        raise ItemError(item, f"more than {matrix.MAX_BYTES >> 20} MiB of text: save it as npy or 16-bit TIFF")
     try:
         return decode_text(data, item)
     except ItemError:
@@ -103,16 +102,16 @@ def _text(data: bytes, item: Item) -> str | None:
 
 
 def _of_colors(rgb_HW3: NDArray[np.uint8], config: ThermalConfig, name: str) -> Floats:
-    """(H, W) in 0..1 of false colors or grey ones, NaN where something lies over them."""
+    """(H, W, 3) in false colors or gray -> (H, W) in 0..1, NaN under overlays. Raises ItemError."""
     shown_HW = shown(rgb_HW3.shape[:2], config.overlays)
-    step = max(1, int(np.ceil(np.sqrt(shown_HW.size / MOST_COLORED))))
+    step = max(1, int(np.ceil(np.sqrt(shown_HW.size / MAX_COLORED))))
     return intensity(rgb_HW3[::step, ::step], shown_HW[::step, ::step], config, name)
 
 
-def _sensible(degrees_c: Floats, name: str, check: str) -> Floats:
-    """The same. Raises ItemError where no camera measures such temperatures."""
+def _plausible(degrees_c: Floats, name: str, check: str) -> Floats:
+    """The temperatures unchanged. Raises ItemError where no camera measures such."""
     measured = degrees_c[np.isfinite(degrees_c)]
     usual = float(np.median(measured)) if measured.size else 0.0
-    if not SENSIBLE_C[0] <= usual <= SENSIBLE_C[1]:
+    if not PLAUSIBLE_C[0] <= usual <= PLAUSIBLE_C[1]:
         raise ItemError(name, f"the median temperature would be {usual:.4g} degC: check {check}")
     return degrees_c

@@ -1,4 +1,4 @@
-"""Temperatures as text, as the programs of camera makers export them."""
+"""Temperatures as text, as exported by the software of camera makers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from binder_thermal import THERMAL, ThermalConfig
+from binder_thermal import ThermalConfig
 from binder_thermal.reading import read
 
 from binder import ItemError
@@ -51,13 +51,13 @@ WAYS: dict[str, list[str]] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_gives_the_same_temperatures(way: str, tmp_path: Path) -> None:
+def test_all_formats_give_the_same_temperatures(way: str, tmp_path: Path) -> None:
     text = "\r\n".join(WAYS[way]) + "\r\n"
     path = tmp_path / "a.csv"
     for data in (text.encode(), text.encode("cp1252"), text.encode("utf-16"), b"\xef\xbb\xbf" + text.encode()):
         path.write_bytes(data)
         for item in (path, data):
-            found = read(item, ThermalConfig(low_c=0))  # a range can be said: they are temperatures
+            found = read(item, ThermalConfig(low_c=0))  # `low_c` is accepted: they are temperatures
             np.testing.assert_allclose(found, CELSIUS, atol=0.011)
 
 
@@ -68,7 +68,7 @@ def test_empty_cells_are_not_measured() -> None:
     assert np.argwhere(np.isnan(found)).tolist() == [[2, 3], [4, 5], [11, 0]]
 
 
-def test_what_the_values_mean_can_be_said() -> None:
+def test_the_unit_of_the_values_can_be_set() -> None:
     data = "\n".join(lines(values=(CELSIUS + 273.15) * 100)).encode()
     found = read(data, ThermalConfig(kelvin_per_step=0.01))
     np.testing.assert_allclose(found, CELSIUS, atol=0.011)
@@ -88,24 +88,24 @@ def test_npz_of_one_array(save: Callable[..., None]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("\n".join([*lines()[:6], "20.1,20.2,20.3"]), "line 7 holds 3 numbers, 16 expected: cut off"),
+        ("\n".join([*lines()[:6], "20.1,20.2,20.3"]), "line 7 has 3 numbers; expected 16: the matrix is truncated"),
         ("\n".join([*lines()[:6], lines()[6].replace("20", "warm"), *lines()[7:]]), "expected a number, got"),
         ("\n".join([*lines(), "", "frame 2", *lines()]), "several matrices in one file (line 15)"),
         ("1,2\n3,4\n", "text without a matrix of numbers"),
         ("name,label\na,b\n" * 20, "text without a matrix of numbers"),
         ("\n".join(["20 °C,21 °F,22 °C,23 °C"] * 5), "several units: C, F"),
-        ("1,2,3,4\n" * 20_000, "20,000 lines of text: no picture has so many rows"),
+        ("1,2,3,4\n" * 20_000, "20,000 lines of text: too many rows for a picture"),
         ("# " + "x" * 100_000, "text without a matrix of numbers"),
         ("\n".join(",".join(["nan"] * 9) for _ in range(9)), "text without a matrix"),
     ],
 )
-def test_what_is_none_says_so_in_one_line(text: str, message: str) -> None:
+def test_messages(text: str, message: str) -> None:
     with pytest.raises(ItemError) as caught:
-        THERMAL.preview(text.encode())  # type: ignore[misc]
+        read(text.encode(), ThermalConfig())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_more_text_than_can_be_held_is_refused() -> None:
+def test_too_much_text_is_rejected() -> None:
     with pytest.raises(ItemError, match="more than 16 MiB of text"):
         read(b"20.1,20.2,20.3,20.4\n" * (1 << 21), ThermalConfig())

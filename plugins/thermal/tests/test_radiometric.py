@@ -1,4 +1,4 @@
-"""JPEGs that hold what the sensor measured: FLIR's, made here by a writer of their own, and those of other makers."""
+"""Radiometric JPEGs of FLIR, written here, and of other makers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from binder import ItemError
 from binder.testing import tiny_anchor
 
-R1, B, F, OFFSET, R2 = 21106.77, 1501.0, 1.0, -7340, 0.012545258  # a common camera's
+R1, B, F, OFFSET, R2 = 21106.77, 1501.0, 1.0, -7340, 0.012545258  # of a common camera
 REFLECTED_K = 293.15
 HEIGHT, WIDTH = 48, 64
 
@@ -26,12 +26,12 @@ def degrees() -> np.ndarray:
 
 
 def counts(celsius: np.ndarray, emissivity: float = 1.0) -> np.ndarray:
-    """What the sensor would count of them."""
+    """(H, W) degC -> the counts of the sensor."""
 
-    def shining(kelvin: np.ndarray | float) -> np.ndarray:
+    def radiation(kelvin: np.ndarray | float) -> np.ndarray:
         return R1 / (R2 * (np.exp(B / kelvin) - F)) - OFFSET
 
-    seen = emissivity * shining(celsius + 273.15) + (1 - emissivity) * shining(REFLECTED_K)
+    seen = emissivity * radiation(celsius + 273.15) + (1 - emissivity) * radiation(REFLECTED_K)
     return seen.round().astype(np.uint16)
 
 
@@ -69,7 +69,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def jpeg(*segments: bytes, tail: bytes = b"") -> bytes:
-    """A JPEG of a picture that is not what was measured, with the segments in it."""
+    """A JPEG whose picture differs from the measurements in the segments."""
     held = io.BytesIO()
     Image.fromarray(np.full((HEIGHT, WIDTH), 90, np.uint8)).save(held, "JPEG")
     data = held.getvalue()
@@ -84,7 +84,7 @@ def flir(data: bytes, size: int = 2500) -> list[bytes]:
 @pytest.mark.parametrize("emissivity", [1.0, 0.85])
 @pytest.mark.parametrize("kind", ["raw", "png", "swapped png"])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_the_temperatures_in_it_come_out(kind: str, order: str, emissivity: float, tmp_path: Path) -> None:
+def test_the_temperatures_are_read(kind: str, order: str, emissivity: float, tmp_path: Path) -> None:
     records = {1: raw_record(counts(degrees(), emissivity), kind, order), 0x20: camera_record(emissivity, order)}
     data = jpeg(*flir(fff(records, order)))
     (tmp_path / "a.jpg").write_bytes(data)
@@ -93,15 +93,15 @@ def test_the_temperatures_in_it_come_out(kind: str, order: str, emissivity: floa
     np.testing.assert_allclose(read(fff(records, order), ThermalConfig()), degrees(), atol=0.05)
 
 
-def test_segments_in_any_order_are_put_in_theirs() -> None:
+def test_segments_may_come_in_any_order() -> None:
     parts = flir(fff({1: raw_record(counts(degrees()), "raw"), 0x20: camera_record()}))
     assert len(parts) > 2
     np.testing.assert_allclose(read(jpeg(*parts[::-1]), ThermalConfig()), degrees(), atol=0.05)
 
 
-def test_it_needs_no_setting_and_a_range_is_in_degrees() -> None:
+def test_no_setting_is_needed_and_a_range_is_in_degrees() -> None:
     data = jpeg(*flir(fff({1: raw_record(counts(degrees()), "raw"), 0x20: camera_record()})))
-    settings = ThermalConfig(kelvin_per_step=0.01, low_c=0, high_c=50)  # of files that do not say it themselves
+    settings = ThermalConfig(kelvin_per_step=0.01, low_c=0, high_c=50)  # for files that state no unit
     np.testing.assert_allclose(read(data, settings), degrees(), atol=0.05)
     encoder = THERMAL.build(ThermalConfig(low_c=0, high_c=50), tiny_anchor())
     assert encoder.preprocess(data).shape == encoder.preprocess(jpeg(*flir(fff(
@@ -111,14 +111,14 @@ def test_it_needs_no_setting_and_a_range_is_in_degrees() -> None:
 def test_without_the_cameras_constants_they_are_counts() -> None:
     data = jpeg(*flir(fff({1: raw_record(counts(degrees()), "raw")})))
     np.testing.assert_array_equal(read(data, ThermalConfig()), counts(degrees()))
-    with pytest.raises(ItemError, match="its temperatures are not known"):
+    with pytest.raises(ItemError, match="its temperatures are unknown"):
         read(data, ThermalConfig(low_c=0))
 
 
-def test_the_picture_drawn_of_it_is_read_when_that_is_asked_for() -> None:
+def test_the_rendered_picture_is_read_on_request() -> None:
     data = jpeg(*flir(fff({1: raw_record(counts(degrees()), "raw")})))
     assert (read(data, ThermalConfig(drawn=True)) == 90).all()
-    assert (read(jpeg(), ThermalConfig()) == 90).all()  # an ordinary one
+    assert (read(jpeg(), ThermalConfig()) == 90).all()  # an ordinary JPEG
 
 
 def whole() -> bytes:
@@ -126,31 +126,31 @@ def whole() -> bytes:
 
 
 LIES = {
-    "a segment is missing": (flir(whole())[:2], "2 of its 3 segments are there"),
+    "a segment is missing": (flir(whole())[:2], "there are 2 of 3 segments"),
     "no header": (flir(b"FFF\0" + bytes(200)), "no version in its header"),
     "another beginning": (flir(b"XXXX" + bytes(200)), "does not begin"),
-    "cut off": (flir(whole()[:3000]), "bytes are there"),
+    "cut off": (flir(whole()[:3000]), "there are 3000 of 6304 bytes"),
     "a directory of billions": (
         flir(whole()[:0x1C] + b"\xff\xff\xff\xff" + whole()[0x20:]),
-        "its directory of 4294967295 records ends beyond it",
+        "its directory of 4294967295 records exceeds the data",
     ),
-    "no counts": (flir(fff({0x20: camera_record()})), "no counts in it"),
+    "no counts": (flir(fff({0x20: camera_record()})), "it has no counts"),
     "counts of a huge size": (
         flir(fff({1: struct.pack("<HHH", 2, 65535, 65535).ljust(5000, b"\0")})),
         "4968 bytes for 65535 x 65535 counts",
     ),
     "of no size": (flir(fff({1: bytes(5000)})), "0 x 0 counts"),
-    "a short record": (flir(fff({1: bytes(5)})), "no counts in it"),
+    "a short record": (flir(fff({1: bytes(5)})), "it has no counts"),
     "a damaged png": (flir(fff({1: raw_record(counts(degrees()), "png")[:900]})), "its PNG"),
     "a png of another size": (
         flir(fff({1: struct.pack("<HHH", 2, 9, 9) + raw_record(counts(degrees()), "png")[6:]})),
-        "(9, 9) expected",
+        "expected (9, 9)",
     ),
 }
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_an_incomplete_record_is_said_in_one_line(lie: str) -> None:
+def test_incomplete_records_are_reported_in_one_line(lie: str) -> None:
     segments, message = LIES[lie]
     with pytest.raises(ItemError, match="radiometric JPEG whose record is incomplete") as caught:
         read(jpeg(*segments), ThermalConfig())
@@ -165,22 +165,22 @@ def test_an_incomplete_record_is_said_in_one_line(lie: str) -> None:
         (jpeg(segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0<drone-dji:x>"), segment(0xE3, bytes(40000))), "DJI"),
         (jpeg(segment(0xE3, bytes(40000)), segment(0xE4, b"\xaa\x55\x12\x06" + bytes(90))), "DJI"),
         (jpeg(segment(0xE2, b"\1\0\0\0IJPEG\0" + bytes(90))), "InfiRay"),
-        (jpeg(segment(0xE3, b"\1\2" * 20000)), "a maker that is not known here"),
+        (jpeg(segment(0xE3, b"\1\2" * 20000)), "an unknown maker"),
         (jpeg(tail=b"HDRI" + bytes(500)), "Hikmicro"),
     ],
 )
-def test_other_makers_are_named_and_their_drawn_picture_is_never_taken_silently(data: bytes, maker: str) -> None:
+def test_other_makers_are_named_and_their_rendered_picture_needs_a_setting(data: bytes, maker: str) -> None:
     with pytest.raises(ItemError, match=f"a radiometric JPEG of {maker}.*encoder.drawn"):
         read(data, ThermalConfig())
     assert (read(data, ThermalConfig(drawn=True)) == 90).all()
 
 
 @pytest.mark.parametrize("body", [b"Meta\0\0" + bytes(9000), b"\xff\xd8\xff" + bytes(9000), b"JPS?"])
-def test_what_ordinary_pictures_carry_is_no_measurement(body: bytes) -> None:
+def test_segments_of_ordinary_pictures_are_not_measurements(body: bytes) -> None:
     assert (read(jpeg(segment(0xE3, body), segment(0xE1, b"Exif\0\0")), ThermalConfig()) == 90).all()
 
 
-def test_random_damage_is_one_line_or_temperatures() -> None:
+def test_a_damaged_file_is_either_read_or_reported_in_one_line() -> None:
     rng = np.random.default_rng(0)
     good = np.frombuffer(jpeg(*flir(whole())), np.uint8)
     for _ in range(60):
