@@ -99,9 +99,6 @@ def test_where_a_system_cannot_fork_another_process_takes_over(tmp_path):
     assert done.stdout.startswith("['2', 'crash: crashes its reader process (SIGSEGV)"), done.stderr
     said = "'4', 'hard exit: crashes its reader process (exit status 7)', '6', 'sleep: takes longer than 1 s"
     assert said in done.stdout
-        "'4', 'hard exit: crashes its reader process (exit status 7)', '6', 'sleep: takes longer than 1 s"
-        in done.stdout
-    )
     assert done.stdout.endswith("'8']\n")
 
 
