@@ -1,4 +1,4 @@
-"""The facade: one anchor's space, the encoders aligned to it, embedding and zero-shot classification.
+"""`Binder`: one anchor's space with the encoders aligned to it, for embedding, classification and evaluation.
 
 Shapes: N items, D embed_dim, C classes.
 """
@@ -33,24 +33,24 @@ from binder.space.embeddings import Embeddings
 
 log = logging.getLogger(__name__)
 
-SAME = 0.995  # cosine of two labels from which nothing tells them apart
+SAME_LABEL = 0.995  # cosine of two labels above which the anchor cannot tell them apart
 
 
 @dataclass(frozen=True)
 class Classification:
-    """What a zero-shot classifier says of one item."""
+    """The result of zero-shot classification for one item."""
 
     item: str
     label: str  # the most probable one
     score: float  # its probability among the labels given
-    scores: dict[str, float]  # of every label, summing to 1
+    scores: dict[str, float]  # label -> probability; they sum to 1
 
 
 class Binder:
-    """The space of one anchor.
+    """The space of one anchor, with the encoders that are loaded into it.
 
     space = binder.Binder("mini").load("runs/gestures")
-    z = space.embed(image=["seven.png"])   # Embeddings (1, D); so with every modality that is loaded
+    z = space.embed(image=["seven.png"])   # Embeddings (1, D); likewise for every loaded modality
     z = space.image("seven.png")           # the same
     """
 
@@ -64,7 +64,7 @@ class Binder:
     ) -> None:
         readers.check_workers(workers)
         if workers:
-            readers.warm(["binder.anchors.openclip", "open_clip"])  # while this process loads them, too
+            readers.warm(["binder.anchors.openclip", "open_clip"])  # in parallel with this process
         where = pick_device(device)
         self.anchor = anchors.load(anchor, where) if isinstance(anchor, str) else anchor.to(where)
         self.workers, self.batch_size = workers, batch_size
@@ -86,9 +86,9 @@ class Binder:
         device: str = "auto",
         workers: int = 0,
     ) -> Binder:
-        """The space that these aligned encoders name, with all of them loaded; without any, `anchor` or mini.
+        """The space of these aligned encoders, with all of them loaded; without any, the space of `anchor` or mini.
 
-        `anchor` and `trunk` say where those are that the encoders were trained with, if they have been moved.
+        `anchor` and `trunk` are the new locations of those that the encoders were trained with, if they were moved.
         """
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
         if anchor is None:
@@ -96,12 +96,12 @@ class Binder:
         return cls(anchor, device=device, workers=workers).load(encoders, trunk=trunk)
 
     def __reduce__(self) -> Any:
-        """Pickled, it is where everything came from, not the weights."""
-        strange = [name for name in self.cards if name not in self.runs]
-        if strange:
-            raise ConfigError(f"a Binder with an encoder for {strange[0]!r} that no run folder holds cannot be pickled")
+        """Pickles the names of the anchor and the run folders, not the weights."""
+        unsaved = [name for name in self.cards if name not in self.runs]
+        if unsaved:
+            raise ConfigError(f"a Binder cannot be pickled: its encoder for {unsaved[0]!r} is in no run folder")
         runs = list(self.runs.values())
-        return _again, (runs, self.anchor.name, self.trunk, str(self.anchor.device), self.workers, self.batch_size)
+        return _unpickled, (runs, self.anchor.name, self.trunk, str(self.anchor.device), self.workers, self.batch_size)
 
     @property
     def space(self) -> str:
@@ -109,11 +109,11 @@ class Binder:
         return self.anchor.fingerprint
 
     def load(self, run: str | Path | Sequence[str | Path], *, trunk: str | None = None) -> Binder:
-        """Add one aligned encoder or several, each by its run folder or as hf:ORG/NAME; returns self.
+        """Load one or several aligned encoders, each given by its run folder or as hf:ORG/NAME; returns self.
 
-        `trunk` says where the pretrained trunk of those that have one is, if it has been moved.
+        `trunk` is the new location of the encoders' pretrained trunk, if it was moved.
 
-        Raises SpaceError for one aligned to another anchor, ConfigError for a second one of the same modality.
+        Raises SpaceError for an encoder aligned to another anchor, ConfigError for a second one of the same modality.
         """
         for folder in [run] if isinstance(run, str | Path) else run:
             aligned = run_folder.load(hub.local(folder), self.anchor, trunk=trunk)
@@ -135,11 +135,12 @@ class Binder:
         strict: bool = False,
         progress: Progress = silent,
     ) -> encode.Encoded:
-        """Items of one modality -> their unit vectors and the unreadable ones. Raises PluginError: not loaded.
+        """Items of one modality -> unit vectors of those that can be read, and the errors of the others.
 
-        With `every_s` an item that has a time axis gives a vector, with its span, for each piece so long.
+        With `every_s`, an item with a time axis is cut into segments of this length, each with a vector and a span.
+        Raises PluginError if no encoder of that modality is loaded.
         """
-        self._heed(modality, items)
+        self._warn_unknown_words(modality, items)
         if every_s is not None:
             return encode.encode_segments(
                 self._encoder(modality),
@@ -163,12 +164,12 @@ class Binder:
         )
 
     def embed(self, *, every_s: float | None = None, **items: Item | Iterable[Item]) -> Embeddings:
-        """One keyword named after a modality, one item or several -> Embeddings (N, D) in that order.
+        """One keyword, the name of a modality, with one or several items -> Embeddings (N, D) in that order.
 
-        Items are paths, texts, bytes, open files, arrays and whatever else the modality reads; several are any
-        collection of these: a list, a column of a data frame, a generator.
+        An item is a path, a text, bytes, an open file, an array or whatever else the modality reads; several items are
+        any collection of these: a list, a column of a data frame, a generator.
 
-        With `every_s`, one row for each piece of so many seconds, named FILE#t=START,END (a media fragment, W3C).
+        With `every_s`, there is a row per segment of so many seconds, named FILE#t=START,END (a W3C media fragment).
         Raises ItemError for the first item that cannot be read.
         """
         modality, values = _one(items)
@@ -179,15 +180,16 @@ class Binder:
 
     def __getattr__(self, name: str) -> Callable[[Item | Sequence[Item]], Embeddings]:
         if name.startswith("_") or name not in registry().names():
-            raise AttributeError(f"Binder has no attribute {name!r}, and no installed modality is called so")
+            raise AttributeError(f"Binder has no attribute {name!r}, and there is no installed modality of that name")
         return lambda items: self.embed(**{name: items})  # type: ignore[arg-type]
 
     def classify(
         self, labels: Sequence[str], template: str | Sequence[str] = "{}", **items: Item | Sequence[Item]
     ) -> list[Classification]:
-        """Zero-shot: which of C labels fits each item best, by the cosine to the labels' prompts.
+        """Zero-shot classification: which of C labels fits each item best, by cosine to the labels' prompts.
 
-        `template` holds {} where the label goes; several are averaged. Raises ItemError for an unreadable item.
+        `template` is the prompt with {} in place of the label; several are averaged. Raises ItemError for an item that
+        cannot be read.
         """
         modality, values = _one(items)
         z_ND = self.encode(modality, values, strict=True).vectors
@@ -201,12 +203,12 @@ class Binder:
         labels: Sequence[str],
         template: str | Sequence[str] = "{}",
     ) -> list[Classification]:
-        """The same for vectors that are there already."""
+        """The same for vectors that are already computed."""
         templates = [template] if isinstance(template, str) else list(template)
         classes_CD = zero_shot.class_vectors(
             labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors
         )
-        self._say_same(labels, classes_CD)
+        self._warn_same_labels(labels, classes_CD)
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
         probabilities = zero_shot.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
@@ -225,9 +227,9 @@ class Binder:
     ) -> tuple[list[dict[str, Any]], list[tuple[str, str]]]:
         """Retrieval between every two modalities of a manifest that this space can encode.
 
-        `pairs` is a manifest, a folder with a folder per class (of `modality`, where suffixes do not say it), or rows
-        as mappings. Returns the rows that `binder eval` prints, and (file:row, reason) of what could not be read.
-        Raises ManifestError where nothing can be compared.
+        `pairs` is a manifest, a folder with a subfolder per class (of `modality`, if suffixes do not say), or rows as
+        mappings. Returns the rows that `binder eval` prints, and (file:row, reason) of items that could not be read.
+        Raises ManifestError if there is nothing to compare.
         """
         known = registry().modalities()
         if isinstance(pairs, str | Path):
@@ -252,35 +254,35 @@ class Binder:
         return found, problems
 
     def _comparable(self, rows: Sequence[Row], name: str) -> list[str]:
-        """The modalities of the rows that can be encoded. Raises ConfigError where they are fewer than two."""
+        """The modalities of the rows that can be encoded. Raises ConfigError if there are fewer than two."""
         present = [m for m in registry().names() if any(m in row.items for row in rows)]
         usable = [m for m in present if m in self.encoders]
         if len(usable) < 2:
-            lacking = [m for m in present if m not in self.encoders]
+            missing = [m for m in present if m not in self.encoders]
             columns = dict.fromkeys(key for row in rows[:100] for key in [*row.items, *row.meta])
             shown = ", ".join(str(key)[:40] for key in list(columns)[:20]) or "none"
             hint = f"columns: {shown} (a column is named after its modality)"
-            if lacking:
-                hint = f"no encoder loaded for {', '.join(lacking)}"
+            if missing:
+                hint = f"no encoder loaded for {', '.join(missing)}"
             raise ConfigError(f"{name}: fewer than two modalities; {hint}")
         return usable
 
     def trained_together(self, a: str, b: str) -> bool:
-        """Whether some training saw pairs of these two: the anchor's own, or an encoder against one of the anchor's."""
+        """Whether pairs of these two modalities were trained on: by the anchor, or by one of the loaded encoders."""
         if {a, b} == {"image", "text"}:
             return True
         return any(x in self.cards and y in self.cards[x].trained_against for x, y in ((a, b), (b, a)))
 
-    def _heed(self, modality: str, items: Sequence[Item]) -> None:
-        """Say what the anchor does not know of what it is given in words."""
+    def _warn_unknown_words(self, modality: str, items: Sequence[Item]) -> None:
+        """Warn about words in texts that the anchor does not know."""
         kind = registry().get(modality)
         if kind.inline and kind.frozen:
             self.anchor.warn_unknown([item for item in items if isinstance(item, str)])
 
-    def _say_same(self, labels: Sequence[str], classes_CD: vectors.Vectors) -> None:
-        """Say which labels the anchor cannot tell apart: whatever a score says between them is chance."""
+    def _warn_same_labels(self, labels: Sequence[str], classes_CD: vectors.Vectors) -> None:
+        """Warn about labels that the anchor cannot tell apart, between which scores are arbitrary."""
         cosines = np.triu(classes_CD @ classes_CD.T, 1)
-        same = [(labels[i], labels[j]) for i, j in np.argwhere(cosines > SAME)[:3]]
+        same = [(labels[i], labels[j]) for i, j in np.argwhere(cosines > SAME_LABEL)[:3]]
         if same:
             pairs = ", ".join(f"{a!r} and {b!r}" for a, b in same)
             log.warning("anchor %s cannot tell these labels apart: %s", self.anchor.name, pairs)
@@ -293,8 +295,8 @@ class Binder:
         return self.encoders[modality]
 
 
-def _again(runs: list[str], anchor: str, trunk: str | None, device: str, workers: int, batch_size: int) -> Binder:
-    """A Binder that was pickled."""
+def _unpickled(runs: list[str], anchor: str, trunk: str | None, device: str, workers: int, batch_size: int) -> Binder:
+    """Rebuild a pickled Binder."""
     return Binder(anchor, device=device, workers=workers, batch_size=batch_size).load(runs, trunk=trunk)
 
 

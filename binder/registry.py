@@ -1,4 +1,4 @@
-"""Discovery of plugins: each entry point on its own, broken ones kept with their error. Free of torch."""
+"""Discovery of plugins. One that fails to load is kept with its error and affects no other. Free of torch."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ log = logging.getLogger(__name__)
 
 CORE = "modality-binder"  # the distribution of this package
 HOOK = b"binder_register_commands"
-BUILTIN = "binder"  # the core's own plugin: image and text
+BUILTIN = "binder"  # the plugin inside the core: image and text
 
 
 @dataclass
 class Plugin:
-    """One installed plugin and what became of it."""
+    """An installed plugin: what it provides, or why it is broken."""
 
     name: str
     version: str
     modalities: list[Modality] = field(default_factory=list)
-    commands: list[str] = field(default_factory=list)  # that it has added to the command line
+    commands: list[str] = field(default_factory=list)  # known after `Registry.register_commands`
     error: str | None = None  # why it is unusable, in one line
-    import_s: float = 0.0  # seconds that its import took; every command waits for it
-    place: Path | None = None  # of its source: a package's folder, or a module's file
+    import_s: float = 0.0  # seconds that importing it took; every command waits for that
+    place: Path | None = None  # its source: the folder of a package or the file of a module
 
     def source(self) -> str:
-        """A name for its code by its content, and for the core's version: what it makes of an item may depend on both.
+        """A hash of its code and of the core's version, on both of which the features of an item may depend.
 
-        While a plugin is being written its version stays, and what is cached must not.
+        The version of the plugin is not enough: while it is being developed, the code changes under the same version.
         """
         digest = hashlib.blake2b(f"{_version(CORE)} {self.version}".encode(), digest_size=8)
         if self.place is not None:
@@ -60,24 +60,24 @@ class Plugin:
 
 @dataclass(frozen=True)
 class KnownPlugin:
-    """A plugin of this project that may not be installed."""
+    """A plugin of this project, installed or not."""
 
     distribution: str
-    folder: str  # in a checkout of the project
+    folder: str  # in a checkout
     summary: str
-    wheel: str = ""  # of a release: where its wheel lies, with its hash
-    commands: Sequence[str] = ()  # that it adds to `binder`; without any it provides the modality of its name
-    needs: Sequence[str] = ()  # short names of other known plugins, which are installed with it
+    wheel: str = ""  # in a release: the URL of its wheel, with a hash
+    commands: Sequence[str] = ()  # that it adds to `binder`; if empty, it provides the modality of its name
+    needs: Sequence[str] = ()  # names of other known plugins to install with it
 
 
 class Registry:
-    """The modalities of all plugins that load; the errors of those that do not."""
+    """All plugins: the modalities of those that load, the errors of the others."""
 
     def __init__(self, entry_points: Iterable[importlib.metadata.EntryPoint], only: set[str] | None = None) -> None:
         self._manager = pluggy.PluginManager(hookspecs.PROJECT)
         self._manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
-        self._by_key: dict[str, Plugin] = {}  # by the name under which pluggy knows it
+        self._by_key: dict[str, Plugin] = {}  # by its name in pluggy
         import binder.anchors.modalities
 
         self._add(BUILTIN, _version(CORE), binder.anchors.modalities)
@@ -89,14 +89,15 @@ class Registry:
                 self.plugins.append(Plugin(name, "?", error="named in BINDER_PLUGINS but not installed"))
 
     def names(self) -> list[str]:
-        """Names of the usable modalities, the anchor's own first."""
+        """The names of the usable modalities, the anchor's own first."""
         return [m.name for p in self.plugins for m in p.modalities if len(self._owners(m.name)) == 1]
 
     def modalities(self) -> list[Modality]:
+        """The usable modalities, in the order of `names`."""
         return [self.get(name) for name in self.names()]
 
     def get(self, name: str) -> Modality:
-        """The modality of that name. Raises PluginError: what is wrong with its plugin, or how to install it."""
+        """The modality of that name. Raises PluginError, which says what is wrong or how to install it."""
         owners = self._owners(name)
         if len(owners) == 1:
             return next(m for m in owners[0].modalities if m.name == name)
@@ -115,7 +116,7 @@ class Registry:
         return [m for m in self.modalities() if suffix.lower() in m.suffixes]
 
     def register_commands(self, cli: click.Group) -> None:
-        """Let every plugin add its commands; one that fails is reported, the others go on."""
+        """Let every plugin add its commands to `cli`. A plugin that fails is logged and does not affect the others."""
         for impl in self._manager.hook.binder_register_commands.get_hookimpls():
             plugin, before = self._by_key[impl.plugin_name], set(cli.commands)
             try:
@@ -125,7 +126,7 @@ class Registry:
             plugin.commands = [name for name in cli.commands if name not in before]
 
     def unknown_command(self, name: str) -> str | None:
-        """How to get a command that a known plugin adds; None: no known plugin does, or the plugin is there."""
+        """How to get a command of a known plugin; None if there is no such plugin, or if it is installed and works."""
         owner = next((short for short, known in known_plugins().items() if name in known.commands), None)
         found = [plugin for plugin in self.plugins if plugin.name == owner]
         for plugin in found:
@@ -148,7 +149,7 @@ class Registry:
         began = time.perf_counter()
         try:
             module = entry_point.load()
-        except BaseException as error:  # a plugin may even call sys.exit() on import
+        except BaseException as error:  # a plugin may even call sys.exit() when imported
             if isinstance(error, KeyboardInterrupt):
                 raise
             self.plugins.append(Plugin(entry_point.name, version, error=f"import failed: {_one_line(error)}"))
@@ -185,32 +186,32 @@ class Registry:
 
 @cache
 def registry() -> Registry:
-    """The registry of this process: all installed plugins, or those that BINDER_PLUGINS=a,b names."""
+    """The registry of this process: all installed plugins, or only those in BINDER_PLUGINS=a,b."""
     return Registry(importlib.metadata.entry_points(group=hookspecs.PROJECT), _chosen())
 
 
 def command_plugins() -> Registry:
-    """The plugins that may add commands. No other is imported: a plugin that may names the hook in its module's source.
+    """The plugins that may add commands, recognized by the hook's name in the source of their modules.
 
-    So the command line starts fast whatever is installed.
+    Others are not imported, so that the command line starts fast whatever is installed.
     """
     entry_points = importlib.metadata.entry_points(group=hookspecs.PROJECT)
     return Registry([e for e in entry_points if HOOK in _source_of(e)], _chosen())
 
 
 def get_modality(name: str) -> Modality:
-    """The record of an installed modality. Raises PluginError: what is wrong with its plugin, or how to install it."""
+    """The record of an installed modality. Raises PluginError, which says what is wrong or how to install it."""
     return registry().get(name)
 
 
 def _chosen() -> set[str] | None:
-    """The names in BINDER_PLUGINS=a,b; None where it is not set, which means all."""
+    """The names in BINDER_PLUGINS=a,b; None, if it is not set, stands for all."""
     only = os.environ.get("BINDER_PLUGINS")
     return None if only is None else {name.strip() for name in only.split(",") if name.strip()}
 
 
 def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
-    """The module of an entry point as it is written; what hides it might have the hook."""
+    """The source of an entry point's module; a stand-in with the hook if it cannot be found."""
     package, _, rest = entry_point.module.partition(".")
     try:
         spec = importlib.util.find_spec(package)
@@ -225,7 +226,7 @@ def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
 
 @cache
 def known_plugins() -> Mapping[str, KnownPlugin]:
-    """The project's own plugins by short name, installed or not (`known_plugins.toml`)."""
+    """This project's plugins by name, installed or not, from `known_plugins.toml`."""
     table = tomllib.loads((Path(__file__).parent / "known_plugins.toml").read_text(encoding="utf-8"))
     return {name: KnownPlugin(**entry) for name, entry in table.items()}
 
@@ -247,13 +248,13 @@ def _modalities_of(module: Any) -> list[Modality]:
 
 
 def _place(module: ModuleType | Any) -> Path | None:
-    """Where a plugin's source lies: a package's folder, a module's file; None for one that is no module at all."""
+    """The source of a plugin: the folder of a package, the file of a module; None if it is not a module."""
     file = getattr(module, "__file__", None)
     return (Path(file).parent if hasattr(module, "__path__") else Path(file)) if file else None
 
 
 def _unmet(dist: importlib.metadata.Distribution | None) -> str | None:
-    """Why a plugin cannot be used with this version of the core, where its package says so."""
+    """Why a plugin's package does not allow this version of the core; None if it does."""
     wanted = [line for line in (dist.requires or [] if dist else []) if line.replace("_", "-").startswith(CORE)]
     if not wanted:
         return None

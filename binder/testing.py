@@ -1,11 +1,11 @@
-"""For authors of plugins: a tiny random anchor, and the contract every encoder is held to.
+"""For authors of plugins: the contract that every encoder must pass, and a tiny random anchor.
 
 class TestMine(EncoderContract):
     modality = MINE
     config = {"width": 32}
 
-    def items(self, tmp_path): ...   # at least two readable items that differ
-    def broken(self, tmp_path): ...  # unreadable ones: empty, truncated, of another kind
+    def items(self, tmp_path): ...   # at least two different readable items
+    def broken(self, tmp_path): ...  # unreadable items: empty, truncated, of another format
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ TINY_PREPROCESS = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
 
 
 def tiny_anchor(seed: int = 0) -> Anchor:
-    """A CLIP of OpenCLIP's architecture with random weights, D = 32, made in a moment. For tests only."""
+    """A small CLIP of OpenCLIP's architecture with random weights, D = 32. For tests only."""
     import open_clip
 
     tokenizer = open_clip.SimpleTokenizer(context_length=16)
@@ -49,7 +49,7 @@ def tiny_anchor(seed: int = 0) -> Anchor:
 
 
 def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
-    """The same model as a folder in OpenCLIP's own layout, which `--anchor FOLDER` loads."""
+    """Write the same model to a folder in OpenCLIP's layout, which `--anchor FOLDER` loads."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:
 
 
 def write_tiny_tower(folder: Path) -> str:
-    """A vision transformer of timm with random weights, made in a moment -> its name as a trunk. For tests only."""
+    """Write a small vision transformer of timm with random weights -> its name as a trunk. For tests only."""
     import timm
     from timm.models import save_for_hf
 
@@ -74,11 +74,12 @@ def _tiny_model(seed: int) -> torch.nn.Module:
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return CLIP(**json.loads(json.dumps(TINY)))
+        model: torch.nn.Module = CLIP(**json.loads(json.dumps(TINY)))
+    return model
 
 
 def huge_png(width: int, height: int) -> bytes:
-    """A PNG of a few bytes that says it is huge: it must be refused before there is room made for its pixels."""
+    """A tiny PNG file whose header claims this size; it must be rejected before memory for its pixels is allocated."""
     head = struct.pack(">IIBBBBB", width, height, 16, 0, 0, 0, 0)
     parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -87,17 +88,17 @@ def huge_png(width: int, height: int) -> bytes:
 
 
 class EncoderContract:
-    """What every encoder promises. Inherit, say what the items are; nothing is skipped."""
+    """The tests that every encoder must pass. Inherit from it and provide `modality` and `items`."""
 
     modality: Modality
-    config: dict[str, Any] = {}  # noqa: RUF012  # a small one, so that the suite is fast
+    config: dict[str, Any] = {}  # noqa: RUF012  # of a small encoder, so that the tests are fast
 
     def items(self, tmp_path: Path) -> Sequence[Item]:
-        """At least two readable items that differ."""
+        """At least two different readable items."""
         raise NotImplementedError
 
     def broken(self, tmp_path: Path) -> Sequence[Item]:
-        """Items that cannot be read; `missing`, empty and random bytes are added by the suite."""
+        """Items that cannot be read. A missing file, an empty one and one of random bytes are always tested as well."""
         return []
 
     @pytest.fixture
@@ -229,4 +230,5 @@ class EncoderContract:
 
     def _embed(self, encoder: Encoder, tmp_path: Path) -> torch.Tensor:
         with torch.inference_mode():
-            return encoder(self._batch(encoder, tmp_path))
+            z_BD: torch.Tensor = encoder(self._batch(encoder, tmp_path))
+        return z_BD

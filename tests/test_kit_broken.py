@@ -81,7 +81,7 @@ def test_the_list_shows_what_is_slow_broken_or_taken(install, monkeypatch):
     lines = said.splitlines()
     assert "slow: its import took 0.2 s, and every command waits for it" in lines[lines.index("three 1.0: lidar") + 1]
     assert lines[lines.index("four 1.0: -") + 1].startswith("  broken: import failed: SyntaxError")
-    assert said.count("sonar: provided by another plugin too") == 2
+    assert said.count("sonar: also provided by another plugin") == 2
 
 
 ENCODER = """

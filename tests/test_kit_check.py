@@ -92,7 +92,7 @@ def test_tests_that_cannot_be_collected_are_a_problem(plugin):
         ("def binder_register_modalities(): return []", "entry point hum: provides no modality and no command"),
         (
             "import time; time.sleep(1.1)\ndef binder_register_modalities(): return []",
-            "importing binder_hum took 1.1 s, and every command waits for it; import what is slow inside functions",
+            "importing binder_hum took 1.1 s, and every command waits for it; import slow packages inside functions",
         ),
     ],
 )
@@ -115,7 +115,7 @@ def test_a_package_without_an_entry_point_is_told_to_have_one(plugin, monkeypatc
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("no-such-plugin", "no folder and no installed plugin is called 'no-such-plugin'"),
+        ("no-such-plugin", "there is no folder and no installed plugin called 'no-such-plugin'"),
         ("pointclod", "(did you mean 'pointcloud'?)"),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_is_not_there_cannot_be_checked(name, message, tmp_path, monkeypatc
 
 
 def test_a_folder_that_is_no_package_is_refused(tmp_path):
-    with pytest.raises(PluginError, match=r"is no package: there is no pyproject\.toml in it"):
+    with pytest.raises(PluginError, match=r"is not a package: it has no pyproject\.toml"):
         checking.check(str(tmp_path))
     (tmp_path / "pyproject.toml").write_text("[project")
     with pytest.raises(PluginError, match="not a readable TOML file"):

@@ -22,7 +22,7 @@ from binder.registry import KnownPlugin
 
 def test_outside_a_virtual_environment_nothing_is_installed_unless_told(monkeypatch):
     monkeypatch.setattr(sys, "base_prefix", sys.prefix)
-    with pytest.raises(PluginError, match="this Python is not a virtual environment"):
+    with pytest.raises(PluginError, match="this Python is not in a virtual environment"):
         installing.installer(anywhere=False)
     assert installing.installer(anywhere=True)
 
@@ -85,15 +85,16 @@ def test_names_folders_and_addresses_are_told_apart(what, place, ends):
         ("--index-url=http://evil.example", None, "'--index-url=http://evil.example' looks like an option"),
         (" -rrequirements.txt", None, "looks like an option"),
         ("imu", "--extra-index-url=x", "'--extra-index-url=x' looks like an option"),
-        ("numpy; python_version != '://'", None, "is no address that can be installed from"),
-        ("numpy --find-links=http://evil.example", None, "is no address that can be installed from"),
-        ("ftp://example.org/a.zip", None, "is no address that can be installed from"),
-        ("https://example.org/a.zip\n--pre", None, "is no address that can be installed from"),
-        ("https://example.org/\x1b[2Ja.zip", None, "is no address that can be installed from"),
-        ("./imu", "place", "'./imu' is none; leave one of the two out"),
-        ("https://example.org/a.zip", "place", "leave one of the two out"),
-        ("tests", None, "tests is no package: there is no pyproject.toml in it"),
-        ("notes.txt", None, "notes.txt is no package: expected a folder, a .whl, or one of .zip, .tar.gz"),
+        ("numpy; python_version != '://'", None, "is not a URL to install from"),
+        ("numpy --find-links=http://evil.example", None, "is not a URL to install from"),
+        ("ftp://example.org/a.zip", None, "is not a URL to install from"),
+        ("https://example.org/a.zip\n--pre", None, "is not a URL to install from"),
+        ("https://example.org/\x1b[2Ja.zip", None, "is not a URL to install from"),
+        ("./imu", "place", "'./imu' is not a name; leave out one of the two"),
+        ("https://example.org/a.zip", "place", "leave out one of the two"),
+        ("tests", None, "tests is not a package: it has no pyproject.toml"),
+        ("x" * 5000, None, "unknown plugin 'xxx"),
+        ("notes.txt", None, "notes.txt is not a package: expected a folder, a .whl, or one of .zip, .tar.gz"),
     ],
 )
 def test_what_cannot_be_installed_is_refused_before_pip_is_asked(what, place, message, tmp_path, monkeypatch):
@@ -108,7 +109,7 @@ def test_what_cannot_be_installed_is_refused_before_pip_is_asked(what, place, me
 
 def test_without_a_checkout_a_name_is_where_the_release_says_or_asked_for(tmp_path, monkeypatch):
     monkeypatch.setattr(installing, "__file__", str(tmp_path / "site/binder/devkit/installing.py"))
-    with pytest.raises(PluginError, match=r"where binder-imu lies is not known, .*; add --from PLACE"):
+    with pytest.raises(PluginError, match=r"not known where binder-imu is, .*; add --from PLACE"):
         installing.source("imu")
     known = {"imu": KnownPlugin("binder-imu", "plugins/imu", "", wheel="https://example.org/a.whl#sha256=0")}
     monkeypatch.setattr(installing, "known_plugins", lambda: known)
@@ -124,7 +125,7 @@ def test_without_a_checkout_a_name_is_where_the_release_says_or_asked_for(tmp_pa
         ("numpy>=99", None),
         ("modality-binder>=99; extra == 'x'", None),
         ("modality-binder>=0.0.1", None),
-        ("((", "has a requirement that cannot be read: '(('"),
+        ("((", "has an invalid requirement: '(('"),
     ],
 )
 def test_a_folder_made_for_another_core_is_refused_before_pip_would_look_for_that(requirement, message, tmp_path):
@@ -211,7 +212,7 @@ def test_where_pip_fails_its_last_lines_and_one_of_ours_are_shown(pip):
     result = pip("bad")
     assert isinstance(result.exception, PluginError)
     assert "\n" not in str(result.exception)
-    assert str(result.exception).endswith("failed; all that it said: binder -v plugins ...")
+    assert str(result.exception).endswith("failed; for its whole output: binder -v plugins ...")
     assert result.output == "  ERROR: no room[2J on the disk\n"
 
 
@@ -223,7 +224,7 @@ def test_progress_is_a_line_now_and_then(pip, monkeypatch):
 def test_a_wheel_cannot_be_edited(pip, tmp_path):
     for given in (["imu", "--from", str(tmp_path)], ["https://example.org/binder_x-1.0-py3-none-any.whl"]):
         result = CliRunner().invoke(cli_plugins.plugins_command, ["install", "-e", *given])
-        assert str(result.exception) == "--editable is for a folder: a wheel cannot be edited"
+        assert str(result.exception) == "--editable needs a folder: a wheel cannot be edited"
 
 
 def test_a_plugin_is_installed_listed_and_uninstalled_again(tmp_path):

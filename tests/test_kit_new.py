@@ -25,7 +25,7 @@ from binder.devkit.sample import CLASSES
 SMALL = {  # sizes for tests, by kind
     "series": {"width": 32, "layers": 1},
     "waveform": {"width": 32, "layers": 1, "bands": 24},
-    "points": {"points": 128, "groups": 24, "neighbours": 12, "width": 48, "layers": 1},
+    "points": {"points": 128, "groups": 24, "neighbors": 12, "width": 48, "layers": 1},
 }
 STEPS = {"points": 120}
 
@@ -143,13 +143,13 @@ def test_without_suffixes_nothing_is_guessed(tmp_path):
         ({"kind": "smell"}, "unknown kind 'smell': expected series, waveform, picture, raster, points, custom"),
         ({"suffixes": (".c v",)}, "'.c v' is not a file suffix"),
         ({"package": "-x"}, "'-x' cannot be a package"),
-        ({"package": "json"}, "package 'json' is there already; choose another name"),
-        ({"package": "binder"}, "package 'binder' is there already"),
-        ({"package": "Torch"}, "package 'Torch' is there already"),
-        ({"package": "scikit-learn"}, "package 'scikit-learn' is there already"),
-        ({"package": "Modality.Binder"}, "package 'Modality.Binder' is there already"),
-        ({"package": "binder_thermal"}, "package 'binder_thermal' is there already"),
-        ({"package": "3d"}, "would be imported as '3d', which cannot be"),
+        ({"package": "json"}, "package 'json' is already taken; choose another name"),
+        ({"package": "binder"}, "package 'binder' is already taken"),
+        ({"package": "Torch"}, "package 'Torch' is already taken"),
+        ({"package": "scikit-learn"}, "package 'scikit-learn' is already taken"),
+        ({"package": "Modality.Binder"}, "package 'Modality.Binder' is already taken"),
+        ({"package": "binder_thermal"}, "package 'binder_thermal' is already taken"),
+        ({"package": "3d"}, "would be imported as '3d', which is not a valid name"),
     ],
 )
 def test_names_that_cannot_be_used_are_refused(plan, message):
@@ -184,7 +184,7 @@ def test_nothing_is_overwritten_and_nothing_half_written_stays(tmp_path, monkeyp
     (tmp_path / "there").mkdir()
     with pytest.raises(PluginError, match="exists already"):
         write_plugin(plan, tmp_path / "there")
-    with pytest.raises(PluginError, match="'hum' is there already"):
+    with pytest.raises(PluginError, match="'hum' is already installed"):
         write_plugin(plan, tmp_path / "new", taken=["hum"])
 
     def full_disk(*_):
@@ -225,7 +225,7 @@ def test_at_a_terminal_three_things_are_asked_at_most(said, toy, tmp_path):
 
 
 def test_what_is_given_is_not_asked(said, toy, tmp_path):
-    out = said("hum", "--kind", "custom", "--suffixes", ".x", "--package", "acme", "--folder", "f/g", answers="")
+    out = said("hum", "--kind", "custom", "--suffixes", ".x", "--package", "acme", "--out", "f/g", answers="")
     assert "[" not in out
     assert (tmp_path / "f/g/acme/encoder.py").is_file()
 
@@ -234,5 +234,5 @@ def test_an_installed_modality_is_not_taken_again(toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(plugins_command, ["new", "toy"])
     assert isinstance(result.exception, PluginError)
-    assert "'toy' is there already" in str(result.exception)
+    assert "'toy' is already installed" in str(result.exception)
     assert not list(tmp_path.iterdir())

@@ -98,10 +98,10 @@ def test_a_pre_release_is_taken_where_there_is_nothing_else(place, work):
     [
         (["modality-binder>=99"], "py3-none-any", f"needs modality-binder >=99, this is {binder.__version__}; update"),
         (["binder-nothing", "binder-audio>=99"], "py3-none-any", "needs binder-audio >=99, "),
-        (["numpy", "oh no!"], "py3-none-any", "binder-hum 1.0 has a requirement that cannot be read: 'oh no!'"),
+        (["numpy", "oh no!"], "py3-none-any", "binder-hum 1.0 has an invalid requirement: 'oh no!'"),
         ([FITS], "cp27-none-any", "no wheel of binder-hum in "),
         ([FITS + "\nRequires-Python: >=9"], "py3-none-any", "binder-hum 1.0 needs Python >=9, this is 3."),
-        ([FITS + "\nRequires-Python: new"], "py3-none-any", "binder-hum 1.0 has metadata that cannot be read"),
+        ([FITS + "\nRequires-Python: new"], "py3-none-any", "binder-hum 1.0 has invalid metadata"),
     ],
 )
 def test_a_wheel_that_does_not_fit_says_why(requires, tags, message, place, work):
@@ -120,11 +120,15 @@ def test_the_reason_is_the_newest_ones(place, work):
 
 
 def test_what_is_not_in_the_place_says_what_is(place, work):
-    with pytest.raises(PluginError, match=r"no wheel of binder-hum in .*: there are none"):
+    with pytest.raises(PluginError, match=r"no wheel of binder-hum in .*; it has none at all"):
         wheels.find("binder-hum", str(place), work)
-    write_wheel(place, "1.0", name="binder-other")
-    with pytest.raises(PluginError, match=r"no wheel of binder-hum in .*: binder-other"):
+    write_wheel(place, "1.0", name="acme-other")
+    with pytest.raises(PluginError, match=r"no wheel of binder-hum in .*; it has acme-other"):
         wheels.find("binder-hum", str(place), work)
+    write_wheel(place, "1.0", name="binder-humm")
+    for given, close in (("binder-hum", "binder-humm"), ("adio", "audio")):
+        with pytest.raises(PluginError, match=rf"no wheel of {given} in .* \(did you mean '{close}'\?\)"):
+            wheels.find(given, str(place), work)
     with pytest.raises(PluginError, match="no such folder; expected a folder or a URL of wheels"):
         wheels.find("binder-hum", str(place / "gone"), work)
 
@@ -137,7 +141,7 @@ def test_a_damaged_wheel_or_one_of_another_name_is_refused(damage, place, work):
     with pytest.raises(PluginError, match="not a wheel, or a damaged one"):
         wheels.find("binder-hum", str(place), work)
     write_wheel(place, "1.0", FITS, name="binder-evil").replace(path)
-    with pytest.raises(PluginError, match="says that it is 'binder-evil', not binder-hum"):
+    with pytest.raises(PluginError, match="its metadata says 'binder-evil', not binder-hum"):
         wheels.find("binder-hum", str(place), work)
 
 
@@ -151,7 +155,7 @@ def test_a_page_of_links_is_followed_with_hashes(place, work, server):
     assert found == work / wheel.name
     assert found.read_bytes() == wheel.read_bytes()
     (place / "index.html").write_text(page.replace(digest, "0" * 64))
-    with pytest.raises(PluginError, match=f"is not the file it should be: SHA-256 {digest}, expected 0000"):
+    with pytest.raises(PluginError, match=f"not the expected file: its SHA-256 is {digest}, expected 0000"):
         wheels.find("binder-hum", f"{server.url}/index.html", work)
 
 
@@ -183,7 +187,7 @@ def test_what_cannot_be_fetched_is_one_line(address, message, work, server):
 
 def test_no_more_is_read_than_a_wheel_may_have(place, work, server, monkeypatch):
     wheel = write_wheel(place, "1.0", FITS)
-    monkeypatch.setattr(wheels, "MOST_PAGE", 100)
+    monkeypatch.setattr(wheels, "MAX_PAGE", 100)
     with pytest.raises(PluginError, match="larger than 0 MiB"):
         wheels._read(f"{server.url}/{wheel.name}", 100)
 

@@ -1,1 +1,1 @@
-"""For authors of plugins: `binder plugins new` and `binder plugins check`, and the reference made from the code."""
+"""For authors and users of plugins: creating, checking and installing them (`binder plugins`)."""

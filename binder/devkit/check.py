@@ -1,4 +1,4 @@
-"""`binder plugins check`: the plugin's own tests, the contract among them, and facts about its speed and imports."""
+"""`binder plugins check`: run a plugin's tests, with the contract, and measure its speed and its imports."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from binder.errors import PluginError, nearest
+from binder.files import is_folder
 from binder.registry import known_plugins
 
-SLOW_IMPORT_S = 1.0  # a plugin that takes longer holds up every command
+SLOW_IMPORT_S = 1.0  # a slower import is a problem, since every command waits for it
 
 
 @dataclass
 class Report:
-    """What `check` found out."""
+    """The findings of `check`."""
 
     plugin: str  # the package's name
     folder: str
     imports: dict[str, dict[str, Any]] = field(default_factory=dict)  # by entry point
     tests: list[dict[str, str]] = field(default_factory=list)  # test, outcome, why
     facts: dict[str, dict[str, Any]] = field(default_factory=dict)  # by modality
-    problems: list[str] = field(default_factory=list)  # in one line each; none: it passed
+    problems: list[str] = field(default_factory=list)  # one line each; empty if the plugin passed
 
     @property
     def passed(self) -> bool:
@@ -41,13 +42,13 @@ class Report:
 
 
 def check(what: str) -> Report:
-    """A folder, or the name of an installed plugin whose folder is known -> Report. Raises PluginError: no such."""
+    """A folder, or the name of a plugin whose source folder is known -> Report. Raises PluginError if there is none."""
     folder = folder_of(what)
     project = project_of(folder)
     entry_points = project.get("entry-points", {}).get("binder", {})
     report = Report(str(project.get("name", folder.name)), str(folder))
     if not entry_points:
-        report.problems.append('pyproject.toml has no [project.entry-points.binder], as in  name = "binder_name"')
+        report.problems.append('pyproject.toml has no [project.entry-points.binder], such as  name = "binder_name"')
     for name, module in entry_points.items():
         report.imports[name] = _import(folder, module)
         report.problems += _import_problems(name, report.imports[name])
@@ -57,8 +58,8 @@ def check(what: str) -> Report:
 
 
 def folder_of(what: str) -> Path:
-    """The folder with a plugin's pyproject.toml and tests. Raises PluginError where there is none."""
-    if Path(what).is_dir():
+    """The folder with a plugin's pyproject.toml and tests. Raises PluginError if it is not known."""
+    if is_folder(Path(what)):
         return Path(what).resolve()
     candidates = []
     for entry_point in importlib.metadata.entry_points(group="binder"):
@@ -75,27 +76,27 @@ def folder_of(what: str) -> Path:
             return folder
     names = {e.name for e in importlib.metadata.entry_points(group="binder")} | set(known_plugins())
     if what in names:
-        raise PluginError(f"plugin {what!r}: where its tests are is not known; give the folder of its source")
-    raise PluginError(f"no folder and no installed plugin is called {what!r}{nearest(what, names)}")
+        raise PluginError(f"plugin {what!r}: the folder with its tests is not known; give that instead of the name")
+    raise PluginError(f"there is no folder and no installed plugin called {what!r}{nearest(what, names)}")
 
 
 def project_of(folder: Path) -> dict[str, Any]:
-    """The table `project` of a folder's pyproject.toml. Raises PluginError."""
+    """The [project] table of a folder's pyproject.toml. Raises PluginError."""
     path = folder / "pyproject.toml"
     try:
         project = tomllib.loads(path.read_text(encoding="utf-8")).get("project", {})
     except FileNotFoundError:
-        raise PluginError(f"{folder} is no package: there is no pyproject.toml in it") from None
+        raise PluginError(f"{folder} is not a package: it has no pyproject.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise PluginError(f"{path}: not a readable TOML file: {error}") from None
     except RecursionError:
         raise PluginError(f"{path}: not a readable TOML file: nested too deeply") from None
     if not isinstance(project, dict):
-        raise PluginError(f"{path}: [project] is no table")
+        raise PluginError(f"{path}: [project] is not a table")
     return project
 
 
-# prints, as JSON, how long the import took, what it brought along, and which modalities there are
+# prints, as JSON, how long the import took, what else it imported, and which modalities it provides
 _IMPORT = """
 import importlib, json, sys, time
 import binder
@@ -141,7 +142,7 @@ def _import_problems(name: str, facts: dict[str, Any]) -> list[str]:
     if facts["seconds"] > SLOW_IMPORT_S:
         found.append(
             f"importing {facts['module']} took {facts['seconds']:.1f} s, and every command waits for it; "
-            f"import what is slow inside functions (it brings {', '.join(facts['imports']) or 'nothing'})"
+            f"import slow packages inside functions (it imports {', '.join(facts['imports']) or 'nothing'})"
         )
     if not facts["modalities"] and not facts["commands"]:
         found.append(f"entry point {name}: provides no modality and no command; see binder_register_modalities")
@@ -150,7 +151,7 @@ def _import_problems(name: str, facts: dict[str, Any]) -> list[str]:
 
 def _run_tests(folder: Path, report: Report) -> None:
     if importlib.util.find_spec("pytest") is None:
-        raise PluginError("pytest is not installed; the contract is a test suite: pip install pytest")
+        raise PluginError("pytest is not installed, and the contract is a test suite: pip install pytest")
     with tempfile.TemporaryDirectory() as work:
         written = Path(work) / "report.json"
         done = subprocess.run(
@@ -181,11 +182,11 @@ def _run_tests(folder: Path, report: Report) -> None:
 
 
 def sentence(test: str) -> str:
-    """A test's id as pytest writes it -> what it says: 'the same item twice gives the same bytes'."""
+    """The id that pytest gives a test -> its name in words: 'the same item twice gives the same bytes'."""
     return test.rpartition("::")[2].removeprefix("test_").replace("_", " ")
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """The plugin can be imported whether it is installed or not."""
+    """Environment variables with which the plugin can be imported, installed or not."""
     places = [str(folder), str(folder / "src"), os.environ.get("PYTHONPATH", "")]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in places if p), "HF_HUB_OFFLINE": "1"}

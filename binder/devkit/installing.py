@@ -1,4 +1,4 @@
-"""Installing plugins with what made the environment: the interpreter's own pip, or uv."""
+"""Installing plugins with the tool that manages the environment: the interpreter's own pip, or uv."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from binder.registry import CORE, known_plugins
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 URL = re.compile(r"([A-Za-z0-9._-]+ ?@ ?)?((https?|file)|git\+(https|ssh|http|file))://[!-~]+")
-ARCHIVES = (".zip", ".tar.gz")  # of sources
+ARCHIVES = (".zip", ".tar.gz")  # suffixes of source archives
 QUIET = {"PIP_NO_INPUT": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_PROGRESS_BAR": "off", "UV_NO_PROGRESS": "1"}
-IDLE = re.compile(r"Requirement already satisfied|Looking in |\[notice\]|DEPRECATION|WARNING: You are using|\s*$")
-SAID = 6  # lines of pip's that are shown where it failed
+NOISE = re.compile(r"Requirement already satisfied|Looking in |\[notice\]|DEPRECATION|WARNING: You are using|\s*$")
+MAX_SHOWN = 6  # lines of pip's output shown when it fails
 
 
 def source(what: str, place: str | None = None) -> str:
-    """Where a name, folder, file or URL is installed from: a path or a URL, never a bare name. Reads nothing remote.
+    """A name, folder, file or URL -> the path or URL to install from, never a bare name. Reads nothing remote.
 
-    A name is looked for in `place` where that is given; otherwise it is one of the project's list, and lies in the
-    checkout or where a release of binder says. Raises PluginError.
+    A name is looked up in `place` if that is given; otherwise it must be a known plugin, whose source is in the
+    checkout or whose wheel is named by a release of binder. Raises PluginError.
     """
     for given in (what, place or ""):
         if given.strip().startswith("-"):
@@ -41,7 +41,9 @@ def source(what: str, place: str | None = None) -> str:
     known = known_plugins().get(what)
     if place is not None:
         if not NAME.fullmatch(what):
-            raise PluginError(f"--from says where a name is looked for, and {what!r} is none; leave one of the two out")
+            raise PluginError(
+                f"--from says where to look for a name, and {what!r} is not a name; leave out one of the two"
+            )
         return place
     if known:
         folder = Path(__file__).resolve().parents[2] / known.folder
@@ -50,20 +52,20 @@ def source(what: str, place: str | None = None) -> str:
         if known.wheel:
             return known.wheel
         raise PluginError(
-            f"where {known.distribution} lies is not known, and no index is asked, where the name may be anybody's; "
-            "add --from PLACE, a folder or a URL of wheels"
+            f"it is not known where {known.distribution} is, and a package index is never asked, where anybody may "
+            "have taken the name; add --from PLACE, a folder or a URL of wheels"
         )
     if "://" in what:
         if not URL.fullmatch(what):
-            raise PluginError(f"{what!r} is no address that can be installed from; expected https:// or git+https://")
+            raise PluginError(f"{what!r} is not a URL to install from; expected https:// or git+https://")
         return what
     return _path(what)
 
 
 def with_needed(what: str) -> list[str]:
-    """What is to be installed, in this order: the known plugins that a known one needs and that are not there, then it.
+    """The plugins to install, in order: those that a known plugin needs and that are not installed, then itself.
 
-    pip would look for them on an index, where their names may be anybody's.
+    pip would look for them on an index, where anybody may have taken their names.
     """
     known = known_plugins()
     needed = known[what].needs if what in known else ()
@@ -71,8 +73,10 @@ def with_needed(what: str) -> list[str]:
 
 
 def target(what: str, place: str | None, work: Path) -> str:
-    """What pip is given: `source`, or the wheel found there, fetched into `work`. Raises PluginError: it does not fit
-    the installed binder."""
+    """The argument for pip: `source`, or the wheel found there, downloaded to `work`.
+
+    Raises PluginError, also for a package that does not fit the installed binder.
+    """
     found = source(what, place)
     if place is not None:
         known = known_plugins().get(what)
@@ -87,15 +91,15 @@ def target(what: str, place: str | None, work: Path) -> str:
 
 
 def arguments(given: str, editable: bool, work: Path) -> list[str]:
-    """What pip's `install` is told: also that the core stays as it is, whatever a package asks for."""
+    """Arguments of `pip install`, among them a constraint that keeps the installed version of the core."""
     own = wheels.version(CORE)
-    kept = work / "constraints.txt"
-    kept.write_text(f"{CORE}=={own}\n" if own else "", encoding="utf-8")
-    return ["--constraint", str(kept), *(["--editable"] if editable else []), given]
+    constraints = work / "constraints.txt"
+    constraints.write_text(f"{CORE}=={own}\n" if own else "", encoding="utf-8")
+    return ["--constraint", str(constraints), *(["--editable"] if editable else []), given]
 
 
 def packages_of(extra: str) -> list[str]:
-    """The requirements of one of the core's extras that are not installed, as pip takes them."""
+    """The requirements of one of the core's extras that are not installed, in the form that pip takes."""
     try:
         lines = importlib.metadata.requires(CORE) or []
     except importlib.metadata.PackageNotFoundError:
@@ -110,7 +114,7 @@ def packages_of(extra: str) -> list[str]:
 
 
 def distributions(name: str) -> list[str]:
-    """What to uninstall: a plugin by its name, short name or distribution. Raises PluginError: none is installed."""
+    """The distributions to uninstall for a plugin's name, short name or distribution. Raises PluginError if none is."""
     known = known_plugins().get(name)
     wanted = {name, known.distribution if known else name}
     found = {
@@ -124,15 +128,15 @@ def distributions(name: str) -> list[str]:
 
 
 def command(pip: Sequence[str], verb: str, arguments: Sequence[str]) -> list[str]:
-    """What `installer` found, told to install or to uninstall in this interpreter's environment without a question."""
-    if pip[0] != sys.executable:  # uv: into this environment, whichever is active
+    """The command line that installs or uninstalls in this interpreter's environment without asking questions."""
+    if pip[0] != sys.executable:  # uv: this environment, whichever one is active
         return [*pip, verb, "--python", sys.executable, *arguments]
     return [*pip, verb, *(["--yes"] if verb == "uninstall" else []), *arguments]
 
 
 def run(command: Sequence[str], say: Callable[[str], None]) -> list[str]:
-    """Run pip, each of whose lines is handed to `say` -> the last ones that may tell why it failed; none: it worked."""
-    said: deque[str] = deque([f"{command[0]} said nothing"], maxlen=200)
+    """Run pip and pass each line of its output to `say` -> the lines that may explain a failure; [] if it worked."""
+    lines: deque[str] = deque([f"{command[0]} printed nothing"], maxlen=200)
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -143,26 +147,26 @@ def run(command: Sequence[str], say: Callable[[str], None]) -> list[str]:
         errors="replace",
     ) as process:
         for line in process.stdout or ():
-            if not IDLE.match(line):
-                said.append("".join(filter(str.isprintable, line)).rstrip())
-                say(said[-1].strip())
+            if not NOISE.match(line):
+                lines.append("".join(filter(str.isprintable, line)).rstrip())
+                say(lines[-1].strip())
     if not process.returncode:
         return []
-    errors = [line for line in said if line.lstrip().lower().startswith(("error", "×"))]
-    return (errors or list(said))[-SAID:]
+    errors = [line for line in lines if line.lstrip().lower().startswith(("error", "×"))]
+    return (errors or list(lines))[-MAX_SHOWN:]
 
 
 def installer(anywhere: bool) -> list[str]:
-    """The interpreter's own pip, or uv where that made the environment.
+    """The interpreter's own pip, or uv if that created the environment.
 
-    Raises PluginError outside a virtual environment, unless `anywhere`, and where there is neither.
+    Raises PluginError outside a virtual environment, unless `anywhere`, and if neither is available.
     """
     if sys.prefix == sys.base_prefix and not anywhere:
         raise PluginError(
-            "this Python is not a virtual environment; make one (python -m venv .venv), or add --anywhere"
+            "this Python is not in a virtual environment; create one (python -m venv .venv), or add --anywhere"
         )
     uv = shutil.which("uv")
-    if uv and _made_by_uv():
+    if uv and _created_by_uv():
         return [uv, "pip"]
     if importlib.util.find_spec("pip"):
         return [sys.executable, "-m", "pip"]
@@ -176,11 +180,11 @@ def _path(what: str) -> str:
     path = Path(what)
     folder = is_folder(path)
     if folder and not any((path / name).is_file() for name in ("pyproject.toml", "setup.py")):
-        raise PluginError(f"{what} is no package: there is no pyproject.toml in it")
+        raise PluginError(f"{what} is not a package: it has no pyproject.toml")
     if folder or (is_file(path) and path.name.endswith((".whl", *ARCHIVES))):
         return str(path.resolve())
     if is_file(path):
-        raise PluginError(f"{what} is no package: expected a folder, a .whl, or one of {', '.join(ARCHIVES)}")
+        raise PluginError(f"{what} is not a package: expected a folder, a .whl, or one of {', '.join(ARCHIVES)}")
     known = known_plugins()
     raise PluginError(
         f"unknown plugin {what!r}{nearest(what, known)}; known: {', '.join(known)}; otherwise give a folder or a URL"
@@ -195,6 +199,6 @@ def _declared(folder: Path) -> list[str]:
     return [str(line) for line in found] if isinstance(found, list) else []
 
 
-def _made_by_uv() -> bool:
+def _created_by_uv() -> bool:
     settings = Path(sys.prefix) / "pyvenv.cfg"
     return settings.is_file() and any(line.startswith("uv ") for line in settings.read_text().splitlines())

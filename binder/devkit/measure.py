@@ -1,6 +1,6 @@
-"""A pytest plugin: writes what became of each test, and how fast the encoders under the contract are, as JSON.
+"""A pytest plugin that writes the outcome of each test and the speed of the tested encoders as JSON.
 
-Used by `binder plugins check`, which names the file in BINDER_KIT_REPORT.
+Used by `binder plugins check`, which passes the file's name in BINDER_KIT_REPORT.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ import pytest
 
 from binder.testing import EncoderContract
 
-ITEMS = 32  # items that are timed, repeated where the test has fewer
-REPEATS = 3  # of each timing; the median counts
+ITEMS = 32  # timed; repeated if the test has fewer
+REPEATS = 3  # of each timing, of which the median is reported
 
 outcomes: list[dict[str, str]] = []
-contracts: dict[str, type[EncoderContract]] = {}  # by modality; the first test class of each
+contracts: dict[str, type[EncoderContract]] = {}  # modality -> its first test class
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,13 +49,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     for name, cls in contracts.items():
         try:
             facts[name] = measure(cls)
-        except Exception as error:  # a plugin's fault: its tests say more
+        except Exception as error:  # a bug of the plugin, which its tests report
             facts[name] = {"error": f"{type(error).__name__}: {error}".replace("\n", " ")[:300]}
     Path(os.environ["BINDER_KIT_REPORT"]).write_text(json.dumps({"tests": outcomes, "facts": facts}))
 
 
 def measure(cls: type[EncoderContract]) -> dict[str, Any]:
-    """How large and how fast the encoder is as users get it: the default configuration and anchor, on CPU."""
+    """The size and speed of the encoder with the default configuration and anchor, on the CPU."""
     import torch
 
     from binder.anchors import openclip
@@ -88,7 +88,7 @@ def measure(cls: type[EncoderContract]) -> dict[str, Any]:
 
 
 def _step(encoder: Any, windows: Any) -> None:
-    """Forward and backward, as training does it, without an optimiser."""
+    """A training step without the optimizer: forward and backward."""
     import torch
 
     batch = windows if encoder.frozen_trunk else encoder.augment(windows, torch.Generator().manual_seed(0))
@@ -99,7 +99,7 @@ def _step(encoder: Any, windows: Any) -> None:
 
 
 def _median(work: Callable[[], object]) -> float:
-    """Seconds; the first time, which warms up, does not count."""
+    """Median time in seconds, without a first run to warm up."""
     work()
     taken = []
     for _ in range(REPEATS):

@@ -1,4 +1,4 @@
-"""`binder plugins new`: a complete package from the templates, with a sample that aligns at once."""
+"""`binder plugins new`: a complete package from templates, with a sample that can be aligned right away."""
 
 from __future__ import annotations
 
@@ -27,37 +27,39 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write. Raises PluginError where a name cannot be used."""
+    """What to write. Raises PluginError for an unusable name."""
 
-    name: str  # of the modality: the manifest's column, the keyword in Python
+    name: str  # of the modality: the manifest's column and the keyword in Python
     kind: str
     suffixes: tuple[str, ...]
-    package: str  # what pip installs
+    package: str  # the distribution that pip installs
 
     def __post_init__(self) -> None:
         try:
             check_name(self.name)
         except PluginError as error:
-            raise PluginError(f"{error}, perhaps {_tamed(self.name)!r}") from None
+            raise PluginError(f"{error}, perhaps {_usable(self.name)!r}") from None
         if self.kind not in KINDS:
             raise PluginError(f"unknown kind {self.kind!r}{nearest(self.kind, KINDS)}: expected {', '.join(KINDS)}")
         if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", self.package):
             raise PluginError(f"{self.package!r} cannot be a package: expected a name such as 'binder-{self.name}'")
         if not self.module.isidentifier() or keyword.iskeyword(self.module):
-            raise PluginError(f"package {self.package!r} would be imported as {self.module!r}, which cannot be")
-        if self.module == "binder" or self.module in sys.stdlib_module_names or self._is_anothers():
-            raise PluginError(f"package {self.package!r} is there already; choose another name")
+            raise PluginError(
+                f"package {self.package!r} would be imported as {self.module!r}, which is not a valid name"
+            )
+        if self.module == "binder" or self.module in sys.stdlib_module_names or self._is_taken():
+            raise PluginError(f"package {self.package!r} is already taken; choose another name")
         for suffix in self.suffixes:
             if not re.fullmatch(r"\.[a-z0-9][a-z0-9._-]*", suffix):
-                raise PluginError(f"{suffix!r} is not a file suffix: expected for instance .csv")
+                raise PluginError(f"{suffix!r} is not a file suffix: expected for example .csv")
 
     @property
     def module(self) -> str:
-        """What Python imports."""
+        """The package's name in Python."""
         return re.sub(r"[-.]+", "_", self.package).lower()
 
-    def _is_anothers(self) -> bool:
-        """Whether an installed package that is no plugin, or one of this project's own, has the name already."""
+    def _is_taken(self) -> bool:
+        """Whether the name belongs to an installed package that is not a plugin, or to one of this project."""
         plugins = {one.dist.name for one in importlib.metadata.entry_points(group="binder") if one.dist is not None}
         named = {self.package} if wheels.version(self.package) else set()
         found = named | set(importlib.metadata.packages_distributions().get(self.module, ()))
@@ -71,12 +73,12 @@ def suffixes_of(text: str) -> tuple[str, ...]:
 
 
 def write_plugin(plan: Plan, folder: Path, taken: Sequence[str] = ()) -> list[Path]:
-    """The package in `folder`, which must not exist; returns its files. `taken` are names of modalities in use.
+    """Write the package to `folder`, which must not exist -> its files. `taken` are the names of installed modalities.
 
-    Raises PluginError, and then leaves nothing behind: the package is written beside and renamed.
+    Raises PluginError and then leaves nothing behind: the package is written to a temporary folder and renamed.
     """
     if plan.name in taken:
-        raise PluginError(f"modality {plan.name!r} is there already; choose another name (`binder plugins list`)")
+        raise PluginError(f"modality {plan.name!r} is already installed; choose another name (`binder plugins list`)")
     if folder.exists():
         raise PluginError(f"{folder} exists already; choose another folder, or remove it")
     beside = folder.parent / f".{folder.name}.{uuid.uuid4().hex[:8]}"
@@ -96,7 +98,7 @@ def write_plugin(plan: Plan, folder: Path, taken: Sequence[str] = ()) -> list[Pa
 
 
 def _files(plan: Plan) -> dict[str, str]:
-    """Path in the package -> its text."""
+    """Path in the package -> text of the file."""
     kind = KINDS[plan.kind]
     words = {
         "name": plan.name,
@@ -121,9 +123,9 @@ def _files(plan: Plan) -> dict[str, str]:
 
 
 def _bounds() -> str:
-    """The versions of the core that a plugin written with this one may be used with: '>=0.2,<0.3'.
+    """The versions of the core that a plugin written with this version works with: '>=0.2,<0.3'.
 
-    Until 1.0 a minor version may change what plugins stand on, from then on a major one.
+    Until 1.0 a new minor version may break plugins, from then on only a new major one.
     """
     installed = wheels.version(CORE)
     if installed is None:
@@ -133,7 +135,7 @@ def _bounds() -> str:
     return f">={first},<{after}"
 
 
-def _tamed(name: str) -> str:
-    """The nearest name that could be one."""
-    tame = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_")[:30] or "sensor"
-    return f"my_{tame}" if keyword.iskeyword(tame) or tame in RESERVED else tame
+def _usable(name: str) -> str:
+    """The most similar usable name."""
+    usable = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_").lstrip("0123456789_")[:30] or "sensor"
+    return f"my_{usable}" if keyword.iskeyword(usable) or usable in RESERVED else usable

@@ -1,7 +1,6 @@
-"""Wheels in a folder or on a page of links: found by name, fetched and checked before pip is given the file.
+"""Wheels in a folder or on a page of links: found by name, downloaded and checked before the file is passed to pip.
 
-pip is never given a bare name, and what is not this project's yet is never looked up on an index: there it may be
-anybody's.
+pip is never given a bare name of this project's packages: on an index, anybody may have taken it.
 """
 
 from __future__ import annotations
@@ -27,40 +26,42 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 
-from binder.errors import PluginError
+from binder.errors import PluginError, nearest, one_line
 from binder.registry import CORE, known_plugins
 
-TIMEOUT_S = 60  # without a byte
-MOST_PAGE = 16 << 20  # bytes
-MOST_WHEEL = 1 << 28  # bytes
-MOST_METADATA = 1 << 20  # bytes
+TIMEOUT_S = 60  # without receiving a byte
+MAX_PAGE = 16 << 20  # bytes
+MAX_WHEEL = 1 << 28  # bytes
+MAX_METADATA = 1 << 20  # bytes
 PYTHON = ".".join(map(str, sys.version_info[:3]))
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True)
 class Wheel:
-    """A wheel that is offered, known by its file's name only."""
+    """A wheel as described by the name of its file, and where to get it."""
 
     address: str  # a path or URL, without a fragment
-    sha256: str  # that the place gives for it, or ""
-    distribution: str  # as pip compares names
+    sha256: str  # as stated by the page, or ""
+    distribution: str  # its normalized name
     version: Version
-    tags: frozenset[Tag]  # Pythons and machines it is for
+    tags: frozenset[Tag]  # Pythons and platforms it is for
 
 
 def find(distribution: str, place: str, work: Path) -> Path:
-    """The newest wheel of a distribution in a folder, on a page of links, or at the address itself -> the file.
+    """The newest suitable wheel of a distribution in a folder, on a page of links, or at the URL itself -> the file.
 
-    The newest that fits this Python and the installed packages of this project; a pre-release only where there is
-    nothing else. From a URL it is fetched into `work`. Raises PluginError: there is none, or it is not what it says.
+    It fits this Python and the installed packages of this project; pre-releases are the last choice. From a URL it is
+    downloaded to `work`. Raises PluginError if there is none, or if it is not what its name says.
     """
     own = canonicalize_name(distribution)
     offered = _offered(place)
     wheels = [wheel for wheel in offered if wheel.distribution == own]
     if not wheels:
         others = sorted({wheel.distribution for wheel in offered})
-        raise PluginError(f"no wheel of {distribution} in {place}: " + (", ".join(others)[:300] or "there are none"))
+        hint = nearest(distribution, [*known_plugins(), *others])
+        there = f"; it has {', '.join(others)[:300]}" if others else "; it has none at all"
+        raise PluginError(f"no wheel of {distribution} in {place}{hint or there}")
     wheels.sort(key=lambda wheel: (not wheel.version.is_prerelease, wheel.version), reverse=True)
     here = frozenset(sys_tags())
     reasons = []
@@ -69,7 +70,7 @@ def find(distribution: str, place: str, work: Path) -> Path:
         metadata = checked(path)
         name = str(metadata["Name"])
         if canonicalize_name(name) != own:
-            raise PluginError(f"{wheel.address}: says that it is {name[:100]!r}, not {distribution}")
+            raise PluginError(f"{wheel.address}: its metadata says {name[:100]!r}, not {distribution}")
         reason = misfit(metadata)
         if not reason:
             return path
@@ -78,10 +79,10 @@ def find(distribution: str, place: str, work: Path) -> Path:
 
 
 def fetch(address: str, work: Path) -> Path:
-    """A wheel by its path or URL, checked -> the file, fetched into `work` from a URL. Raises PluginError."""
+    """The path or URL of a wheel -> the file, checked, and downloaded to `work` from a URL. Raises PluginError."""
     wheel = _wheel(address)
     if wheel is None:
-        raise PluginError(f"{address}: not the name of a wheel, such as binder_x-1.0-py3-none-any.whl")
+        raise PluginError(f"{address}: not the file name of a wheel, such as binder_x-1.0-py3-none-any.whl")
     path = _fetched(wheel, work)
     reason = misfit(checked(path))
     if reason:
@@ -90,36 +91,35 @@ def fetch(address: str, work: Path) -> Path:
 
 
 def checked(path: Path) -> Message:
-    """A wheel's metadata. Raises PluginError: no wheel, or damaged."""
+    """A wheel's metadata. Raises PluginError if it is not a wheel or is damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             (info,) = [i for i in archive.infolist() if re.fullmatch(r"[^/]+\.dist-info/METADATA", i.filename)]
-            if info.file_size > MOST_METADATA:
-                raise PluginError(f"{path.name}: its metadata is larger than {MOST_METADATA >> 20} MiB")
+            if info.file_size > MAX_METADATA:
+                raise PluginError(f"{path.name}: its metadata is larger than {MAX_METADATA >> 20} MiB")
             return BytesParser().parsebytes(archive.read(info))
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise PluginError(f"{path.name}: not a wheel, or a damaged one: {' '.join(str(error).split())}") from None
+        raise PluginError(f"{path.name}: not a wheel, or a damaged one: {one_line(error)}") from None
 
 
 def misfit(metadata: Message) -> str | None:
-    """Why a package cannot be installed into this Python, beside this project's installed packages."""
+    """Why a package does not fit this Python and the installed packages of this project; None if it fits."""
     try:
         python = SpecifierSet(str(metadata["Requires-Python"] or ""))
     except InvalidSpecifier:
-        return "has metadata that cannot be read"
+        return "has invalid metadata"
     if not python.contains(PYTHON, prereleases=True):
         return f"needs Python {python}, this is {PYTHON}"
     return unmet(str(line) for line in metadata.get_all("Requires-Dist", []))
 
 
 def unmet(requirements: Iterable[str]) -> str | None:
-    """The first requirement of a package of this project that what is installed does not meet; pip would look for it
-    on an index."""
+    """The first requirement on a package of this project that is not met; pip would look for it on an index."""
     for line in requirements:
         try:
             wanted = Requirement(line)
         except InvalidRequirement:
-            return f"has a requirement that cannot be read: {line[:100]!r}"
+            return f"has an invalid requirement: {line[:100]!r}"
         applies = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
         if not applies or not is_own(wanted.name):
             continue
@@ -133,13 +133,13 @@ def unmet(requirements: Iterable[str]) -> str | None:
 
 
 def is_own(distribution: str) -> bool:
-    """Whether this is a name of this project's: the core's, or that of a plugin of its list."""
+    """Whether a distribution belongs to this project: the core or a known plugin."""
     names = (CORE, *(plugin.distribution for plugin in known_plugins().values()))
     return canonicalize_name(distribution) in {canonicalize_name(name) for name in names}
 
 
 def version(distribution: str) -> str | None:
-    """Of an installed distribution; None: it is not installed."""
+    """The version of an installed distribution; None if it is not installed."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -147,7 +147,7 @@ def version(distribution: str) -> str | None:
 
 
 def _offered(place: str) -> list[Wheel]:
-    """Every wheel of a place. Raises PluginError where it cannot be read."""
+    """All wheels in a folder or on a page. Raises PluginError if it cannot be read."""
     if place.lower().startswith("file:"):
         place = url2pathname(_split(place).path)
     if "://" not in place:
@@ -168,12 +168,12 @@ def _offered(place: str) -> list[Wheel]:
 def _linked(base: str, link: str) -> Wheel | None:
     try:
         return _wheel(urljoin(base, link))
-    except (ValueError, PluginError):  # no address at all: some other link of the page
+    except (ValueError, PluginError):  # some other link of the page
         return None
 
 
 def _wheel(address: str) -> Wheel | None:
-    """By its path or URL, in whose fragment a hash may stand; None: that names no wheel."""
+    """A wheel by its path or URL, whose fragment may be a hash; None if that does not name a wheel."""
     remote = "://" in address
     address, _, fragment = address.partition("#") if remote else (address, "", "")
     name = unquote(_split(address).path).rpartition("/")[2] if remote else Path(address).name
@@ -181,7 +181,7 @@ def _wheel(address: str) -> Wheel | None:
         distribution, number, _, tags = parse_wheel_filename(name)
     except InvalidWheelFilename:
         return None
-    if not re.fullmatch(r"[\w.+!-]+", name):  # it becomes a file here
+    if not re.fullmatch(r"[\w.+!-]+", name):  # becomes a file name here
         return None
     found = re.search(r"(?:^|&)sha256=([0-9a-fA-F]{64})(?:&|$)", fragment)
     return Wheel(address, found[1].lower() if found else "", distribution, number, tags)
@@ -192,19 +192,19 @@ def _fetched(wheel: Wheel, work: Path) -> Path:
         path = Path(url2pathname(_split(wheel.address).path))
     elif "://" in wheel.address:
         path = work / unquote(_split(wheel.address).path).rpartition("/")[2]
-        path.write_bytes(_read(wheel.address, MOST_WHEEL)[0])
+        path.write_bytes(_read(wheel.address, MAX_WHEEL)[0])
     else:
         return Path(wheel.address).resolve()
     if not path.is_file():
         raise PluginError(f"{wheel.address}: no such file")
     got = hashlib.sha256(path.read_bytes()).hexdigest()
     if wheel.sha256 and got != wheel.sha256:
-        raise PluginError(f"{wheel.address}: is not the file it should be: SHA-256 {got}, expected {wheel.sha256}")
+        raise PluginError(f"{wheel.address}: not the expected file: its SHA-256 is {got}, expected {wheel.sha256}")
     return path
 
 
-def _read(url: str, most: int = MOST_PAGE) -> tuple[bytes, str]:
-    """What a URL holds, and where that lies in the end. Raises PluginError."""
+def _read(url: str, most: int = MAX_PAGE) -> tuple[bytes, str]:
+    """The content of a URL, and the final URL after redirects. Raises PluginError."""
     _secure(url)
     try:
         with urlopen(Request(url, headers={"User-Agent": "binder"}), timeout=TIMEOUT_S) as answer:
@@ -212,7 +212,7 @@ def _read(url: str, most: int = MOST_PAGE) -> tuple[bytes, str]:
             body: bytes = answer.read(most + 1)
             base: str = answer.url
     except (OSError, HTTPException, ValueError) as error:
-        raise PluginError(f"{url}: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise PluginError(f"{url}: {one_line(error)}") from None
     if len(body) > most:
         raise PluginError(f"{url}: larger than {most >> 20} MiB")
     return body, base
@@ -221,7 +221,7 @@ def _read(url: str, most: int = MOST_PAGE) -> tuple[bytes, str]:
 def _secure(url: str) -> None:
     parts = _split(url)
     if parts.scheme.lower() != "https" and not (parts.scheme.lower() == "http" and parts.hostname in LOCAL):
-        raise PluginError(f"{url}: expected https://, or a folder with the wheels: what is installed runs")
+        raise PluginError(f"{url}: expected https://, or a folder with the wheels, since what is installed will be run")
 
 
 def _split(url: str) -> SplitResult:
@@ -232,7 +232,7 @@ def _split(url: str) -> SplitResult:
 
 
 class _Links(HTMLParser):
-    """Targets of a page's links, those left out that are marked as withdrawn."""
+    """The targets of a page's links, except those marked as withdrawn."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -28,9 +28,9 @@ PACKAGES = (
 @click.command("doctor")
 @options.as_json
 def doctor_command(as_json: bool) -> None:
-    """Versions, devices, plugins and decoders on this machine, for a look before work and for a bug report."""
+    """Show versions, devices, plugins and decoders on this machine, for troubleshooting and bug reports."""
     found = registry().plugins
-    registry().register_commands(click.Group())  # so that each plugin's commands are known
+    registry().register_commands(click.Group())  # fills in `Plugin.commands`
     report = {
         "system": {"python": platform.python_version(), "platform": platform.platform()},
         "packages": {name: _version(name) for name in PACKAGES},
@@ -57,7 +57,7 @@ def _version(name: str) -> str:
 
 
 def _extras() -> list[str]:
-    """What more the core can do with other packages, those for its own development aside."""
+    """The core's extras, except those for its development."""
     try:
         names = importlib.metadata.metadata(CORE).get_all("Provides-Extra") or []
     except importlib.metadata.PackageNotFoundError:
@@ -69,7 +69,7 @@ def _extra(name: str) -> str:
     from binder.devkit.installing import packages_of
 
     missing = " ".join(f'"{package}"' for package in packages_of(name))
-    return f"not there: pip install {missing}" if missing else "there"
+    return f"missing: pip install {missing}" if missing else "installed"
 
 
 def _devices() -> dict[str, str]:
@@ -107,5 +107,5 @@ def _mini() -> str:
 def _diagnose(ask: Any) -> dict[str, str]:
     try:
         return dict(ask())
-    except Exception as error:  # a plugin's own trouble is what this command is for
+    except Exception as error:  # a broken plugin is what this command is to show
         return {"error": f"{type(error).__name__}: {error}"}

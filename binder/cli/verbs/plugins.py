@@ -18,23 +18,23 @@ from binder.registry import Plugin, known_plugins, registry
 if TYPE_CHECKING:
     from binder.devkit.check import Report
 
-SLOW_IMPORT_S = 1.0  # seconds from which `list` remarks on a plugin's import
+SLOW_IMPORT_S = 1.0  # a plugin that takes longer to import is marked in `list`
 
 
-@click.group("plugins")
+@click.group("plugins", cls=options.Group)
 def plugins_command() -> None:
-    """List, install and uninstall modality plugins; write one, check one."""
+    """List, install, uninstall, create and check plugins."""
 
 
 @plugins_command.command("list")
 @options.as_json
 def list_plugins(as_json: bool) -> None:
-    """Plugins: version, modalities, suffixes, commands, state, and the error of those that do not work."""
-    registry().register_commands(click.Group())  # so that each plugin's commands are known
+    """List the plugins with version, modalities, commands and file suffixes, and the errors of broken ones."""
+    registry().register_commands(click.Group())  # fills in `Plugin.commands`
     if as_json:
         output.print_json([_as_dict(plugin) for plugin in registry().plugins])
         return
-    for plugin in registry().plugins:  # plain text: this answers before a table library is imported
+    for plugin in registry().plugins:  # plain text, which is faster than importing a table library
         names = ", ".join(provided(plugin)) or "-"
         output.say(f"{plugin.name} {plugin.version}: {names}  {' '.join(_suffixes(plugin))}".rstrip())
         if plugin.error:
@@ -42,7 +42,7 @@ def list_plugins(as_json: bool) -> None:
         elif plugin.import_s > SLOW_IMPORT_S:
             click.echo(f"  slow: its import took {plugin.import_s:.1f} s, and every command waits for it")
         for name in sorted({m.name for m in plugin.modalities} - set(registry().names())):
-            click.echo(f"  {name}: provided by another plugin too; uninstall one, or choose with BINDER_PLUGINS")
+            click.echo(f"  {name}: also provided by another plugin; uninstall one, or choose with BINDER_PLUGINS")
     there = {*registry().names(), *(plugin.name for plugin in registry().plugins)}
     missing = [f"{name} ({known.summary})" for name, known in known_plugins().items() if name not in there]
     if missing:
@@ -51,15 +51,15 @@ def list_plugins(as_json: bool) -> None:
 
 @plugins_command.command("install")
 @click.argument("what", metavar="NAME|PATH|URL")
-@click.option("--from", "place", metavar="PLACE", help="Where the wheel of NAME lies: a folder, or a URL.")
-@click.option("--editable", "-e", is_flag=True, help="Install a folder so that edits of it take effect.")
-@click.option("--anywhere", is_flag=True, help="Install outside a virtual environment too.")
+@click.option("--from", "place", metavar="PLACE", help="Folder or URL with the wheel of NAME.")
+@click.option("--editable", "-e", is_flag=True, help="Install a folder so that changes in it take effect.")
+@click.option("--anywhere", is_flag=True, help="Install even outside a virtual environment.")
 @click.pass_obj
 def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: bool, anywhere: bool) -> None:
-    """Install a plugin: a name, a folder, or a URL.
+    """Install a plugin by its name, from a folder, or from a URL.
 
-    A name is never looked up on a package index: it is the project's own plugin in a checkout or as the release says,
-    or the wheel of that name in PLACE. What a plugin needs of others comes from the usual index.
+    A name is never looked up on a package index: it is a known plugin, found in the checkout or where the release says,
+    or a wheel in PLACE. Other packages that the plugin depends on come from the usual index.
     """
     from binder.devkit import installing
 
@@ -71,7 +71,7 @@ def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: 
         if "://" in source:
             output.say(f"from {source}", err=True)
         if editable and (place is not None or source.partition("#")[0].endswith(".whl")):
-            raise PluginError("--editable is for a folder: a wheel cannot be edited")
+            raise PluginError("--editable needs a folder: a wheel cannot be edited")
         with tempfile.TemporaryDirectory() as work:
             given = installing.target(name, place, Path(work))
             _run(installing.command(pip, "install", installing.arguments(given, editable, Path(work))), name, obj)
@@ -80,10 +80,10 @@ def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: 
 
 @plugins_command.command("uninstall")
 @click.argument("name")
-@click.option("--anywhere", is_flag=True, help="Uninstall outside a virtual environment too.")
+@click.option("--anywhere", is_flag=True, help="Uninstall even outside a virtual environment.")
 @click.pass_obj
 def uninstall(obj: dict[str, Any] | None, name: str, anywhere: bool) -> None:
-    """Uninstall a plugin by its name in `binder plugins list`, its short name or its distribution's name."""
+    """Uninstall a plugin, given its name in `binder plugins list` or the name of its distribution."""
     from binder.devkit import installing
 
     pip = installing.installer(anywhere)
@@ -94,14 +94,21 @@ def uninstall(obj: dict[str, Any] | None, name: str, anywhere: bool) -> None:
 
 @plugins_command.command("new")
 @click.argument("name")
-@click.option("--kind", help="series, waveform, picture, raster, points or custom.")
-@click.option("--suffixes", help="Suffixes of its files, such as .csv,.tsv.")
-@click.option("--package", help="What pip installs it as.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where to write it; must not exist.")
-def new(name: str, kind: str | None, suffixes: str | None, package: str | None, folder: Path | None) -> None:
-    """Write a plugin for a new modality NAME: a package that can be installed, passes its tests and aligns at once.
+@click.option("--kind", metavar="KIND", help="series, waveform, picture, raster, points or custom.")
+@click.option("--suffixes", metavar="LIST", help="Suffixes of its files, such as .csv,.tsv.")
+@click.option("--package", metavar="PACKAGE", help="Name of the package; binder-NAME by default.")
+@click.option(
+    "--out",
+    cls=options.Renamed,
+    was="--folder",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder to write, which must not exist; PACKAGE by default.",
+)
+def new(name: str, kind: str | None, suffixes: str | None, package: str | None, out: Path | None) -> None:
+    """Create a plugin for a new modality NAME: a package that installs, passes its tests and can be aligned right away.
 
-    What is not given is asked for, at most three questions; where no terminal can be asked, the defaults are taken.
+    Options that are not given are asked for; without a terminal, the defaults are used.
     """
     from binder.devkit.kinds import KINDS
     from binder.devkit.new import Plan, suffixes_of, write_plugin
@@ -112,8 +119,8 @@ def new(name: str, kind: str | None, suffixes: str | None, package: str | None, 
     usual = Plan(name, kind, (), package or f"binder-{name.replace('_', '-')}")
     chosen = suffixes_of(suffixes if suffixes is not None else _ask("file suffixes", ",".join(KINDS[kind].suffixes)))
     plan = Plan(name, kind, chosen, package or _ask("package", usual.package))
-    files = write_plugin(plan, folder or Path(plan.package), registry().names())
-    folder = folder or Path(plan.package)
+    folder = out or Path(plan.package)
+    files = write_plugin(plan, folder, registry().names())
     output.say(f"wrote {folder}: {len(files)} files. Next:")
     for line in (
         f"binder plugins install -e {_here(folder)}",
@@ -127,9 +134,9 @@ def new(name: str, kind: str | None, suffixes: str | None, package: str | None, 
 @click.argument("what", metavar="NAME|PATH")
 @options.as_json
 def check(what: str, as_json: bool) -> None:
-    """Run a plugin's tests, the contract of every encoder among them, and show how large and how fast it is.
+    """Run a plugin's tests, including the contract of its encoders, and measure its size and speed.
 
-    Exit status 1 where something is wrong.
+    Exit status 1 if there is a problem.
     """
     from binder.devkit.check import check as run_check
 
@@ -144,7 +151,7 @@ def check(what: str, as_json: bool) -> None:
 
 
 def _run(command: list[str], what: str, obj: dict[str, Any] | None) -> None:
-    """pip's work as one line of progress, with -v as all of its own lines. Raises PluginError where it fails."""
+    """Run pip, showing one line of progress, or with -v all of its output. Raises PluginError if it fails."""
     from binder.devkit import installing
 
     if (obj or {}).get("verbose"):
@@ -157,24 +164,24 @@ def _run(command: list[str], what: str, obj: dict[str, Any] | None) -> None:
         for line in last:
             output.say(f"  {line}", err=True)
     if last:
-        all_of_it = "" if (obj or {}).get("verbose") else "; all that it said: binder -v plugins ..."
-        raise PluginError(f"{what}: {Path(command[0]).name} failed{all_of_it}")
+        hint = "" if (obj or {}).get("verbose") else "; for its whole output: binder -v plugins ..."
+        raise PluginError(f"{what}: {Path(command[0]).name} failed{hint}")
 
 
 class _Waiting:
-    """Where pip is, in one line of a terminal that changes, or now and then a line of a log."""
+    """Shows what pip is doing: one line that is updated on a terminal, an occasional line in a log."""
 
     def __init__(self, what: str) -> None:
         self._what = what
-        self._began = self._said = time.monotonic()
+        self._began = self._printed = time.monotonic()
 
     def say(self, line: str) -> None:
         now = time.monotonic()
         if sys.stderr.isatty():
             shown = f"{self._what}: {now - self._began:.0f} s  {line}"[: shutil.get_terminal_size().columns - 1]
             click.echo(f"\r\x1b[K{shown}", nl=False, err=True)
-        elif now - self._said > output.PLAIN_EVERY:
-            self._said = now
+        elif now - self._printed > output.PLAIN_EVERY:
+            self._printed = now
             output.say(f"{self._what}: {now - self._began:.0f} s  {line[:150]}", err=True)
 
     def done(self) -> None:
@@ -183,7 +190,7 @@ class _Waiting:
 
 
 def _ask(what: str, default: str) -> str:
-    """The answer, or the default where nobody can be asked."""
+    """The user's answer, or the default if there is no terminal."""
     return str(click.prompt(what, default=default, err=True)) if _at_terminal() else default
 
 
@@ -192,7 +199,7 @@ def _at_terminal() -> bool:
 
 
 def _here(folder: Path) -> str:
-    """A folder so that it is not taken for a name."""
+    """A folder written so that it cannot be mistaken for a name."""
     return str(folder) if folder.is_absolute() else f"./{folder.as_posix()}"
 
 
@@ -203,17 +210,19 @@ def _show(report: Report) -> None:
     click.echo()
     for name, facts in report.imports.items():
         if "error" not in facts:
-            brings = ", ".join(facts["imports"]) or "nothing"
-            click.echo(f"entry point {name}: {facts['module']}, imported in {facts['seconds']:.2f} s, brings {brings}")
+            imports = ", ".join(facts["imports"]) or "nothing else"
+            click.echo(
+                f"entry point {name}: {facts['module']}, imported in {facts['seconds']:.2f} s, imports {imports}"
+            )
     for modality, facts in report.facts.items():
         if "error" in facts:
             continue
         click.echo(
             f"\n{modality}: {facts['parameters']:,} parameters of its own, {facts['trained_parameters']:,} of them "
-            f"trained{'; the trunk is frozen' if facts['frozen_trunk'] else ''}\n"
+            f"trainable{'; the trunk is frozen' if facts['frozen_trunk'] else ''}\n"
             f"  a window is {' x '.join(map(str, facts['window_shape']))}, {facts['window_kib']:g} KiB in the cache\n"
-            f"  reading an item {facts['read_ms']:g} ms; windows a second: {facts['windows_per_second']:,} embedded, "
-            f"{facts['trained_windows_per_second']:,} trained (CPU, {facts['threads']} threads)"
+            f"  reading an item takes {facts['read_ms']:g} ms; windows per second: {facts['windows_per_second']:,} "
+            f"embedding, {facts['trained_windows_per_second']:,} training (CPU, {facts['threads']} threads)"
         )
     if report.tests:
         click.echo()
@@ -227,7 +236,7 @@ def _show(report: Report) -> None:
 
 
 def provided(plugin: Plugin) -> list[str]:
-    """What a plugin adds to binder: modalities and commands, as they are called."""
+    """The names of the modalities and commands that a plugin adds."""
     return [*(modality.name for modality in plugin.modalities), *(f"binder {name}" for name in plugin.commands)]
 
 
