@@ -96,8 +96,8 @@ def api() -> str:
     """The text of docs/API.md."""
     parts = [
         "# Every public function and class",
-        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. For users of the "
-        "Python interface; what plugins are written with is in the [reference for authors](REFERENCE.md).",
+        "Made from the code by `python tools/reference.py docs`; a test fails where it is out of date. For users of "
+        "the Python interface; what plugins are written with is in the [reference for authors](REFERENCE.md).",
         *map(_named_function, FUNCTIONS),
         *map(_class, FACADE),
         *(_fields(name) for name in RESULTS),
