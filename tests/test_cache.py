@@ -326,7 +326,7 @@ def test_a_collection_that_vanishes_in_the_moment_a_shard_is_moved_to_it(monkeyp
         collection.flush()
         assert holds(Collection("c"), 2)
     else:
-        with pytest.raises(RunError, match="something removes it while it is written"):
+        with pytest.raises(RunError, match="another program removes it while it is written"):
             collection.flush()
         assert not list(cache_folder.iterdir())
 
@@ -409,7 +409,7 @@ def test_what_cannot_be_read_or_named_is_an_item_error(tmp_path):
         content_key(tmp_path / "none")
     with pytest.raises(ItemError, match="is a folder, not a file"):
         content_key(tmp_path)
-    with pytest.raises(ItemError, match="cannot be named by its content"):
+    with pytest.raises(ItemError, match="cannot be hashed"):
         content_key(lambda: None)
 
 
@@ -438,7 +438,7 @@ def test_the_command_line_shows_verifies_and_prunes(command, cache_folder):
     flip(shard_of("items-toy-a") / "rows.npy")
     found = json.loads(command("verify", "--json"))
     assert (found["good"], len(found["removed"]), found["stuck"]) == (1, 1, [])
-    assert "1 shards are good; 0 damaged ones removed" in command("verify")
+    assert "1 good shards; 0 damaged ones removed" in command("verify")
     assert json.loads(command("prune", "--json"))["removed"] == []
     assert "1 collections removed, 0.0 MiB left" in command("prune", "--gb", "0")
     assert not list(cache_folder.iterdir())

@@ -120,7 +120,7 @@ def test_a_header_alone_has_no_rows(tmp_path):
 
 def test_a_column_that_stands_twice_is_refused(tmp_path):
     (tmp_path / "pairs.csv").write_text("\ntoy,text,toy\na.npy,x,b.npy\n")
-    assert error(tmp_path / "pairs.csv") == ":2: column 'toy' stands twice"
+    assert error(tmp_path / "pairs.csv") == ":2: two columns are named 'toy'"
 
 
 def test_a_ragged_row_names_its_line(tmp_path):
@@ -351,7 +351,7 @@ def test_lists_numbers_and_media_structs(tmp_path):
 def test_lists_that_stand_for_too_many_rows_are_refused(tmp_path):
     many = [str(i) for i in range(40)]
     (tmp_path / "m.jsonl").write_text(json.dumps({"toy": many, "text": many}))
-    assert error(tmp_path / "m.jsonl") == ":1: its lists stand for more than 1000 rows"
+    assert error(tmp_path / "m.jsonl") == ":1: its lists expand to more than 1000 rows"
 
 
 def test_a_list_of_numbers_is_one_item():
@@ -449,3 +449,19 @@ def test_paths_and_arrays_of_somebodys_own_classes_become_plain_ones():
     assert type(manifest.plain(Mine("a.npy"))) is type(Path())
     assert type(manifest.plain(array)) is np.ndarray
     assert type(manifest.plain((array, 50))[0]) is np.ndarray
+
+
+def test_a_tensor_of_any_type_becomes_an_array():
+    import torch
+
+    for dtype in (torch.float32, torch.bfloat16, torch.int16):
+        made = manifest.plain(torch.arange(4).to(dtype).requires_grad_(dtype.is_floating_point))
+        assert isinstance(made, np.ndarray) and made.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;"])
+def test_a_separator_that_the_first_line_declares_is_used(tmp_path, line):
+    path = tmp_path / "m.csv"
+    path.write_text(f"{line}\na, b;text\n1;x\n", encoding="utf-8")
+    assert manifest.columns(path) == ["a, b", "text"]
+    assert [cells for _, cells in manifest.cells(path)] == [{"a, b": "1", "text": "x"}]

@@ -1,14 +1,13 @@
-"""Arrays on disk by content: frozen vectors and preprocessed items, computed once and memory-mapped from then on.
+"""The cache: frozen vectors and preprocessed items on disk, keyed by content, computed once and then memory-mapped.
 
-A collection is a folder of immutable shards. Each shard is written beside and renamed, so two runs can fill the same
-collection at once and a killed one leaves nothing half-written; the next one goes on after the last whole shard. What
-is removed is renamed first, so that it is there whole or not at all; a run that has it open keeps it.
+A collection is a folder of immutable shards. A shard is written to a temporary folder and renamed, so that two runs can
+fill the same collection at once, and a killed run loses only its unfinished shard. Removing starts with a rename too,
+so that a shard exists completely or not at all; a run that has it open can still read it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import logging
 import os
@@ -24,16 +23,16 @@ from numpy.typing import NDArray
 
 from binder import files
 from binder.data import shards
-from binder.errors import ConfigError, ItemError, RunError
+from binder.errors import ConfigError, ItemError, RunError, one_line
 from binder.modality import Item, Unusable
 
 log = logging.getLogger(__name__)
 
-SHARD_BYTES = 256 * 2**20  # of a large collection; of a small one an eighth: so much waits in memory
-WHOLE_BYTES = 2**32  # of a file that is named by all of its content: some seconds
-SAMPLES = 64  # of a MiB each, of a larger one
+SHARD_BYTES = 256 * 2**20  # in a large collection, an eighth in a small one; held in memory until it is written
+WHOLE_BYTES = 2**32  # files up to this size are hashed completely, which takes some seconds
+SAMPLES = 64  # of a MiB each, that are hashed of a larger file
 TOGETHER = 4096  # items loaded at a time
-VERIFY_BYTES = 2**30  # of a collection that are verified when it is opened, at 2.8 GiB/s; the rest by `verify`
+VERIFY_BYTES = 2**30  # of a collection that are verified on opening, at 2.8 GiB/s; `verify` does all
 Array = NDArray[Any]
 
 
@@ -44,7 +43,7 @@ def root() -> Path:
 
 
 def cap_bytes() -> float:
-    """How large the cache may grow before what was unused longest is pruned: BINDER_CACHE_GB, 20 by default."""
+    """The size above which the least recently used collections are pruned: BINDER_CACHE_GB, 20 by default."""
     text = os.environ.get("BINDER_CACHE_GB", "20")
     try:
         return float(text) * 2**30
@@ -53,9 +52,9 @@ def cap_bytes() -> float:
 
 
 def content_key(item: Item) -> bytes:
-    """16 bytes that name an item by its content. Raises ItemError for a file that cannot be read.
+    """The key of an item: a 16-byte hash of its content. Raises ItemError for a file that cannot be read.
 
-    Of a file of more than 4 GiB: by its size, its time and parts of it.
+    Of a file larger than 4 GiB, the hash covers its size, its modification time and samples of it.
     """
     digest = hashlib.blake2b(digest_size=16)
     if isinstance(item, Unusable):
@@ -81,16 +80,16 @@ def content_key(item: Item) -> bytes:
             digest.update(content_key(part))
     elif isinstance(item, np.ndarray) and not item.dtype.hasobject:
         digest.update(f"{item.dtype}{item.shape}".encode() + np.ascontiguousarray(item).tobytes())
-    else:  # a picture, a table, a dict: not as an array, which would drop the palette, or hold addresses of objects
+    else:  # a picture, a table, a dict: as an array it would lose its palette, or contain addresses of objects
         try:
             digest.update(pickle.dumps(item))
         except Exception as error:
-            raise ItemError(f"<{type(item).__name__}>", f"cannot be named by its content: {error}") from None
+            raise ItemError(f"<{type(item).__name__}>", f"cannot be hashed: {one_line(error)}") from None
     return digest.digest()
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """What names a file's content: all of it, or of a very large one its size, its time and spread samples."""
+    """What is hashed of a file: all of it, or of a very large one its size, its time and evenly spread samples."""
     about = os.fstat(file.fileno())
     if about.st_size <= WHOLE_BYTES:
         while chunk := file.read(1 << 20):
@@ -110,15 +109,15 @@ class Collection:
         self._shards: list[Array] = []
         self._places: dict[bytes, tuple[int, int, int]] = {}  # key -> shard, first row, number of rows
         self._new: list[tuple[bytes, Array]] = []
-        self._new_bytes = self._bytes = 0  # waiting; in shards
-        self._known: set[str] = set()
+        self._new_bytes = self._bytes = 0  # not written yet; in shards
+        self._known: set[str] = set()  # names of shards
         self._verified = 0  # bytes
         self.refresh()
 
     def refresh(self) -> None:
-        """Take in shards written since, by this run or another."""
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # nothing is there yet, or any more
-            os.utime(self.folder)  # used now: pruned last
+        """Open the shards that were written since, by this run or another."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):  # it does not exist yet, or no longer
+            os.utime(self.folder)  # mark it as used: pruning starts with the least recently used
         for shard in shards.listed(self.folder):
             if shard.name not in self._known:
                 self._open(shard)
@@ -127,7 +126,7 @@ class Collection:
         return key in self._places
 
     def add(self, key: bytes, rows: Array) -> None:
-        """Keep (W, ...), W at least 1, under `key`; on disk after the next `flush`, which happens now and then."""
+        """Add (W, ...), W at least 1, under `key`. It is on disk after `flush`, which runs whenever a shard is full."""
         if not len(rows):
             raise ValueError("no rows: an item has at least one window")
         self._new.append((key, rows))
@@ -136,7 +135,7 @@ class Collection:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was added as one more shard. Raises RunError where the disk is full or read-only."""
+        """Write what was added as a new shard. Raises RunError where the disk is full or read-only."""
         if not self._new:
             return
         keys = np.frombuffer(b"".join(k for k, _ in self._new), np.uint8).reshape(-1, 16)
@@ -145,16 +144,16 @@ class Collection:
         self._write(keys, counts, rows)
         self._new, self._new_bytes = [], 0
         self.refresh()
-        if keys[0].tobytes() not in self:  # pruned already: what was just computed is kept in memory
+        if keys[0].tobytes() not in self:  # another process pruned it already: keep it in memory
             self._take_in(keys, counts, rows)
 
     def _write(self, *arrays: Array) -> None:
         try:
             shards.write(self.folder, *arrays)
         except FileNotFoundError:
-            raise RunError(f"cache {self.folder}: something removes it while it is written") from None
+            raise RunError(f"cache {self.folder}: another program removes it while it is written") from None
         except OSError as error:
-            what = "the disk is full" if error.errno in (errno.ENOSPC, None) else error.strerror  # None: a short write
+            what = "the disk is full" if error.errno is None else files.why(error)  # None: NumPy's short write
             hint = "make room, or set BINDER_CACHE to another folder"
             raise RunError(f"cache {self.folder}: {what}; {hint}") from None
 
@@ -163,11 +162,11 @@ class Collection:
         return self._places[key][2]
 
     def first(self, keys: Sequence[bytes]) -> NDArray[np.int64]:
-        """Places of the first window of each key, for `take`: (N, 2) of shard and row."""
+        """The positions of the first windows of N keys, for `take`: (N, 2), shard and row."""
         return np.array([self._places[key][:2] for key in keys], np.int64).reshape(-1, 2)
 
     def take(self, places: NDArray[np.int64]) -> Array:
-        """(N, 2) of shard and row -> (N, ...) as one array in memory."""
+        """(N, 2) positions -> (N, ...) in memory."""
         used = np.unique(places[:, 0])
         if len(used) == 1:
             return self._shards[int(used[0])][places[:, 1]]
@@ -184,7 +183,7 @@ class Collection:
         return np.array(self._shards[shard][start : start + count])
 
     def load(self, keys: Sequence[bytes]) -> Array:
-        """(N) keys, at least one -> (N, ...) the first window of each, the maps never in memory beside it."""
+        """N keys, at least one -> (N, ...), the first window of each; frees the memory maps as it goes."""
         places = self.first(keys)
         out = np.empty((len(places), *self._shards[0].shape[1:]), self._shards[0].dtype)
         for start in range(0, len(places), TOGETHER):
@@ -193,7 +192,7 @@ class Collection:
         return out
 
     def let_go(self) -> None:
-        """Leave what was read to the system's cache: until then it counts as this process's memory."""
+        """Unmap what was read, which otherwise counts as this process's memory; the system's page cache keeps it."""
         for rows in self._shards:
             shards.let_go(rows)
 
@@ -202,7 +201,7 @@ class Collection:
         sums = self._verified < VERIFY_BYTES
         self._verified += shards.size(shard) if sums else 0
         problem = shards.problem(shard, sums=sums)
-        if not shard.is_dir():  # pruned meanwhile
+        if not shard.is_dir():  # pruned in the meantime
             return
         if problem:
             log.warning("%s: damaged, its items are computed again (`binder cache verify`): %s", shard, problem)
@@ -210,7 +209,7 @@ class Collection:
         try:
             keys, counts = np.load(shard / "keys.npy"), np.load(shard / "counts.npy")
             rows = np.load(shard / "rows.npy", mmap_mode="r")
-        except OSError:  # pruned meanwhile
+        except OSError:  # pruned in the meantime
             return
         if not self._shards or rows.shape[1:] == self._shards[0].shape[1:]:
             self._take_in(keys, counts, rows)
@@ -218,7 +217,7 @@ class Collection:
     def _take_in(self, keys: Array, counts: Array, rows: Array) -> None:
         starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(int)
         for key, start, count in zip(keys, starts, counts, strict=True):
-            if count:  # an item without a window is no item: it is computed again
+            if count:  # an entry without windows is invalid, so it is computed again
                 self._places.setdefault(key.tobytes(), (len(self._shards), int(start), int(count)))
         self._shards.append(rows)
         self._bytes += rows.nbytes
@@ -236,10 +235,10 @@ class Info:
 
 
 def collections() -> list[Info]:
-    """What is in the cache, the latest used first."""
+    """The collections in the cache, most recently used first."""
     found = []
     for folder in shards.collections(root()):
-        with contextlib.suppress(OSError):  # removed meanwhile
+        with contextlib.suppress(OSError):  # removed in the meantime
             own = shards.listed(folder)
             items = sum(shards.count_items(shard) for shard in own)
             found.append(Info(folder.name, items, len(own), shards.size(folder), folder.stat().st_mtime))
@@ -248,22 +247,22 @@ def collections() -> list[Info]:
 
 @dataclass
 class Verified:
-    """What `verify` found."""
+    """The result of `verify`."""
 
     good: int = 0  # shards
-    unsummed: int = 0  # of them written before there were checksums: only their shapes were looked at
-    removed: list[tuple[Path, str]] = field(default_factory=list)  # damaged shards and why
-    stuck: list[tuple[Path, str]] = field(default_factory=list)  # damaged ones that another process has open
-    leftovers: int = 0  # half-written folders of killed processes, removed
+    unsummed: int = 0  # of these, written by a version without checksums: only the shapes were checked
+    removed: list[tuple[Path, str]] = field(default_factory=list)  # damaged shards, and what is wrong with them
+    stuck: list[tuple[Path, str]] = field(default_factory=list)  # damaged shards that another process has open
+    leftovers: int = 0  # temporary folders of killed processes, removed
 
 
 def verify() -> Verified:
-    """Read every shard, compare its checksums and remove the damaged ones: what they held is computed again."""
+    """Check the checksums of every shard and remove damaged ones, whose content is then computed again."""
     result = Verified()
     for folder in shards.collections(root()):
         for shard in shards.listed(folder):
             problem = shards.problem(shard, sums=True)
-            if not shard.is_dir():  # removed meanwhile
+            if not shard.is_dir():  # removed in the meantime
                 continue
             if problem:
                 (result.removed if shards.remove(shard) else result.stuck).append((shard, problem))
@@ -272,21 +271,21 @@ def verify() -> Verified:
                 result.unsummed += not (shard / shards.SUMS).is_file()
         result.leftovers += shards.clear(folder)
         with contextlib.suppress(OSError):
-            folder.rmdir()  # where nothing is left in it
+            folder.rmdir()  # only if it is empty now
     result.leftovers += shards.clear(root())
     return result
 
 
 def prune(keep: Sequence[Path] = (), cap: float | None = None) -> list[Path]:
-    """Delete the collections unused longest until the cache fits its cap in bytes; `keep` are in use.
+    """Delete the least recently used collections, except `keep`, until the cache is within its cap in bytes.
 
-    Returns the deleted.
+    Returns the deleted ones.
     """
     cap = cap_bytes() if cap is None else cap
     sizes: dict[Path, int] = {}
     used: dict[Path, float] = {}
     for folder in shards.collections(root()):
-        with contextlib.suppress(FileNotFoundError):  # another process prunes as well
+        with contextlib.suppress(FileNotFoundError):  # another process is pruning as well
             sizes[folder], used[folder] = shards.size(folder), folder.stat().st_mtime
     total, gone = sum(sizes.values()), []
     for folder in sorted(used, key=lambda f: used[f]):

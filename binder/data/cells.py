@@ -1,4 +1,4 @@
-"""The cells of a CSV, TSV, JSONL or Parquet file, row by row. Errors name the file and the line."""
+"""The rows of a manifest as cells by column, from CSV, TSV, JSONL or Parquet. Errors name the file and the line."""
 
 from __future__ import annotations
 
@@ -13,21 +13,19 @@ from typing import Any
 
 from binder import files
 from binder.errors import ManifestError, one_line
+from binder.formats.delimited import MAX_COLUMNS, SEP_LINE, SEPARATORS
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
+DELIMITERS = {".csv": ",", ".tsv": "\t"}  # the usual one for each suffix
 SUFFIXES = frozenset({*DELIMITERS, ".jsonl", ".parquet"})
-OTHERS = ",;\t|"  # what separates cells as well, whatever the suffix says
-MAX_COLUMNS = 10_000
-BATCH = 256  # rows of Parquet that become Python's at a time
+BATCH = 256  # rows of Parquet that are converted to Python objects at a time
 
-
-Cells = Mapping[str, Any] | ManifestError  # of a row by column, or why it has none
+Cells = Mapping[str, Any] | ManifestError  # of a row by column, or what is wrong with the row
 
 
 def cells(path: Path) -> Iterator[tuple[int, Cells]]:
-    """Line (counted from 1, as an editor shows it) and cells of each row.
+    """The line number (from 1, as in an editor) and the cells of each row.
 
-    A line that is damaged by itself comes as its error. Raises ManifestError where the rest cannot be read either.
+    A row that is damaged on its own is yielded as its error. Raises ManifestError where the rest cannot be read either.
     """
     suffix = path.suffix.lower()
     if suffix == ".parquet":
@@ -44,7 +42,7 @@ def columns(path: Path) -> list[str]:
     """The column names of a manifest. Raises ManifestError."""
     if path.suffix.lower() == ".parquet":
         return list(_parquet(path).schema_arrow.names)
-    if path.suffix.lower() in DELIMITERS:  # a header without a row below it names its columns, too
+    if path.suffix.lower() in DELIMITERS:  # from the header, which may have no rows below it
         return next(_records(path), (0, []))[1]
     for _, found in cells(path):
         if isinstance(found, Mapping):
@@ -53,7 +51,7 @@ def columns(path: Path) -> list[str]:
 
 
 def _delimited(path: Path) -> Iterator[tuple[int, Cells]]:
-    """The rows below the header of a CSV or TSV."""
+    """The rows below the header of a CSV or TSV file, as `cells` yields them."""
     header: list[str] | None = None
     for line, found in _records(path):
         if header is None:
@@ -66,15 +64,15 @@ def _delimited(path: Path) -> Iterator[tuple[int, Cells]]:
 
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The header of a CSV or TSV and then its rows, each with the line it begins on; blank ones are left out."""
+    """The header of a CSV or TSV file and then its rows, each with the line it begins on; blank rows are skipped."""
     text = _text(path)
     delimiter = _delimiter(text, DELIMITERS[path.suffix.lower()])
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    first, line, end = True, 1, 0  # where this row begins and where the one before it ended: a text may hold breaks
+    first, line, end = True, 1, 0  # lines where this row begins and the one before it ended: cells may hold line breaks
     try:
         for found in reader:
             line, end = end + 1, reader.line_num
-            if not any(cell.strip() for cell in found) or (line == 1 and re.fullmatch("sep=.?", found[0])):
+            if not any(cell.strip() for cell in found) or (line == 1 and re.fullmatch("(?i)sep=.?", found[0])):
                 continue
             if first:
                 first, found = False, _checked_names(path, line, [cell.strip() for cell in found])
@@ -84,12 +82,12 @@ def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _delimiter(text: str, usual: str) -> str:
-    """What separates the cells of the first line: the sign that stands in it most often outside quotes."""
-    said = re.match(r"sep=(.)\r?\n", text)  # as Excel writes it
-    if said:
-        return said[1]
+    """The delimiter: as an Excel "sep=;" line declares it, else the one most frequent in the header outside quotes."""
+    declared = SEP_LINE.match(text[:40].encode())
+    if declared:
+        return str(declared[1].decode())
     head = re.sub(r'"[^"]*"', "", text.lstrip().partition("\n")[0])
-    counts = {sign: head.count(sign) for sign in (usual, *OTHERS)}
+    counts = {sign: head.count(sign) for sign in usual + SEPARATORS}
     return max(counts, key=lambda sign: counts[sign])  # the usual one, where there is none
 
 
@@ -98,19 +96,19 @@ def _checked_names(path: Path, line: int, names: list[str]) -> list[str]:
         raise ManifestError(f"{path}:{line}: {len(names):,} columns, more than {MAX_COLUMNS:,}: is it a manifest?")
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated:
-        raise ManifestError(f"{path}:{line}: column {min(repeated)!r} stands twice")
+        raise ManifestError(f"{path}:{line}: two columns are named {min(repeated)!r}")
     return names
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Cells]]:
-    for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may hold a U+2028
+    for number, line in enumerate(io.StringIO(_text(path)), start=1):  # not splitlines: JSON may contain U+2028
         if line.strip():
             found = _json(line)
             yield number, ManifestError(f"{path}:{number}: {found}") if isinstance(found, str) else found
 
 
 def _json(line: str) -> Mapping[str, Any] | str:
-    """The object in a line, or what is wrong with it."""
+    """The object in a line, or a message that says what is wrong with the line."""
     try:
         found = json.loads(line)
         files.check_depth(found)
@@ -135,6 +133,7 @@ def _parquet_rows(path: Path) -> Iterator[tuple[int, Cells]]:
 
 
 def _parquet(path: Path) -> Any:
+    """An opened Parquet file, whose size has been checked. Raises ManifestError."""
     import pyarrow
     import pyarrow.parquet
 
@@ -144,14 +143,14 @@ def _parquet(path: Path) -> Any:
         rows, names = found.metadata.num_rows, found.schema_arrow.names
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         raise ManifestError(f"{path}: not a readable Parquet file: {one_line(error)}") from None
-    if rows > path.stat().st_size:  # rows that differ take a byte each at the very least
+    if rows > path.stat().st_size:  # different rows take at least a byte each
         raise ManifestError(f"{path}: claims {rows:,} rows in {path.stat().st_size:,} bytes; they cannot differ")
     _checked_names(path, 1, list(names))
     return found
 
 
 def _text(path: Path) -> str:
-    """The file as text: UTF-8 with or without a BOM, or UTF-16 with one. Raises ManifestError naming the line."""
+    """The text of a file in UTF-8, with or without a BOM, or in UTF-16 with one. Raises ManifestError."""
     _regular(path)
     try:
         data = path.read_bytes()
@@ -171,7 +170,7 @@ def _text(path: Path) -> str:
 
 
 def _regular(path: Path) -> None:
-    """Raises ManifestError for what would never end, or cannot be opened."""
+    """Raises ManifestError for a path that is not a regular file or cannot be opened."""
     try:
         kind = files.kind_of(path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""A modality's column of a manifest: its items by content, and their vectors.
+"""The items of one modality in a manifest, deduplicated by content, and their vectors.
 
 Shapes: N rows, U unique items of one modality, D embed_dim.
 """
@@ -21,27 +21,27 @@ from binder.space import vectors
 
 @dataclass(frozen=True)
 class Column:
-    """The items of one modality in N rows, by content."""
+    """The items of one modality in N rows, by content key."""
 
-    keys: list[bytes | None]  # (N,) content key of each row, None where it has none that can be read
-    items: dict[bytes, Item]  # each different one
-    where: dict[bytes, str]  # file:row of its first use
-    bad: list[tuple[str, ItemError]]  # file:row and reason of the unreadable ones
+    keys: list[bytes | None]  # (N,) content key of each row's item, None where there is none or it is unreadable
+    items: dict[bytes, Item]  # each unique item
+    where: dict[bytes, str]  # FILE:LINE of its first use
+    bad: list[tuple[str, ItemError]]  # FILE:LINE and error of the unreadable ones
 
 
 @dataclass(frozen=True)
 class Side:
-    """One modality of a set of rows, encoded."""
+    """One modality of N rows, encoded."""
 
-    vectors: vectors.Vectors  # (U, D) of its different items
-    of_row: NDArray[np.int64]  # (N,) position in `vectors`, -1 where the row has none or it cannot be read
+    vectors: vectors.Vectors  # (U, D) of its unique items
+    of_row: NDArray[np.int64]  # (N,) position in `vectors`, -1 where the row has no item or it is unreadable
 
     def of_rows(self, rows: Sequence[int]) -> Side:
-        """The side of some of the rows, with all vectors: no copy of them."""
+        """The side of some of the rows, sharing all vectors."""
         return Side(self.vectors, self.of_row[np.asarray(rows, np.int64)])
 
     def restrict(self, rows: Sequence[int]) -> Side:
-        """The side of some of the rows, without the items that only others use."""
+        """The side of some of the rows, with only the vectors that they use."""
         of_row = self.of_row[np.asarray(rows, np.int64)]
         used, compact = np.unique(of_row[of_row >= 0], return_inverse=True)
         renumbered = np.full(len(of_row), -1, np.int64)
@@ -50,7 +50,7 @@ class Side:
 
 
 def column_of(rows: Sequence[Row], modality: str, strict: bool = False) -> Column:
-    """The items of `modality` in the rows, each named by its content. Raises the first ItemError if `strict`."""
+    """The items of `modality` in the rows, by content key. With `strict`, raises the first ItemError."""
     result = Column([], {}, {}, [])
     for row in rows:
         key = None
@@ -70,7 +70,7 @@ def column_of(rows: Sequence[Row], modality: str, strict: bool = False) -> Colum
 def encoded_side(
     column: Column, encode: Callable[[Sequence[Item], Sequence[bytes]], Encoded]
 ) -> tuple[Side, list[tuple[str, ItemError]]]:
-    """Encode a column, each different item once; also file:row and reason of what could not be encoded."""
+    """Encode each unique item of a column once -> its side, and FILE:LINE and error of what could not be encoded."""
     keys = list(column.items)
     encoded = encode(list(column.items.values()), keys)
     bad = [*column.bad, *((column.where[keys[position]], error) for position, error in encoded.bad)]

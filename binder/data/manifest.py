@@ -1,6 +1,6 @@
-"""Pairs and items from files: CSV, TSV, JSONL, Parquet, or a folder with a folder per class.
+"""Manifests: rows of items by modality, from CSV, TSV, JSONL, Parquet, or a folder with one subfolder per class.
 
-Columns named after a modality hold its items (a path relative to the manifest, or the text itself); every other
+A column named after a modality holds its items (paths relative to the manifest, or the text itself); every other
 column is metadata. Errors name the file and the line.
 """
 
@@ -19,6 +19,7 @@ from typing import Any
 from binder import files
 from binder.data.cells import SUFFIXES, cells, columns
 from binder.errors import ManifestError, nearest
+from binder.formats.arrays import array_of
 from binder.modality import Item, Modality, Unusable
 
 __all__ = ["SUFFIXES", "Row", "columns", "files_below", "plain", "read", "require"]
@@ -26,22 +27,23 @@ __all__ = ["SUFFIXES", "Row", "columns", "files_below", "plain", "read", "requir
 log = logging.getLogger(__name__)
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
-MAX_TOGETHER = 1000  # rows that the lists in one row may stand for
-LONGEST = 1_000_000  # letters of a text
+MAX_COMBINED = 1000  # rows that the lists in one line may expand to
+MAX_TEXT = 1_000_000  # characters
 SHOWN = 20  # column names in a message
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of a manifest: items by modality, and the other columns."""
+    """A row of a manifest: items by modality, and the other columns."""
 
     source: str  # file name, for messages
-    line: int  # counted from 1, the header included, as an editor shows it
+    line: int  # from 1, as in an editor: the header counts
     items: Mapping[str, Item]
     meta: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def where(self) -> str:
+        """FILE:LINE, for messages."""
         return f"{self.source}:{self.line}"
 
 
@@ -51,14 +53,14 @@ def read(
     wanted: str | None = None,
     strict: bool = False,
 ) -> list[Row]:
-    """The rows of a manifest, of a folder with a folder per class, or of plain mappings. Raises ManifestError.
+    """The rows of a manifest, of a folder with one subfolder per class, or of mappings. Raises ManifestError.
 
-    In a folder, files whose suffix several modalities claim are of the one that is `wanted`. A row that says the same
-    as an earlier one is left out, with a warning that counts them. So is a line that is damaged by itself, unless
-    `strict`, or unless half of the lines are: then something else is wrong.
+    In a folder, files whose suffix several modalities claim belong to the `wanted` one. Duplicate rows are left out,
+    with a warning that counts them. So are lines that are damaged on their own, unless `strict`, or unless half of all
+    lines are: then something else is wrong.
     """
     if not isinstance(source, str | Path):
-        return _unique(row for line, said in enumerate(source, start=1) for row in _mapped(line, said, modalities))
+        return _unique(row for line, values in enumerate(source, start=1) for row in _mapped(line, values, modalities))
     path = Path(source)
     if URL.match(str(source)):
         raise ManifestError(f"{source}: is a URL; download it, and give the file or folder")
@@ -75,11 +77,11 @@ def read(
 def _of_file(path: Path, modalities: Sequence[Modality], strict: bool) -> Iterator[Row]:
     bad: list[ManifestError] = []
     good = 0
-    for line, said in cells(path):
+    for line, values in cells(path):
         try:
-            if isinstance(said, ManifestError):
-                raise said
-            yield from list(_rows(str(path), path.parent, line, said, modalities))
+            if isinstance(values, ManifestError):
+                raise values
+            yield from list(_rows(str(path), path.parent, line, values, modalities))
             good += 1
         except ManifestError as error:
             if strict:
@@ -92,7 +94,7 @@ def _of_file(path: Path, modalities: Sequence[Modality], strict: bool) -> Iterat
 
 
 def files_below(folder: Path) -> list[Path]:
-    """What is in a folder and below, links to folders followed, hidden ones left out; sorted."""
+    """All files in a folder and below it, sorted; links to folders are followed, hidden files and folders skipped."""
     found: list[Path] = []
     seen = set()
     for where, folders, names in os.walk(folder, followlinks=True, onerror=_unreadable):
@@ -100,16 +102,16 @@ def files_below(folder: Path) -> list[Path]:
         folders[:] = [name for name in folders if not name.startswith(".")] if real not in seen else []
         if real not in seen:
             found += [Path(where, name) for name in names if not name.startswith(".")]
-        seen.add(real)  # links may go in circles
+        seen.add(real)  # links may be circular
     return sorted(found)
 
 
 def _unreadable(error: OSError) -> None:
-    log.warning("%s: cannot be looked into: %s", error.filename, error.strerror)
+    log.warning("%s: cannot be listed: %s", error.filename, error.strerror)
 
 
 def require(rows: Sequence[Row], name: str, column: str, hint: str = "") -> None:
-    """Raise ManifestError, which ends in `hint`, unless some row has an item of the modality `column`."""
+    """Raise ManifestError, with `hint` at its end, unless some row has an item of the modality `column`."""
     if any(column in row.items for row in rows):
         return
     found = sorted({key for row in rows[:100] for key in [*row.items, *row.meta]})
@@ -120,46 +122,48 @@ def require(rows: Sequence[Row], name: str, column: str, hint: str = "") -> None
     )
 
 
-def _mapped(line: int, said: Any, modalities: Sequence[Modality]) -> Iterator[Row]:
-    if not isinstance(said, Mapping):
-        raise ManifestError(f"rows:{line}: expected a mapping of columns, got {type(said).__name__}")
-    return _rows("rows", Path(), line, said, modalities)
+def _mapped(line: int, values: Any, modalities: Sequence[Modality]) -> Iterator[Row]:
+    if not isinstance(values, Mapping):
+        raise ManifestError(f"rows:{line}: expected a mapping of columns, got {type(values).__name__}")
+    return _rows("rows", Path(), line, values, modalities)
 
 
-def _rows(source: str, base: Path, line: int, said: Mapping[str, Any], modalities: Sequence[Modality]) -> Iterator[Row]:
-    """The rows that a line stands for: several where a cell is a list, of captions for instance."""
+def _rows(
+    source: str, base: Path, line: int, values: Mapping[str, Any], modalities: Sequence[Modality]
+) -> Iterator[Row]:
+    """The rows of one line: several where a cell is a list, for instance of captions."""
     by_name = {m.name: m for m in modalities}
     items: dict[str, list[Item]] = {}
     meta: dict[str, Any] = {}
-    for key, value in said.items():
-        modality = by_name.get(key) or (None if _named(key) in said else by_name.get(_named(key)))
+    for key, value in values.items():
+        modality = by_name.get(key) or (None if _canonical(key) in values else by_name.get(_canonical(key)))
         if modality is None:
             meta[key] = value
             continue
-        values = value if isinstance(value, list) and _several(value) else [value]
-        found = [_item(modality, base, one) for one in values if not _empty(one)]
-        if found:  # otherwise this row lacks that modality
+        several = value if isinstance(value, list) and _holds_items(value) else [value]
+        found = [_item(modality, base, one) for one in several if not _empty(one)]
+        if found:  # otherwise this row lacks the modality
             items[modality.name] = found
     combined = itertools.product(*items.values())
-    for together in itertools.islice(combined, MAX_TOGETHER):
+    for together in itertools.islice(combined, MAX_COMBINED):
         yield Row(source, line, dict(zip(items, together, strict=True)), meta)
     if next(combined, None) is not None:
-        raise ManifestError(f"{source}:{line}: its lists stand for more than {MAX_TOGETHER} rows")
+        raise ManifestError(f"{source}:{line}: its lists expand to more than {MAX_COMBINED} rows")
 
 
-def _named(key: Any) -> str:
-    """A column's name as modalities are written."""
+def _canonical(key: Any) -> str:
+    """A column's name in the form of modalities' names."""
     return str(key).strip().lower()
 
 
-def _several(values: list[Any]) -> bool:
-    """Whether a list is of items; a list of numbers may be one item."""
+def _holds_items(values: list[Any]) -> bool:
+    """Whether a list holds several items; a list of numbers is one item."""
     return all(isinstance(value, str | bytes | Mapping | os.PathLike) or value is None for value in values)
 
 
 def _item(modality: Modality, base: Path, value: Any) -> Item:
-    """A cell as an item: a text as it is or a path below `base`."""
-    if isinstance(value, Mapping) and set(value) <= {"bytes", "path"}:  # as Hugging Face's data sets have media
+    """A cell -> an item: a text as it is, or a path relative to `base`."""
+    if isinstance(value, Mapping) and set(value) <= {"bytes", "path"}:  # a media cell of Hugging Face datasets
         value = value["bytes"] if value.get("bytes") is not None else value.get("path")
     value = plain(value)
     if modality.inline:
@@ -176,20 +180,20 @@ def _item(modality: Modality, base: Path, value: Any) -> Item:
 
 
 def _text_of(value: Any) -> Item:
-    """A text; numbers as people write them."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # where a table has gaps, 7 is 7.0
+    """A cell -> a text; numbers are written out."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:  # 7, in a pandas column with gaps
         value = int(value)
     if isinstance(value, int | float):
         return str(value)
-    if isinstance(value, str) and len(value) > LONGEST:
-        return Unusable(value[:60] + "...", f"a text of {len(value):,} letters, more than {LONGEST:,}")
+    if isinstance(value, str) and len(value) > MAX_TEXT:
+        return Unusable(value[:60] + "...", f"a text of {len(value):,} characters, more than {MAX_TEXT:,}")
     return value if isinstance(value, str) else Unusable(str(value)[:60], f"expected text, got {type(value).__name__}")
 
 
 def plain(value: Any) -> Any:
-    """An item as somebody has it -> what encoders know: bytes of an open file or a buffer, the array of a tensor.
+    """An item of any class -> one that encoders know: bytes for open files and buffers, arrays for tensors.
 
-    Of paths and arrays of classes of their own, the plain ones: another process does not know such classes.
+    Subclasses of paths and arrays become plain ones, since another process may not know these classes.
     """
     numpy = sys.modules.get("numpy")
     if isinstance(value, tuple):
@@ -204,18 +208,19 @@ def plain(value: Any) -> Any:
         data = value.read()
         return data if isinstance(data, bytes) else Unusable(str(value)[:60], "opened as text; open it with 'rb'")
     if callable(getattr(value, "numpy", None)) and callable(getattr(value, "detach", None)):
-        return value.detach().cpu().numpy()
+        return array_of(value)
     return value
 
 
 def _empty(value: Any) -> bool:
-    """None, a blank text, or the NaN that pandas puts where a table has nothing."""
+    """Whether a cell is None, blank, or the NaN that pandas uses for missing cells."""
     if isinstance(value, str):
         return not value.strip()
     return value is None or (isinstance(value, float) and value != value)
 
 
 def _unique(rows: Iterable[Row]) -> list[Row]:
+    """The rows without duplicates, which are counted in a warning."""
     seen: dict[str, Row] = {}
     kept: list[Row] = []
     repeats: list[Row] = []
@@ -225,7 +230,7 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
             None,
             *sorted(row.meta.items(), key=lambda kv: kv[0]),
         ]
-        # a long array's repr leaves the middle out: arrays count as the same only where they are one object
+        # the repr of a long array leaves out its middle: arrays are equal only if they are the same object
         key = repr([(kv[0], id(kv[1])) if kv and hasattr(kv[1], "__array__") else kv for kv in cells])
         if key in seen:
             repeats.append(row)
@@ -238,30 +243,30 @@ def _unique(rows: Iterable[Row]) -> list[Row]:
 
 
 def _class_folder(folder: Path, modalities: Sequence[Modality], wanted: str | None) -> Iterator[Row]:
-    """folder/CLASS/item -> rows of the item and its class as text ("sea_waves" is read "sea waves").
+    """FOLDER/CLASS/ITEM -> rows of the item and its class as text ("sea_waves" becomes "sea waves").
 
-    The first level is the class, whatever lies deeper.
+    The first level is the class, however deep the item lies.
     """
     found = deeper = 0
-    unclear: list[Path] = []
+    ambiguous: list[Path] = []
     for path in files_below(folder):
         claims = [m for m in modalities if path.suffix.lower() in m.suffixes]
         if wanted is not None:
             claims = [m for m in claims if m.name == wanted]
         if len(claims) > 1:
-            unclear.append(path)
+            ambiguous.append(path)
         elif claims:
             inside = path.relative_to(folder).parts
             label = inside[0].replace("_", " ") if len(inside) > 1 else None
             deeper += len(inside) > 2
             found += 1
             yield Row(str(path), 1, {claims[0].name: path, **({"text": label} if label else {})})
-    if unclear:
-        names = ", ".join(m.name for m in modalities if unclear[0].suffix.lower() in m.suffixes)
-        what = f"{unclear[0]}: {unclear[0].suffix} may be {names}; say which with --as"
+    if ambiguous:
+        names = ", ".join(m.name for m in modalities if ambiguous[0].suffix.lower() in m.suffixes)
+        what = f"{ambiguous[0]}: {ambiguous[0].suffix} may be {names}; say which with --as"
         if not found:
             raise ManifestError(what)
-        log.warning("%d files left out whose suffix does not say what they are, the first: %s", len(unclear), what)
+        log.warning("%d files left out, as their suffix is ambiguous, the first: %s", len(ambiguous), what)
     if deeper:
         log.info("%s: %d files lie deeper than a folder per class; the first level is the class", folder, deeper)
     if not found:

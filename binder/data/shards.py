@@ -1,6 +1,6 @@
-"""A shard of a cache's collection: a folder of three arrays and their checksums, whole or not there.
+"""Shards of the cache: folders of three arrays and their checksums, each complete or absent.
 
-keys.npy (N, 16) uint8, counts.npy (N,) int64, rows.npy (sum of counts, ...); sums.json has the CRC-32 of each file.
+keys.npy is (N, 16) uint8, counts.npy (N,) int64 and rows.npy (sum of counts, ...); sums.json has their CRC-32.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from binder.errors import one_line
+
 PARTS, SUMS = ("keys.npy", "counts.npy", "rows.npy"), "sums.json"
-LEFTOVER_S = 3600.0  # age in seconds from which something half-written counts as left by a killed process
-TRIES = 100  # times a whole shard is moved to its collection while others prune that away
+LEFTOVER_S = 3600.0  # age from which a temporary folder counts as left by a killed process
+TRIES = 100  # attempts to move a shard into its collection while other processes prune that
 Array = NDArray[Any]
 
 
 def write(collection: Path, keys: Array, counts: Array, rows: Array) -> None:
-    """One more shard, written beside the collection and moved to it. Raises OSError; then nothing of it is left."""
-    beside = collection.with_name(f".{uuid.uuid4().hex}")  # not in it: it may be pruned away meanwhile
+    """Write a shard to a temporary folder and move it into the collection. Raises OSError, and then leaves nothing."""
+    beside = collection.with_name(f".{uuid.uuid4().hex}")  # not in the collection, which may be pruned in the meantime
     try:
         beside.mkdir(parents=True)
         for part, array in zip(PARTS, (keys, counts, rows), strict=True):
@@ -45,23 +47,23 @@ def write(collection: Path, keys: Array, counts: Array, rows: Array) -> None:
 def _move(shard: Path, collection: Path) -> None:
     for left in reversed(range(TRIES)):
         try:
-            with contextlib.suppress(FileExistsError):  # `exist_ok` fails where it goes in the same moment
+            with contextlib.suppress(FileExistsError):  # `exist_ok` fails if it is removed at the same moment
                 collection.mkdir()
             shard.rename(collection / shard.name[1:])
             return
-        except FileNotFoundError:  # another process pruned the collection between the two
+        except FileNotFoundError:  # another process pruned the collection in between
             if not left:
                 raise
 
 
 def let_go(rows: Array) -> None:
-    """Unmap the pages of a memory map that were read; they stay in the system's cache, and the next read maps them."""
+    """Unmap the pages that were read from a memory map; the page cache keeps them, and the next read maps them again."""
     if isinstance(rows.base, mmap.mmap) and sys.platform != "win32":
         rows.base.madvise(mmap.MADV_DONTNEED)
 
 
 def problem(shard: Path, *, sums: bool) -> str | None:
-    """What is wrong with a shard; `sums`: also compare the checksums of its contents, where it has any."""
+    """What is wrong with a shard, or None; `sums` also compares its checksums, where it has any."""
     try:
         if sums and (shard / SUMS).is_file():
             expected = json.loads((shard / SUMS).read_text(encoding="utf-8"))
@@ -74,12 +76,12 @@ def problem(shard: Path, *, sums: bool) -> str | None:
     except FileNotFoundError as error:
         return f"{Path(error.filename).name} is missing"
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
-        return " ".join(str(error).split())
+        return one_line(error)
     return None
 
 
 def _crc(path: Path) -> int:
-    """CRC-32 of a file: it finds what disks and crashes do, at a quarter of what BLAKE2 costs."""
+    """The CRC-32 of a file: it detects what disks and crashes do, at a quarter of the cost of BLAKE2."""
     value = 0
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -88,12 +90,12 @@ def _crc(path: Path) -> int:
 
 
 def collections(root: Path) -> list[Path]:
-    """The collections of a cache."""
+    """The folders of a cache's collections."""
     return [path for path in _folders(root) if not path.name.startswith(".")]
 
 
 def listed(collection: Path) -> list[Path]:
-    """The shards of a collection that are whole as far as their names say."""
+    """The shards of a collection; temporary folders have other names."""
     return [path for path in _folders(collection) if re.fullmatch("[0-9a-f]{32}", path.name)]
 
 
@@ -105,6 +107,7 @@ def _folders(where: Path) -> list[Path]:
 
 
 def count_items(shard: Path) -> int:
+    """The number of items in a shard; 0 where it is damaged."""
     try:
         return len(np.load(shard / "keys.npy", mmap_mode="r"))
     except (OSError, ValueError, EOFError):
@@ -112,7 +115,7 @@ def count_items(shard: Path) -> int:
 
 
 def size(folder: Path) -> int:
-    """Bytes of the files below it; of those that go meanwhile none."""
+    """The bytes of all files below a folder; files that are removed in the meantime count as 0."""
     return sum(_bytes(Path(where, name)) for where, _, names in os.walk(folder) for name in names)
 
 
@@ -124,7 +127,7 @@ def _bytes(path: Path) -> int:
 
 
 def remove(folder: Path) -> bool:
-    """Delete it, for others at once: first it is renamed. False where it is in use (Windows) or gone already."""
+    """Delete a folder; renamed first, it disappears at once. False where it is in use (Windows) or already gone."""
     gone = folder.with_name(f".{uuid.uuid4().hex}")
     try:
         folder.rename(gone)
@@ -135,7 +138,7 @@ def remove(folder: Path) -> bool:
 
 
 def clear(folder: Path) -> int:
-    """Delete what processes that were killed while writing or removing left in it; returns how many."""
+    """Delete the temporary folders that killed processes left in a folder; returns how many."""
     found = [path for path in _folders(folder) if re.fullmatch(r"\.[0-9a-f]{32}", path.name) and _old(path)]
     for path in found:
         shutil.rmtree(path, ignore_errors=True)

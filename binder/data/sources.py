@@ -1,6 +1,6 @@
-"""Sources (files, folders, manifests, values) -> items of known modality, with what is said of them.
+"""Sources (files, folders, manifests, values) -> items of known modality, with their metadata.
 
-Nothing is guessed.
+An ambiguous modality is an error or a warning, never a guess.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from binder.registry import registry
 
 log = logging.getLogger(__name__)
 
-NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")  # not 007, which is a name
+NUMBER = re.compile(r"[+-]?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,2})?")  # but not 007, which is a name
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An item, and what its manifest says of it."""
+    """An item, and what its manifest says about it."""
 
     modality: str
     item: Item
-    text: str | None = None  # what stands beside it in words
+    text: str | None = None  # the texts in the same row
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
 def collect(sources: Iterable[Item], modality: str | None, among: Collection[str] = ()) -> Iterator[Found]:
-    """The items of every source: a file, a folder of files, a manifest, or the value itself (a text, an array).
+    """The items of all sources: files, folders of files, manifests, or the values themselves (texts, arrays).
 
-    Without `modality`, suffixes and the columns of manifests say it; a suffix that several modalities claim is that
-    one's of them which alone is `among` those that can be encoded. In a folder, files of which it is not clear are
-    left out with a warning. Raises ItemError for one that was named and is not settled so, ManifestError for a bad
-    manifest or where there is nothing in any source.
+    Without `modality`, file suffixes and the columns of manifests determine it; a suffix that several modalities claim
+    belongs to the only one that is `among` those that can be encoded. In folders, files that remain ambiguous are left
+    out with a warning. Raises ItemError for a single file that is ambiguous, and ManifestError for a bad manifest and
+    where no source has any item.
     """
     kind = registry().get(modality) if modality else None
     first, empty = None, True
@@ -55,9 +55,9 @@ def collect(sources: Iterable[Item], modality: str | None, among: Collection[str
 
 
 def listed(values: Any, inline: bool = False) -> list[Item]:
-    """What somebody gives as the items of one modality -> a list of them: one item, or any collection or stream.
+    """One item, or any collection or stream of items of one modality -> a list of items.
 
-    An array of numbers, a picture, bytes and (array, rate) are one item; a text is a path unless `inline`.
+    An array of numbers, a picture, bytes and (array, rate) are one item; a string is a path unless `inline`.
     """
     several = values if _holds_items(values) else [values]
     found = [str(value) if isinstance(value, str) else manifest.plain(value) for value in several]
@@ -65,17 +65,18 @@ def listed(values: Any, inline: bool = False) -> list[Item]:
 
 
 def _holds_items(values: Any) -> bool:
-    """Whether it is a collection or a stream of items."""
+    """Whether it is a collection or a stream of items, not a single one."""
     if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
         return False
-    if isinstance(values, tuple):  # else an array with its rate
+    if isinstance(values, tuple):  # of paths; otherwise it is an array with its rate
         return all(isinstance(value, str | Path) for value in values)
-    if hasattr(values, "dtype"):  # an array: of paths or of numbers; a column of a data frame
+    if hasattr(values, "dtype"):  # an array, or a column of a data frame: of paths or of numbers
         return str(values.dtype) in ("object", "str", "string") or getattr(values.dtype, "kind", "") == "U"
-    return isinstance(values, Iterable) and not hasattr(values, "convert")  # Pillow's pictures have it
+    return isinstance(values, Iterable) and not hasattr(values, "convert")  # a method of Pillow's pictures
 
 
 def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+    """The items of one source."""
     if not isinstance(source, str | Path):
         if kind is None:
             raise ItemError(f"<{type(source).__name__}>", "say of which modality it is")
@@ -93,8 +94,8 @@ def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterato
 
 
 def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
-    """The files in a folder that are of the modality, or whose suffixes say of which they are."""
-    unclear: list[ItemError] = []
+    """The files in a folder that are of the modality, or whose suffixes determine it."""
+    ambiguous: list[ItemError] = []
     lacking: list[tuple[str, Path]] = []  # of modalities that cannot be encoded
     for file in manifest.files_below(folder):
         if kind is not None:
@@ -104,7 +105,7 @@ def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Itera
             try:
                 name = by_suffix(file, among).name
             except ItemError as error:
-                unclear.append(error)
+                ambiguous.append(error)
                 continue
             if among and name not in among:
                 lacking.append((name, file))
@@ -114,18 +115,17 @@ def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Itera
         name, first = lacking[0]
         what = "%d files left out, as no encoder for them is loaded, the first of %s: %s; give its --encoder"
         log.warning(what, len(lacking), name, first)
-    if unclear:
-        what = "%d files left out whose suffix does not say what they are, the first: %s"
-        log.warning(what, len(unclear), unclear[0])
+    if ambiguous:
+        log.warning("%d files left out, as their suffix is ambiguous, the first: %s", len(ambiguous), ambiguous[0])
 
 
 def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
-    """Whether it is a table with a column named after an installed modality."""
+    """Whether a file is a table with a column named after an installed modality. Raises ManifestError."""
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not files.is_file(path):
         return False
-    claimed = registry().by_suffix(suffix)  # then it may as well be an item
+    claimed = registry().by_suffix(suffix)  # then it may be an item instead
     try:
         columns = manifest.columns(path)
     except ManifestError:
@@ -141,6 +141,7 @@ def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
 
 
 def _listed(path: Path, kind: Modality | None) -> Iterator[Found]:
+    """The items in a manifest."""
     rows = manifest.read(path, registry().modalities())
     metas: list[dict[str, Any]] = [dict(row.meta) for row in rows]
     if path.suffix.lower() in DELIMITERS:  # where every cell is text
@@ -154,7 +155,7 @@ def _listed(path: Path, kind: Modality | None) -> Iterator[Found]:
 
 
 def _read_numbers(metas: list[dict[str, Any]]) -> None:
-    """In place: a column in which every cell is a number, or blank, becomes numbers; blanks become None."""
+    """Convert, in place, columns in which every cell is a number or blank to numbers; blank cells become None."""
     for key in {key for meta in metas for key in meta}:
         cells = [str(meta.get(key, "")).strip() for meta in metas]
         numeric = all(NUMBER.fullmatch(cell) for cell in cells if cell)
@@ -163,13 +164,13 @@ def _read_numbers(metas: list[dict[str, Any]]) -> None:
 
 
 def claims_of(path: Path, among: Collection[str]) -> list[Modality]:
-    """The modalities that claim a file's suffix: those `among` what can be encoded, or all where none is."""
+    """The modalities that claim a file's suffix: those that are `among` the given ones, or all if none is."""
     claims = registry().by_suffix(path.suffix)
     return [m for m in claims if m.name in among] or claims
 
 
 def by_suffix(path: Path, among: Collection[str] = ()) -> Modality:
-    """The modality that a file's suffix says, as `collect` settles it. Raises ItemError."""
+    """The modality that a file's suffix determines, as in `collect`. Raises ItemError."""
     claims = claims_of(path, among)
     if len(claims) == 1:
         return claims[0]

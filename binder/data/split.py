@@ -1,4 +1,4 @@
-"""Which rows train and which are held out, so that nothing held out was seen in training."""
+"""Splits rows into training and held-out ones, so that nothing held out is seen in training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL = ("train", "training"), ("val", "valid", "validation", "dev")
 
-MAX_HELD_OUT = 10_000  # rows: enough to tell R@k to a percent, and every check of a run searches all for all
+MAX_HELD_OUT = 10_000  # rows: enough for R@k to a percent; every validation compares all of them with all
 
 
 def split_rows(
@@ -26,12 +26,12 @@ def split_rows(
     fraction: float,
     seed: int,
 ) -> tuple[list[int], list[int]]:
-    """Positions of the training and of the held-out rows.
+    """Positions of the training rows and of the held-out rows.
 
-    `links` names what each row is made of (its recording, its picture, by content): rows that share one stay on one
-    side. With `column` the manifest says which is which (train, val; other values, such as test, are left out); with
-    `group` rows that agree in that column stay together. Otherwise about `fraction` of the rows, at most
-    MAX_HELD_OUT, is held out at random.
+    `links` lists the contents of each row (its recording, its picture, as keys): rows that share one stay on the same
+    side. With `column`, that column of the manifest marks train and val (rows with other values, such as test, are left
+    out). Otherwise about `fraction` of the rows, at most MAX_HELD_OUT, are held out at random; with `group`, rows that
+    agree in that column stay together.
     """
     if column is not None:
         return _by_column(rows, links, column)
@@ -54,7 +54,7 @@ def split_rows(
 
 
 def components(links: Sequence[Sequence[Hashable]]) -> list[list[int]]:
-    """Positions grouped so that any two that share a name, directly or through others, are together."""
+    """Positions grouped into connected components: two that share a name, directly or through others, are together."""
     parent = list(range(len(links)))
 
     def find(i: int) -> int:
@@ -74,6 +74,7 @@ def components(links: Sequence[Sequence[Hashable]]) -> list[list[int]]:
 
 
 def _by_column(rows: Sequence[Row], links: Sequence[Sequence[Hashable]], column: str) -> tuple[list[int], list[int]]:
+    """Positions of the rows that a column marks as train, and of those marked val that share nothing with them."""
     _require(rows, column)
     values = [str(row.meta[column]).strip().lower() for row in rows]
     train = [i for i, value in enumerate(values) if value in TRAIN]
@@ -93,6 +94,7 @@ def _by_column(rows: Sequence[Row], links: Sequence[Sequence[Hashable]], column:
 
 
 def _require(rows: Sequence[Row], column: str) -> None:
+    """Raises ManifestError for a row without that column."""
     lacking = next((row for row in rows if row.meta.get(column) is None), None)
     if lacking is not None:
         raise ManifestError(f"{lacking.where}: no column {column!r}; columns: {', '.join(lacking.meta) or 'none'}")
