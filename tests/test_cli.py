@@ -6,13 +6,14 @@ import json
 import subprocess
 import sys
 
+import click
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from support import write_csv
 
 from binder.cli import main as cli_main
-from binder.cli.options import Duration
+from binder.cli.options import Command, Duration, Renamed
 from binder.cli.verbs import plugins as cli_plugins
 
 
@@ -316,3 +317,30 @@ def test_align_shows_its_baselines_beside_the_trained_result(binder, toy, toys, 
     assert "untrained: a random projection" in text
     assert "ridge R@1" in text
     assert "ridge: ridge regression from the features of the trunk as it came" in text
+
+
+def renamed_options(group, context, path=()):
+    """(command, option) of every option with an earlier name."""
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from renamed_options(command, context, (*path, name))
+        else:
+            yield from ((command, option) for option in command.params if isinstance(option, Renamed))
+
+
+def test_every_renamed_option_is_parsed_by_its_earlier_name_and_shown_by_its_new_one_only(capsys, toy):
+    context = click.Context(cli_main.cli)
+    found = list(renamed_options(cli_main.cli, context))
+    assert {option.was for _, option in found} == {
+        "--to", "--group", "--keep", "--gb", "--licence", "--near", "--report", "--folder",
+    }  # fmt: skip
+    for command, option in found:
+        assert isinstance(command, Command), f"{command.name} does not understand {option.was}"
+        assert command._renamed([option.was, f"{option.was}=1", "--", option.was]) in (
+            [option.opts[0], f"{option.opts[0]}=1", "--", option.was],
+            [option.opts[0], f"{option.was}=1", "--", option.was],  # which is the value of the first
+        )
+        assert capsys.readouterr().err.startswith(f"warning: {option.was} is now {option.opts[0]}; ")
+        shown = command.get_help(click.Context(command))
+        assert option.opts[0] in shown and f" {option.was} " not in shown
