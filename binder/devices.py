@@ -1,4 +1,4 @@
-"""Where models run."""
+"""The devices that models run on, and their random state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from binder.errors import ConfigError
 
 
 def pick_device(name: str) -> torch.device:
-    """'auto', 'cpu', 'cuda', 'cuda:1', 'mps' -> a device that is there. Raises ConfigError otherwise."""
+    """'auto', 'cpu', 'cuda', 'cuda:1', 'mps' -> the device. Raises ConfigError where it is unknown or not available."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -30,7 +30,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def device_of(encoder: Encoder) -> torch.device:
-    """Where the encoder's (or, if it has none of its own, its anchor's) weights are."""
+    """The device of the encoder's weights or, where it has none of its own, of its anchor's."""
     parameter = next(encoder.parameters(), None)
     if parameter is not None:
         return parameter.device

@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement. Entry-point group: `binder`."""
+"""The hooks that a plugin may implement; its module is an entry point of the group `binder`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @hookspec
 def binder_register_modalities() -> Sequence[Modality]:  # type: ignore[empty-body]
-    """The modalities this plugin provides."""
+    """Return the modalities that this plugin provides."""
 
 
 @hookspec

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from support import process_state
 
-from binder import ConfigError, ItemError, isolated, read_array, read_image, read_raster, readers
+from binder import Binder, ConfigError, ItemError, isolated, read_array, read_image, read_raster, readers
 from binder.anchors import openclip, reach
 from binder.formats.picture import decoding, no_stderr
 from binder.scoped import ProcessWide, no_warnings
@@ -184,4 +184,15 @@ def test_reader_processes_leave_the_process_as_it_was():
         isolated(doubled, "crash", item="x")
     found = list(readers.run(doubled, [1, "crash", 3], 2, str))
     assert (found[0], found[2]) == (2, 6) and isinstance(found[1], ItemError)
+    assert process_state() == before
+
+
+def test_encoding_leaves_the_process_as_it_was():
+    space = Binder()
+    pictures = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    space.embed(image=pictures)  # importing its libraries sets what they want
+    before = process_state()
+    assert len(space.embed(image=pictures)) == len(space.embed(text=["a red circle", "a blue one"])) == 2
+    with pytest.raises(ItemError):
+        space.embed(image=[b"no picture"])
     assert process_state() == before
