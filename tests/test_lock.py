@@ -122,9 +122,9 @@ def test_ctrl_c_ends_an_align_with_one_line_that_says_how_to_go_on(
     *before, line = said.read_text().splitlines()
     assert all(earlier.startswith("info: ") for earlier in before)  # how long it would have taken
     if begun:
-        assert line == f"interrupted; the same command with --resume goes on with {out}"
+        assert line == f"interrupted; run the same command with --resume to continue {out}"
     elif not out.exists():  # where it was not too late
-        assert line == "interrupted; no run had begun"
+        assert line == "interrupted; no run had started"
     assert not (out / lock.NAME).exists()
 
 

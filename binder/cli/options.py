@@ -112,7 +112,11 @@ every = click.option(
 )
 anchor = click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder implies it; mini by default.")
 encoders = click.option(
-    "--encoder", "encoders", multiple=True, metavar="RUN", help="Run folder of an aligned encoder; repeatable."
+    "--encoder",
+    "encoders",
+    multiple=True,
+    metavar="RUN",
+    help="Run folder, or hf:ORG/NAME, of an aligned encoder; repeatable.",
 )
 trunk = click.option(
     "--trunk", metavar="NAME", help="Where an encoder's pretrained trunk is now, if it was moved: timm:FOLDER."

@@ -14,27 +14,39 @@ from binder.cli import options, output
 @click.command("align")
 @click.argument("modality")
 @click.argument("pairs")
-@click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder.")
+@click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO, or a folder.")
 @click.option("--to", metavar="image|text|both|MODALITY", help="What to train against; image by default.")
-@click.option("--encoder", "encoders", multiple=True, metavar="RUN", help="The frozen encoder of a MODALITY in --to.")
-@click.option("--init", metavar="RUN", help="Start from the weights and settings of this encoder of MODALITY.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run folder; runs/MODALITY by default.")
-@click.option("--config", "config_file", metavar="FILE.toml", help="Settings from a file.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="One setting, for instance train.lr=0.001.")
-@click.option("--seed", type=int, help="Seed of weights, order and augmentation; 0 by default.")
-@click.option("--epochs", type=int, help="Passes over the pairs.")
-@click.option("--minutes", type=float, help="Train for at most so long, the learning rate cooled down by then.")
-@click.option("--split", metavar="COLUMN", help="Column that says which rows are train and which val.")
-@click.option("--group", metavar="COLUMN", help="Rows that agree in this column stay on one side of the split.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    metavar="RUN",
+    help="Run folder of the frozen encoder of a MODALITY in --to.",
+)
+@click.option("--init", metavar="RUN", help="Start from the weights and settings of this encoder of the same MODALITY.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder to write; runs/MODALITY by default."
+)
+@click.option("--config", "config_file", metavar="FILE.toml", help="Read settings from a file.")
+@click.option(
+    "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.001. Repeatable."
+)
+@click.option("--seed", type=int, metavar="N", help="Seed of weights, shuffling and augmentation; 0 by default.")
+@click.option("--epochs", type=int, metavar="N", help="Number of passes over the pairs.")
+@click.option("--minutes", type=float, metavar="N", help="Time limit; the learning rate is cooled down by then.")
+@click.option("--split", metavar="COLUMN", help="Column with the split of each row: train or val.")
+@click.option(
+    "--group", metavar="COLUMN", help="Rows with the same value in this column stay on one side of the split."
+)
+@click.option("--resume", is_flag=True, help="Continue an interrupted run.")
 @options.strict
 @options.device
 @options.workers
 def align_command(modality: str, pairs: str, config_file: str | None, workers: int | None, **given: Any) -> None:
-    """Train the encoder of MODALITY on PAIRS into the space of a frozen anchor.
+    """Train the encoder of MODALITY on PAIRS, into the space of a frozen anchor.
 
     PAIRS is a CSV, TSV, JSONL or Parquet file with a column per modality (paths relative to the file, or text), or a
-    folder with a folder per class.
+    folder with a subfolder per class.
     """
     from binder.registry import registry
 
@@ -58,7 +70,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     except KeyboardInterrupt:
         output.say(f"interrupted; {_what_is_left(out)}", err=True)
         sys.exit(130)
-    if rank():  # of several processes the first one speaks
+    if rank():  # of several processes only the first prints
         return
     output.skipped(result.skipped)
     counts = result.counts
@@ -72,11 +84,11 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
 
 
 def _what_is_left(out: Path) -> str:
-    """What an interrupted run leaves in its folder, and how to go on."""
+    """What an interrupted run has left in its folder, and how to continue."""
     from binder.artifact import run_folder
 
     if (out / run_folder.CARD).is_file():
         return f"the run had finished, the encoder is in {out}"
     if (out / run_folder.CONFIG).is_file():
-        return f"the same command with --resume goes on with {out}"
-    return "no run had begun"
+        return f"run the same command with --resume to continue {out}"
+    return "no run had started"
