@@ -160,7 +160,7 @@ def overhead(index: Any, z_QD: np.ndarray) -> float | None:
     state = table.state()
     if state.in_memory:
         return None
-    from binder.index.nearest import CANDIDATES, PROBES
+    from binder.index.table import CANDIDATES, PROBES
 
     ours, direct = [], []
     for z in z_QD:

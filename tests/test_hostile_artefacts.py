@@ -41,7 +41,8 @@ from binder.anchors import trunk
 from binder.anchors.bounds import no_larger_than
 from binder.artifact import hub, run_folder, vectors_file
 from binder.encoder import Span
-from binder.index import condition, guard, metadata, transfer
+from binder.index import condition, lance, transfer
+from binder.index import rows as columns
 from binder.space import vectors
 from binder.testing import tiny_anchor, write_tiny_checkpoint
 from binder.train import lock
@@ -83,7 +84,7 @@ def index(tmp_path):
         ("Year > 1e999", "too large"),
         ("text = 'a\0'", "NUL"),
         ("text = '\ud800'", "surrogate"),
-        ("Year > 1 Year", "expected AND, OR or its end, not 'Year'"),
+        ("Year > 1 Year", "expected AND, OR or the end, not 'Year'"),
         ("license = 'cc", "never closed"),
         ("NOT " * 400 + "ok", "nested deeper"),
         ("abs(" * 400 + "Year" + ")" * 400 + " > 1", "nested deeper"),
@@ -140,9 +141,9 @@ def test_noise_as_a_condition_is_one_line_or_an_answer_and_the_index_stays(index
 
 def test_a_panic_of_the_store_is_one_line_and_an_interrupt_is_none():
     panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
-    with pytest.raises(StoreError, match="the store failed: index out of bounds"), guard.guarded("place"):
+    with pytest.raises(StoreError, match="the store failed: index out of bounds"), lance.guarded("place"):
         raise panic("index out of bounds")
-    with pytest.raises(KeyboardInterrupt), guard.guarded("place"):
+    with pytest.raises(KeyboardInterrupt), lance.guarded("place"):
         raise KeyboardInterrupt
 
 
@@ -151,7 +152,7 @@ def test_only_modalities_are_searched_and_added(index, name):
     index.add(image=some(2))
     with pytest.raises(StoreError, match="it holds image"):
         index.search(some(), modalities=name)
-    with pytest.raises(StoreError, match="no name of a modality"):
+    with pytest.raises(StoreError, match="not a valid modality name"):
         index.add(**{name: some(2)})
 
 
@@ -167,7 +168,7 @@ def test_a_value_that_cannot_be_kept_costs_itself_alone_and_is_named(caplog):
         {"n": math.inf, "t": "y\0z", "day": math.nan},
         {"n": 2**53 + 1},
     ]
-    made = metadata.from_files(rows, [f"row{i}" for i in range(len(rows))], {})
+    made = columns.metadata_from_files(rows, [f"row{i}" for i in range(len(rows))], {})
     assert [row.get("n") for row in made] == [1.0, 2.0**63, None, 7.0, None, float(2**53)]
     assert [row.get("t") for row in made] == ["x", "\\ud800", "5", "true", "y\0z", None]
     assert made[1]["deep"] == '[[1], {"a": null}]'
@@ -183,18 +184,18 @@ def test_a_value_that_cannot_be_kept_costs_itself_alone_and_is_named(caplog):
 
 def test_the_kind_is_the_tables_or_that_of_most(caplog):
     rows = [{"n": 1}, {"n": "many"}, {"n": 3}]
-    have = {"n": metadata.KINDS["text"]}
-    assert [row.get("n") for row in metadata.from_files(rows, "abc", have)] == ["1", "many", "3"]
+    have = {"n": columns.KINDS["text"]}
+    assert [row.get("n") for row in columns.metadata_from_files(rows, "abc", have)] == ["1", "many", "3"]
     assert not caplog.messages
-    assert [row.get("n") for row in metadata.from_files(rows, "abc", {})] == [1.0, None, 3.0]
-    assert "b: 'many' is no number" in caplog.text
+    assert [row.get("n") for row in columns.metadata_from_files(rows, "abc", {})] == [1.0, None, 3.0]
+    assert "b: 'many' is not a number" in caplog.text
 
 
 def test_lists_within_lists_cost_their_value(caplog):
     deep: list = []
     for _ in range(100_000):
         deep = [deep]
-    made = metadata.from_files([{"x": deep}, {"x": "fine"}], ["a", "b"], {})
+    made = columns.metadata_from_files([{"x": deep}, {"x": "fine"}], ["a", "b"], {})
     assert made == [{}, {"x": "fine"}]
     assert "'x' of 1 items is left out, the first: a" in caplog.text
     while deep:  # freed by steps: what recurses in freeing is not what is tested
@@ -375,7 +376,7 @@ def test_an_npz_that_lies_about_its_size_makes_no_room(tmp_path, index):
     np.savez(path, vectors=one, items=np.array(["x"]), modalities=np.array(["image"]), space=np.array("s"))
     data = path.read_bytes()
     path.write_bytes(data.replace(b"(1, 16)", b"(9, 16)"))
-    assert transfer.is_vectors(path)
+    assert transfer.is_file_of_vectors(path)
     with pytest.raises(ManifestError) as caught:
         index.add(path)
     one_line(caught)
@@ -735,7 +736,7 @@ def test_a_file_whose_name_is_no_unicode_is_named_and_the_rest_is_added(tmp_path
     added = index.add(image=folder)
     assert added.inserted == 1
     ((name, reason),) = added.failed
-    assert name.endswith("b\\udcffd.png") and "no valid Unicode" in reason
+    assert name.endswith("b\\udcffd.png") and "not valid Unicode" in reason
 
 
 def test_a_tokenizer_that_is_missing_is_called_so(folder):

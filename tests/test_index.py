@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import binder
 from binder import ConfigError, Embeddings, Index, SpaceError
-from binder.index import nearest, upkeep
+from binder.index import maintenance
 from binder.index import table as tables
-from binder.index.durability import version_of
+from binder.index.lance import version_of
 from binder.space import vectors
 
 DIM = 16
@@ -32,7 +36,7 @@ def index(tmp_path):
 def small_memory(monkeypatch):
     """Tables count as large from 64 rows on, so that the store's own index answers; it compares all that they hold."""
     monkeypatch.setattr(tables, "IN_MEMORY", 64 * DIM * 4)
-    monkeypatch.setattr(nearest, "CANDIDATES", 10_000)
+    monkeypatch.setattr(tables, "CANDIDATES", 10_000)
 
 
 def twin(z, query, k):
@@ -343,7 +347,7 @@ def test_many_small_adds_do_not_pile_up_files(index):
     for i in range(60):
         index.add(image=some(1, i, f"{i}-"))
     table = index.store.table("image")
-    assert table.inner.stats()["fragment_stats"]["num_fragments"] <= upkeep.FRAGMENTS + 1
+    assert table.inner.stats()["fragment_stats"]["num_fragments"] <= maintenance.FRAGMENTS + 1
 
 
 def test_readers_see_what_a_writer_adds(index):
@@ -365,3 +369,64 @@ z = numpy.zeros({DIM}, 'f'); z[0] = 1
 assert len(index.search(z)) == 5 and len(index.search(text='dog', mode='text')) == 5
 sys.exit('torch' in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+ROOT = Path(binder.__file__).parent
+# What is known of LanceDB, and the modules of binder/index that may know it.
+SECRETS = {"the table object": {"table"}, "the library": {"lance", "table"}, "files": {"lance"}, "errors": {"lance"}}
+FILES = re.compile(r"\b_versions\b|\.manifest\b|\.lance\b")
+ERRORS = re.compile(r"commit conflict|does not exist|no space left|not found|os error|pyo3", re.IGNORECASE)
+
+
+def secrets_in(source: str) -> set[str]:
+    """Which of SECRETS a module uses; docstrings may mention them."""
+    tree = ast.parse(source)
+    documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "inner":
+            found.add("the table object")
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        if {name.split(".")[0] for name in modules} & {"lance", "lancedb"}:
+            found.add("the library")
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented:
+            found |= {"files"} if FILES.search(node.value) else set()
+            found |= {"errors"} if ERRORS.search(node.value) else set()
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "index").glob("*.py")), ids=lambda path: path.stem)
+def test_what_lancedb_does_not_promise_is_known_in_one_module(path):
+    allowed = {secret for secret, modules in SECRETS.items() if path.stem in modules}
+    assert secrets_in(path.read_text(encoding="utf-8")) <= allowed
+
+
+def test_nothing_outside_the_index_knows_lancedb():
+    others = [path for path in ROOT.rglob("*.py") if (ROOT / "index") not in path.parents]
+    assert len(others) > 50
+    for path in others:
+        assert not {"the library", "files"} & secrets_in(path.read_text(encoding="utf-8")), path
+
+
+@pytest.mark.parametrize(
+    ("source", "secret"),
+    [
+        ("table.inner.search()", "the table object"),
+        ("import lancedb", "the library"),
+        ("def f():\n    from lancedb.query import MatchQuery", "the library"),
+        ("folder.glob('_versions/*')", "files"),
+        ("f'{version}.manifest'", "files"),
+        ("folder / 'image.lance'", "files"),
+        ("'was not found' in str(error)", "errors"),
+        ("re.compile('No space left')", "errors"),
+    ],
+)
+def test_a_module_that_knows_lancedb_is_caught(source, secret):
+    assert secrets_in(source) == {secret}
+
+
+def test_a_docstring_may_mention_lancedb_and_names_may_resemble_it():
+    assert (
+        secrets_in('"""LanceDB keeps _versions/1.manifest, or says: not found."""\nkeep = "keep_versions_s"') == set()
+    )

@@ -231,7 +231,7 @@ def test_what_is_kept_is_read_back_and_damage_is_one_line(calibrated):
 def test_rank_by_that_does_not_exist_or_fit_is_said(calibrated):
     with pytest.raises(ConfigError, match="rank_by"):
         calibrated.search(queries()[0], rank_by="cosine")
-    with pytest.raises(ConfigError, match="not of words"):
+    with pytest.raises(ConfigError, match="not in mode text"):
         calibrated.search(text="word", mode="text", rank_by="probability")
 
 

@@ -242,7 +242,7 @@ def test_files_of_vectors_are_added_as_they_are(binder, place, toys, tmp_path, a
         (("search", "{place}", "image:none.png"), "no such file"),
         (("search", "{place}", "x", "--mode", "text", "--plus", "y"), "takes no --plus"),
         (("similar", "{place}", "nobody"), "not in the index"),
-        (("index", "create", "{place}"), "there is an index already"),
+        (("index", "create", "{place}"), "there is already an index"),
         (("index", "add", "{place}", "x.xyz"), "no installed modality reads"),
         (("index", "export", "{place}", "x.csv"), "expected a name that ends in"),
     ],

@@ -13,7 +13,7 @@ from support import centres, write_csv
 
 import binder
 from binder import Binder, ConfigError, Index, ItemError, ManifestError, PluginError, SpaceError, StoreError
-from binder.index import changes
+from binder.index import add as adding
 from binder.testing import write_tiny_checkpoint
 
 pytestmark = pytest.mark.usefixtures("toy")
@@ -79,7 +79,7 @@ def test_a_folder_is_added_and_searched_by_text_and_picture(index, photos, space
 def test_unchanged_files_are_neither_read_nor_encoded_again(index, photos, encoded, monkeypatch):
     index.add(image=photos)
     encoded.clear()
-    monkeypatch.setattr(changes, "content_key", lambda item: pytest.fail("read"))
+    monkeypatch.setattr(adding, "content_key", lambda item: pytest.fail("read"))
     done = index.add(image=photos)
     assert (done.unchanged, done.inserted, done.updated, encoded) == (6, 0, 0, [])
 
@@ -89,7 +89,7 @@ def test_a_touched_file_is_read_but_not_encoded_and_then_left_alone(index, photo
     encoded.clear()
     os.utime(photos / "0.png", (time.time() - 50, time.time() - 50))
     assert index.add(image=photos).unchanged == 6
-    monkeypatch.setattr(changes, "content_key", lambda item: pytest.fail("read"))
+    monkeypatch.setattr(adding, "content_key", lambda item: pytest.fail("read"))
     assert index.add(image=photos).unchanged == 6
     assert encoded == []
 
@@ -304,10 +304,8 @@ def test_upsert_encodes_unchanged_files_again(index, photos, encoded):
 
 
 def test_what_was_reported_is_there_when_the_next_item_breaks_the_run(index, toys, monkeypatch):
-    from binder.index import add
-
-    monkeypatch.setattr(add, "FIRST", 4)
-    monkeypatch.setattr(add, "MOST", 4)
+    monkeypatch.setattr(adding, "FIRST_ITEMS", 4)
+    monkeypatch.setattr(adding, "MAX_ITEMS", 4)
 
     def stop(stage, done, total):
         if done >= 8:
@@ -340,7 +338,7 @@ def test_calls_that_do_not_fit_together_are_refused(index, toys, space, tmp_path
         (lambda: index.search(text="x", image=toys / "0.png"), "exactly one modality"),
         (lambda: index.search(text="x", k=0), "k of at least 1"),
         (lambda: index.search(text="x", mode="words"), "mode vector, text or hybrid"),
-        (lambda: index.search(image=toys / "0.png", mode="text"), "looks words up"),
+        (lambda: index.search(image=toys / "0.png", mode="text"), "looks up words"),
         (lambda: index.add(text="a", image=toys / "0.png", metadata={"n": 1}), "exactly one modality"),
         (lambda: index.add(text=["a", "b"], metadata=[{"n": 1}]), "1 rows for 2 items"),
         (lambda: index.add(text=["a", "b"], names=["x"]), "1 names for 2 items"),
@@ -366,14 +364,14 @@ def test_calls_that_do_not_fit_together_are_refused(index, toys, space, tmp_path
     [
         ({"a.b": 1}, "rename it"),
         ({"_x": 1}, "rename it"),
-        ({"item": 1}, "one of its own"),
-        ({"vector": 1}, "one of its own"),
+        ({"item": 1}, "its own column"),
+        ({"vector": 1}, "its own column"),
         ({"a": 1, "A": 2}, "capital letters"),
         ({"a": [[1, 2], [3]]}, "expected text, numbers"),
         ({"a": [1, "x"]}, "several kinds"),
         ({"a": [2**60, 1]}, r"2\^53"),
         ({"a": [1, 2, 3]}, "3 rows for 2 items"),
-        (7, "no table"),
+        (7, "not a table"),
     ],
 )
 def test_metadata_that_cannot_be_kept_is_refused_before_anything_is_written(index, metadata, says):

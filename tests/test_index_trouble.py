@@ -116,7 +116,7 @@ def test_places_that_hold_no_index_or_something_else(index, tmp_path):
     with pytest.raises(StoreError, match="no index there"):
         Index.open(tmp_path / "none.idx")
     assert not (tmp_path / "none.idx").exists()
-    with pytest.raises(StoreError, match="there is an index already"):
+    with pytest.raises(StoreError, match="there is already an index"):
         Index.create(index.location, some())
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "letter.txt").write_text("dear")

@@ -7,6 +7,6 @@ adds the space, what items are, what has changed, and what a crash must not take
 from binder.index.add import Added
 from binder.index.hits import Hit
 from binder.index.index import Index
-from binder.index.record import Record, load_space
+from binder.index.store import Record, load_space
 
 __all__ = ["Added", "Hit", "Index", "Record", "load_space"]

@@ -1,25 +1,31 @@
-"""Items and vectors into an index: streamed, one commit after another, each item whole or not at all.
+"""Adding: items are encoded, unless they are there unchanged, and written in one commit after another.
 
-What is there already is left alone, so a second `add` after a crash completes the first.
+Each item is written whole or not at all, so a second `add` after a crash completes the first.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from binder.data.cache import content_key
 from binder.data.sources import Found
 from binder.errors import ConfigError, ItemError, PluginError
-from binder.index import metadata, rows
-from binder.index.changes import Known, check_name, compared, known_of, name_of, pieces, recipe_of, says_more
+from binder.errors import name_of as shown_name
+from binder.files import utf8, why
+from binder.index import rows
+from binder.index.maintenance import COMMITS, maintain
 from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
-from binder.index.upkeep import maintain
+from binder.index.table import Table, one_of
+from binder.modality import Item, Unusable
 from binder.registry import registry
 
 if TYPE_CHECKING:
@@ -27,8 +33,8 @@ if TYPE_CHECKING:
     from binder.data.encode import Encoded, Progress
 
 COMMIT_BYTES = 64 * 2**20  # of vectors in one commit
-FIRST, MOST = 64, 2048  # items in the first commit; at most
-COMMIT_S = 10.0  # commits take about so long where encoding is slow
+FIRST_ITEMS, MAX_ITEMS = 64, 2048  # in the first commit; in any
+COMMIT_S = 10.0  # the aim for a commit, where encoding is slow
 
 
 @dataclass
@@ -37,15 +43,25 @@ class Added:
 
     inserted: int = 0  # rows
     updated: int = 0  # rows
-    unchanged: int = 0  # items, or rows where vectors were given
+    unchanged: int = 0  # items, or rows if vectors were given
     failed: list[tuple[str, str]] = field(default_factory=list)  # item and reason
 
     def take(self, other: Added) -> None:
-        """Count what another says, too."""
+        """Add another's counts to these."""
         self.inserted += other.inserted
         self.updated += other.updated
         self.unchanged += other.unchanged
         self.failed += other.failed
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to add; see `Index.add`."""
+
+    every_s: float | None
+    force: bool
+    strict: bool
+    progress: Progress
 
 
 @dataclass(frozen=True)
@@ -55,25 +71,28 @@ class Task:
     store: Store
     space: Binder
     modality: str
-    inline: bool
-    every_s: float | None
-    force: bool
-    strict: bool
+    options: Options
+    inline: bool  # whether items are texts
+    every_s: float | None  # the length of segments; None where items have no time axis
     recipe: str
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the table holds of an item."""
+
+    keys: list[str]
+    content: str | None
+    recipe: str | None
+    size: int | None
+    mtime_ns: int | None
+    said: Mapping[str, Any]  # text and metadata
+
+
 def add_items(
-    store: Store,
-    space: Binder,
-    found: Sequence[Found],
-    names: Sequence[str] | None,
-    *,
-    every_s: float | None,
-    force: bool,
-    strict: bool,
-    progress: Progress,
+    store: Store, space: Binder, found: Sequence[Found], names: Sequence[str] | None, options: Options
 ) -> Added:
-    """Encode and keep items of any modalities. Raises PluginError where an encoder is missing, ConfigError."""
+    """Encode and write items of any modality. Raises PluginError for a missing encoder, ConfigError."""
     if names is not None and len(names) != len(found):
         raise ConfigError(f"{len(names)} names for {len(found)} items")
     added = Added()
@@ -81,55 +100,74 @@ def add_items(
         own = [i for i, f in enumerate(found) if f.modality == modality]
         if modality not in space.encoders:
             raise PluginError(f"no encoder for {modality!r} is loaded; open the index with a space that has one")
-        length = pieces(space, modality, every_s)
-        inline, recipe = registry().get(modality).inline, recipe_of(space, modality, length)
-        task = Task(store, space, modality, inline, length, force, strict, recipe)
-        called = [names[i] for i in own] if names is not None else None
-        added.take(add_found(task, [found[i] for i in own], called, progress))
+        every_s = options.every_s if _has_time(space, modality) else None
+        inline, recipe = registry().get(modality).inline, _recipe(space, modality, every_s)
+        task = Task(store, space, modality, options, inline, every_s, recipe)
+        added.take(_add_found(task, [found[i] for i in own], [names[i] for i in own] if names is not None else None))
     return added
 
 
-def add_found(task: Task, found: Sequence[Found], names: Sequence[str] | None, progress: Progress) -> Added:
-    """Encode and keep what is new or has changed. Raises the first ItemError if `task.strict`."""
-    wanted, added = _each_once(found, names or [name_of(f.item, task.inline) for f in found]), Added()
-    for name in [name for name in wanted if not name.isascii()]:
-        try:
-            check_name(wanted[name].item, name)
-        except ItemError as error:
-            if task.strict:
-                raise
-            added.failed.append((error.item, error.reason))
-            del wanted[name]
-    todo = iter(wanted.items())
-    least, size = 1, FIRST
-    if task.space.workers:  # they take seconds to start, and start for each commit
-        least = size = MOST
-    done = 0
-    while chunk := dict(itertools.islice(todo, size)):
-        began = time.monotonic()
-        added.take(_add_chunk(task, chunk))
-        done += len(chunk)
-        progress(f"adding {task.modality}", done, len(wanted))
-        size = min(MOST, 2 * size) if time.monotonic() - began < COMMIT_S else max(least, size // 2)
-    return added
-
-
-def add_vectors(store: Store, modality: str, batches: Iterable[pa.Table], *, force: bool, progress: Progress) -> Added:
-    """Keep rows with vectors that were made elsewhere; whatever their number, one commit is in memory."""
+def add_vectors(store: Store, modality: str, batches: Iterable[pa.Table], options: Options) -> Added:
+    """Write rows with vectors that were made elsewhere; never more than one commit of them is in memory."""
     added, done = Added(), 0
     for batch in batches:
         for part in _parts(batch):
             table = store.make(modality, rows.schema(part.schema.field(VECTOR).type.list_size))
             unique = rows.last_of_each(part)
-            inserted, updated = (table.overwrite if force else table.merge)(unique)
+            inserted, updated = (table.overwrite if options.force else table.merge)(unique)
             added.take(Added(inserted, updated, len(unique) - inserted - updated))
             done += len(part)
-            progress(f"adding {modality}", done, done)
+            options.progress(f"adding {modality}", done, done)
+    return added
+
+
+def with_metadata(found: list[Found], metadata: Any, store: Store) -> list[Found]:
+    """The items with the metadata of manifests and of the argument, converted to the kinds that are kept."""
+    own: list[dict[str, Any]] = [{} for _ in found]
+    for modality in dict.fromkeys(f.modality for f in found):
+        places = [i for i, f in enumerate(found) if f.modality == modality]
+        table = store.table(modality)
+        have = table.state().metadata if table else {}
+        names = [shown_name(found[i].item) for i in places]
+        for i, said in zip(places, rows.metadata_from_files([found[i].meta for i in places], names, have), strict=True):
+            own[i] = said
+    given = rows.metadata_of(metadata, len(found))
+    joined = []
+    for f, a, b in zip(found, own, given.to_pylist() if given is not None else [{}] * len(found), strict=True):
+        meta = {**a, **b}
+        text = meta.pop("text", None)
+        text = f.text if text is None else text
+        joined.append(Found(f.modality, f.item, None if text is None else utf8(text), meta))
+    return joined
+
+
+def _add_found(task: Task, found: Sequence[Found], names: Sequence[str] | None) -> Added:
+    """Encode and write what is new or has changed. Raises the first ItemError if `strict`."""
+    wanted, added = _each_once(found, names or [_name(f.item, task.inline) for f in found]), Added()
+    for name in [name for name in wanted if not name.isascii()]:
+        try:
+            _check_name(wanted[name].item, name)
+        except ItemError as error:
+            if task.options.strict:
+                raise
+            added.failed.append((error.item, error.reason))
+            del wanted[name]
+    todo = iter(wanted.items())
+    least, size = 1, FIRST_ITEMS
+    if task.space.workers:  # they take seconds to start, and start again for each commit
+        least = size = MAX_ITEMS
+    done = 0
+    while chunk := dict(itertools.islice(todo, size)):
+        began = time.monotonic()
+        added.take(_add_chunk(task, chunk))
+        done += len(chunk)
+        task.options.progress(f"adding {task.modality}", done, len(wanted))
+        size = min(MAX_ITEMS, 2 * size) if time.monotonic() - began < COMMIT_S else max(least, size // 2)
     return added
 
 
 def _each_once(found: Sequence[Found], names: Sequence[str]) -> dict[str, Found]:
-    """By name; an item that is listed several times, as a picture with five captions is, keeps all its words."""
+    """By name; an item that is listed repeatedly, such as a picture with five captions, keeps all its words."""
     once: dict[str, Found] = {}
     for name, f in zip(names, found, strict=True):
         before = once.get(name)
@@ -140,14 +178,14 @@ def _each_once(found: Sequence[Found], names: Sequence[str]) -> dict[str, Found]
 
 def _add_chunk(task: Task, wanted: Mapping[str, Found]) -> Added:
     table = task.store.table(task.modality)
-    known = known_of(table, list(wanted)) if table else {}
+    known = _known_of(table, list(wanted)) if table else {}
     added, marks, reworded, touched = Added(), {}, [], {}
     for name, found in wanted.items():
         have = known.get(name)
         try:
-            mark, same = compared(found, have, task.recipe, task.force)
+            mark, same = _compared(found, have, task)
         except ItemError as error:
-            if task.strict:
+            if task.options.strict:
                 raise
             added.failed.append((name, error.reason))
             continue
@@ -156,34 +194,34 @@ def _add_chunk(task: Task, wanted: Mapping[str, Found]) -> Added:
             continue
         if mark.get("_mtime_ns") not in (None, have.mtime_ns):
             touched[name] = mark
-        if says_more(found, have):
+        if _says_more(found, have):
             reworded.append(name)
         else:
             added.unchanged += 1
     if marks:
         added.take(_encode(task, {name: wanted[name] for name in marks}, marks, known))
     if table and reworded:
-        said = [(key, name) for name in reworded for key in known[name].keys]
-        added.updated += table.amend(_said([wanted[n] for _, n in said], {KEY: [key for key, _ in said]}, task.inline))
-    if table and touched:  # next time their time is proof enough
-        keys = [(key, mark) for name, mark in touched.items() for key in known[name].keys]
-        times = {c: pa.array([mark[c] for _, mark in keys], pa.int64()) for c in ("_size", "_mtime_ns")}
-        table.amend(pa.table({KEY: [key for key, _ in keys], **times}))
-    if added.inserted or added.updated:
-        made = task.store.table(task.modality)
-        if made and made.due:
-            maintain(made)
+        keys = [(key, name) for name in reworded for key in known[name].keys]
+        said = _said([wanted[name] for _, name in keys], task.inline)
+        added.updated += table.amend(said.append_column(KEY, pa.array([key for key, _ in keys], pa.string())))
+    if table and touched:  # so that the time alone will do next time
+        stats = [(key, mark) for name, mark in touched.items() for key in known[name].keys]
+        times = {c: pa.array([mark[c] for _, mark in stats], pa.int64()) for c in ("_size", "_mtime_ns")}
+        table.amend(pa.table({KEY: [key for key, _ in stats], **times}))
+    made = task.store.table(task.modality) if added.inserted or added.updated else None
+    if made and made.commits >= COMMITS:
+        maintain(made)
     return added
 
 
 def _encode(
     task: Task, wanted: Mapping[str, Found], marks: Mapping[str, dict[str, Any]], known: Mapping[str, Known]
 ) -> Added:
-    """One commit of items that are new or have changed: all pieces of each."""
+    """One commit of items that are new or have changed, with all segments of each."""
     names = list(wanted)
     keys = [bytes.fromhex(marks[name]["_content"]) for name in names]
     items = [found.item for found in wanted.values()]
-    made = task.space.encode(task.modality, items, keys=keys, every_s=task.every_s, strict=task.strict)
+    made = task.space.encode(task.modality, items, keys=keys, every_s=task.every_s, strict=task.options.strict)
     added = Added(failed=[(names[p], error.reason) for p, error in made.bad])
     if not made.good:
         return added
@@ -206,29 +244,90 @@ def _encoded_rows(
         "_recipe": [task.recipe] * len(own),
     }
     columns |= {c: [marks[name].get(c) for name in own] for c in ("_content", "_size", "_mtime_ns")}
-    batch = rows.table(columns, made.vectors)
-    said = _said([wanted[name] for name in own], {}, task.inline)
-    for name in said.column_names:
-        batch = batch.append_column(name, said[name])
-    return batch
+    return rows.rows_of(columns, made.vectors, _said([wanted[name] for name in own], task.inline))
 
 
-def _said(found: Sequence[Found], columns: dict[str, Sequence[Any]], inline: bool) -> pa.Table:
-    """What is said of the items, as columns beside the given ones."""
+def _said(found: Sequence[Found], inline: bool) -> pa.Table:
+    """The columns of text and metadata of the items."""
     texts = [str(f.item) if inline else f.text for f in found]
-    said = dict(columns)
-    if any(text is not None for text in texts):
-        said["text"] = texts
-    meta = metadata.columns_of([f.meta for f in found], len(found))
-    return pa.table(
-        {
-            **{name: pa.array(cells, pa.string()) for name, cells in said.items()},
-            **({n: meta[n] for n in meta.column_names} if meta is not None else {}),
-        }
-    )
+    said: dict[str, Any] = {"text": pa.array(texts, pa.string())} if any(text is not None for text in texts) else {}
+    meta = rows.metadata_of([f.meta for f in found], len(found))
+    return pa.table(said | ({name: meta[name] for name in meta.column_names} if meta is not None else {}))
 
 
 def _parts(batch: pa.Table) -> Iterator[pa.Table]:
     """Slices of at most COMMIT_BYTES of vectors."""
     size = max(1, COMMIT_BYTES // (4 * batch.schema.field(VECTOR).type.list_size))
     return (batch.slice(start, size) for start in range(0, len(batch), size))
+
+
+def _name(item: Item, inline: bool) -> str:
+    """What an item is called in the index: a file by its absolute path, a text by itself, all else by its hash."""
+    if isinstance(item, str | Path) and not inline:
+        return rows.absolute(item)
+    return str(item) if isinstance(item, str | Unusable) else content_key(item).hex()
+
+
+def _check_name(item: Item, name: str) -> None:
+    """Raises ItemError for a name that is no UTF-8, which LanceDB cannot store."""
+    if utf8(name) != name:
+        advice = "rename the file" if isinstance(item, Path) else "fix the text"
+        raise ItemError(utf8(name), f"not valid Unicode, so the index cannot store it; {advice}")
+
+
+def _has_time(space: Binder, modality: str) -> bool:
+    """Whether items of the modality have a time axis."""
+    from binder.encoder import Encoder
+
+    return type(space.encoders[modality]).segments is not Encoder.segments
+
+
+def _recipe(space: Binder, modality: str, every_s: float | None) -> str:
+    """Identifies how vectors are made: a hash of the encoder's weights and settings, and the length of segments."""
+    from binder.anchors.trunk import hash_weights
+
+    card = space.cards.get(modality)
+    made = f"{hash_weights(space.encoders[modality].state_dict())} {card.config}" if card else "anchor"
+    short = hashlib.blake2b(made.encode(), digest_size=8).hexdigest() if card else made
+    return short if every_s is None else f"{short}/{every_s:g}s"
+
+
+def _known_of(table: Table, names: Sequence[str]) -> dict[str, Known]:
+    """What the table holds of the items with these names."""
+    said = ["text", *table.state().metadata]
+    columns = [KEY, "item", "_content", "_recipe", "_size", "_mtime_ns", *said]
+    found: dict[str, Known] = {}
+    for batch in table.scan(columns, one_of("item", names)):
+        for row in batch.to_pylist():
+            if row["item"] in found:
+                found[row["item"]].keys.append(row[KEY])
+                continue
+            own = {name: row[name] for name in said if row[name] is not None}
+            content, recipe, size, mtime_ns = (row[c] for c in ("_content", "_recipe", "_size", "_mtime_ns"))
+            found[row["item"]] = Known([row[KEY]], content, recipe, size, mtime_ns, own)
+    return found
+
+
+def _compared(found: Found, known: Known | None, task: Task) -> tuple[dict[str, Any], bool]:
+    """The columns that identify the item's content, and whether the table holds just that. Raises ItemError."""
+    mark: dict[str, Any] = {}
+    alike = known is not None and known.recipe == task.recipe and not task.options.force
+    if isinstance(found.item, Path):
+        try:
+            stat = found.item.stat()
+        except (OSError, ValueError) as error:  # a NUL in the path
+            missing = isinstance(error, FileNotFoundError)
+            raise ItemError(found.item, "no such file" if missing else f"cannot be read: {why(error)}") from None
+        mark = {"_size": stat.st_size, "_mtime_ns": stat.st_mtime_ns if rows.settled(stat.st_mtime_ns) else None}
+        if alike and known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            return mark, True  # known.mtime_ns is null if it proves nothing
+    mark["_content"] = content_key(found.item).hex()
+    return mark, bool(alike and known and known.content == mark["_content"])
+
+
+def _says_more(found: Found, known: Known) -> bool:
+    """Whether given text or metadata differs from that in the table; what is not given stays."""
+    given = dict(found.meta)
+    if found.text is not None:
+        given["text"] = found.text
+    return any(value is not None and known.said.get(name) != value for name, value in given.items())

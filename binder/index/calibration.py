@@ -1,17 +1,17 @@
-"""Scores that can be compared: from a cosine to the probability of a match.
+"""Comparable scores: from a cosine to the probability of a match.
 
-Cosines of different pairs of modalities lie in different places (two pictures 0.8, a text and a picture 0.25), so by
-cosine the query's own modality fills every mixed answer. What a cosine means is told by what the same query gets from
-items that have nothing to do with it. So an index keeps, of each modality, the mean and covariance of a sample, and
-with them every query has its own null distribution:
+Cosines of different pairs of modalities differ in level (two pictures 0.8, a text and a picture 0.25), so by cosine the
+query's own modality fills every mixed answer. What a cosine means shows in the cosines that the same query gets from
+unrelated items. So an index keeps the mean and covariance of a sample of each modality, which give every query its own
+null distribution:
 
     z = (cosine - mean of the query's cosines to the modality) / their standard deviation
 
-which needs no label and no knowledge of the query's modality, and keeps the order within a modality. One logistic map
+This needs no labels and no knowledge of the query's modality, and keeps the order within a modality. One logistic map
 takes z to the probability of a match. Without labels it is fitted to one minus the local false discovery rate: at each
 z, how many pairs there are beyond those that chance (a normal distribution) gives (Efron, "Size, power and false
-discovery rates", Annals of Statistics 2007). Hits that were judged right or wrong refine it per pair of modalities
-(Platt, "Probabilistic outputs for support vector machines", 1999). Measured in benchmarks/calibration.py.
+discovery rates", Annals of Statistics 2007). Hits judged right or wrong refine it per pair of modalities (Platt,
+"Probabilistic outputs for support vector machines", 1999). Measured in benchmarks/calibration.py.
 
 Shapes: N rows of a sample, D embed_dim, R principal axes, B bins of z.
 """
@@ -19,6 +19,7 @@ Shapes: N rows of a sample, D embed_dim, R principal axes, B bins of z.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -28,24 +29,27 @@ import numpy as np
 
 from binder.errors import StoreError
 from binder.files import parse_json
-from binder.index.guard import guarded
-from binder.index.rows import VECTOR
+from binder.index.hits import Hit
+from binder.index.store import Store
 from binder.index.table import Table
+from binder.space.embeddings import Embeddings
 from binder.space.vectors import Vectors
 
-NOTE = "calibration"
+NOTE = "calibration"  # its key among the store's notes
 FORMAT = 1
-SAMPLE = 2048  # rows of a modality that its mean and covariance are taken from
-FEWEST = 20  # rows that a modality needs
-QUERIES = 512  # rows of the sample that play the query when the map is fitted
+SAMPLE = 2048  # rows of a modality that give its mean and covariance
+MIN_ROWS = 20  # of a modality
+QUERIES = 512  # rows of the sample that serve as queries when the map is fitted
 RANK = 32  # principal axes that are kept; 16 rank as well as the whole covariance
-DRIFT = 1.25  # a modality of so many times more, or fewer, rows than when it was sampled is calibrated no longer
+DRIFT = 1.25  # a modality that has grown or shrunk by this factor since it was sampled is no longer calibrated
 BINS = np.arange(-8, 16.05, 0.1)  # of z
+
+Judged = Iterable[tuple[Embeddings | Vectors, Hit, bool]]
 
 
 @dataclass(frozen=True)
 class Null:
-    """What cosines any query gets from a modality by chance."""
+    """The cosines that a query gets from a modality by chance."""
 
     rows: int  # of the modality when it was sampled
     mean_D: Vectors
@@ -73,15 +77,15 @@ class Map:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What an index keeps of it. `judged` maps belong to (query modality, target modality); others use `general`."""
+    """What an index keeps: a null for each modality, and a map for all pairs of modalities but those with their own."""
 
     nulls: dict[str, Null]
     general: Map
-    judged: dict[tuple[str, str], Map] = field(default_factory=dict)
+    judged: dict[tuple[str, str], Map] = field(default_factory=dict)  # by (query modality, target modality)
     refined: bool = False  # whether judged hits went into `general`
 
     def covers(self, table: Table) -> bool:
-        """Whether the modality was sampled, and holds about as many rows as it did then."""
+        """Whether the modality was sampled, and has about as many rows as it had then."""
         null, rows = self.nulls.get(table.name), table.count()
         return null is not None and null.rows / DRIFT <= rows <= null.rows * DRIFT
 
@@ -90,14 +94,62 @@ class Calibration:
         return (np.asarray(cosines, np.float64) - mean) / deviation
 
     def probabilities(self, query_D: Vectors, modality: str | None, target: str, cosines: Any) -> np.ndarray:
-        """Of a match, for the query's cosines to items of `target`. `modality` None is a sum, or unknown."""
+        """Of a match, given the query's cosines to items of `target`. `modality` is None for a sum, or if unknown."""
         chosen = self.judged.get((modality or "", target), self.general)
         return chosen(self.z(query_D, target, cosines))
 
 
+class Kept:
+    """The calibration of an open index: read again when any process has renewed it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._read: tuple[int | None, Calibration | None] = (None, None)  # as of which version of the notes
+
+    def now(self) -> Calibration | None:
+        """The current one. Raises StoreError if it is damaged."""
+        version = self._store.notes_version()
+        if version != self._read[0]:
+            text = self._store.note(NOTE)
+            self._read = version, parse(text, self._store.location) if text else None
+        return self._read[1]
+
+    def put(self, calibration: Calibration | None) -> None:
+        text = "" if calibration is None else dumped(calibration)
+        if text != (self._store.note(NOTE) or ""):
+            self._store.set_note(NOTE, text)
+
+    def renew(self, tables: Sequence[Table], pairs: Judged | None) -> None:
+        """Sample the tables again; see `Index.calibrate`."""
+        old = None
+        with contextlib.suppress(StoreError):  # a damaged one is replaced
+            old = self.now()
+        new = fitted(tables)
+        if new is None:
+            self.put(None)
+            return
+        record, judged = self._store.record, []
+        for query, hit, right in pairs or ():
+            if hit.modality not in new.nulls:
+                raise StoreError(f"{self._store.location}: too few rows of {hit.modality} to calibrate it")
+            modality = query.modality if isinstance(query, Embeddings) else None
+            judged.append((record.one_vector(query), modality, hit.modality, hit.score, bool(right)))
+        self.put(refined(new, judged) if judged else renewed(new, old))
+
+    def orders(self, rank_by: str | None, tables: Sequence[Table], calibration: Calibration | None) -> bool:
+        """Whether to rank the hits of these tables by probability. Raises StoreError if asked to and it cannot be."""
+        lacking = [table.name for table in tables if calibration is None or not calibration.covers(table)]
+        if rank_by == "probability" and lacking:
+            raise StoreError(
+                f"{self._store.location}: {', '.join(lacking)} not calibrated, or changed since; "
+                "call optimize (binder index optimize), or rank by score"
+            )
+        return not lacking and (rank_by == "probability" or (rank_by is None and len(tables) > 1))
+
+
 def fitted(tables: Sequence[Table]) -> Calibration | None:
-    """Without labels, from a sample of each table; None where none has rows enough. The same rows give the same."""
-    samples = {table.name: _sample(table) for table in tables if table.count() >= FEWEST}
+    """Without labels, from a sample of each table; None if no table has enough rows. Deterministic."""
+    samples = {table.name: _sample(table) for table in tables if table.count() >= MIN_ROWS}
     nulls = {table.name: _null(samples[table.name], table.count()) for table in tables if table.name in samples}
     if not nulls:
         return None
@@ -108,17 +160,17 @@ def fitted(tables: Sequence[Table]) -> Calibration | None:
             cosines = asked_ND @ samples[target].T
             mean, deviation = np.array([null.of(query) for query in asked_ND]).T
             z = (cosines - mean[:, None]) / deviation[:, None]
-            if asking == target:  # an item is no match of itself
+            if asking == target:  # an item does not count as its own match
                 z = z[np.eye(*z.shape) == 0]
             counts_B += np.histogram(z, BINS)[0]
     return Calibration(nulls, _map_of_excess(counts_B))
 
 
 def refined(calibration: Calibration, judged: Iterable[tuple[Vectors, str | None, str, float, bool]]) -> Calibration:
-    """With hits that were judged: (query (D,), its modality, the hit's, the cosine, right or wrong).
+    """With judged hits: (query (D,), its modality, the hit's modality, the cosine, whether it is right).
 
-    Each map starts from the one without labels, so that a few judgements move it a little. A pair of modalities in
-    which a higher cosine is no better keeps the general map.
+    Each map starts from the one without labels, so a few judgments move it only a little. A pair of modalities in which
+    a higher cosine is no better keeps the general map.
     """
     groups: dict[tuple[str, str], list[tuple[float, bool]]] = {}
     for query_D, modality, target, cosine, right in judged:
@@ -131,14 +183,14 @@ def refined(calibration: Calibration, judged: Iterable[tuple[Vectors, str | None
 
 
 def renewed(calibration: Calibration, old: Calibration | None) -> Calibration:
-    """Newly sampled, with the maps that judged hits gave: they are in z, which means the same in every sample."""
+    """A new sample with the old maps from judged hits, which still hold: z means the same in every sample."""
     if old is None or not old.refined:
         return calibration
     return Calibration(calibration.nulls, old.general, old.judged, refined=True)
 
 
 def dumped(calibration: Calibration) -> str:
-    """JSON, arrays as base64 of half precision: about 50 kB a modality of 512 dimensions."""
+    """JSON with arrays as base64 of float16: about 50 kB per modality of 512 dimensions."""
     nulls = {
         name: {
             "rows": null.rows,
@@ -156,7 +208,7 @@ def dumped(calibration: Calibration) -> str:
 
 
 def parse(text: str, where: str) -> Calibration:
-    """Raises StoreError for what is damaged or was written by a newer binder."""
+    """Raises StoreError for a calibration that is damaged, or was written by a newer binder."""
     try:
         whole: Mapping[str, Any] = parse_json(text)
         if int(whole["format"]) > FORMAT:
@@ -176,11 +228,7 @@ def parse(text: str, where: str) -> Calibration:
 
 def _sample(table: Table) -> Vectors:
     """(N, D) rows drawn without replacement."""
-    rows = table.count()
-    picked = np.random.default_rng(0).permutation(rows)[:SAMPLE]
-    with guarded(table.where):
-        column = table.inner.take_offsets(picked.tolist()).select([VECTOR]).to_arrow()[VECTOR]
-    return np.concatenate([c.flatten().to_numpy() for c in column.chunks if len(c)]).reshape(len(column), -1)
+    return table.vectors_at(np.random.default_rng(0).permutation(table.count())[:SAMPLE].tolist())
 
 
 def _null(sample_ND: Vectors, rows: int) -> Null:
@@ -195,7 +243,7 @@ def _null(sample_ND: Vectors, rows: int) -> Null:
 
 
 def _map_of_excess(counts_B: np.ndarray) -> Map:
-    """Pairs beyond what a standard normal gives above 0 count as matches, all others not."""
+    """Above 0, the pairs in excess of a standard normal count as matches; all others do not."""
     middle_B = (BINS[1:] + BINS[:-1]) / 2
     chance_B = counts_B.sum() * np.diff(BINS) * np.exp(-(middle_B**2) / 2) / np.sqrt(2 * np.pi)
     matches_B = np.where(middle_B > 0, np.clip(counts_B - chance_B, 0, None), 0)
@@ -210,9 +258,9 @@ def _refined(start: Map, judged: Sequence[tuple[float, bool]]) -> Map | None:
 
 
 def _logistic(z: np.ndarray, matches: np.ndarray, others: np.ndarray, start: Map) -> Map:
-    """The maximum-likelihood map for so many matches and others at each z.
+    """The maximum-likelihood map for the numbers of matches and others at each z.
 
-    As if one more pair each at z = 0, 1, ... 8 had followed `start`: so it is finite whatever was counted.
+    One more pair each at z = 0, 1, ... 8 that follows `start` keeps it finite, whatever the counts are.
     """
     prior_z = np.arange(9.0)
     z = np.concatenate([z, prior_z])
@@ -224,7 +272,7 @@ def _logistic(z: np.ndarray, matches: np.ndarray, others: np.ndarray, start: Map
     def loss(w: np.ndarray) -> float:
         return float((n * np.logaddexp(0, x @ w) - matches * (x @ w)).sum())
 
-    for _ in range(50):  # Newton's method on a convex function, steps halved until they descend
+    for _ in range(50):  # Newton's method on a convex function; a step is halved until it descends
         p = Map(*w)(z)
         hessian = (x * (n * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(2)
         step = np.linalg.solve(hessian, x.T @ (n * p - matches))

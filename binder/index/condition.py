@@ -1,11 +1,11 @@
-"""Conditions on an index's columns: a small part of SQL, read here and handed to the store as what was understood.
+"""Conditions on an index's columns: a small part of SQL, parsed here and passed to LanceDB as what was understood.
 
     license = 'cc' AND seconds < 30          year IN (2019, 2020) OR NOT ok
     lower(place) LIKE 'os%'                  taken >= date '2024-01-01'
 
-Nothing else reaches the store, whose own language can make rows without end, and whose parser forgets what follows the
-first whole expression. Columns are found whatever their capitals; text is in single quotes, "a name" and `a name` are
-columns; times compare in UTC.
+Nothing else reaches LanceDB, whose own language can create endless rows, and whose parser ignores what follows the
+first complete expression. Column names ignore case; text is in single quotes, "a name" and `a name` are columns; times
+compare in UTC.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 
 from binder.errors import StoreError, nearest
 
-LONGEST = 100_000  # characters
-DEEPEST = 16  # brackets, functions and signs within each other: the store's own parser ends soon after
-SUMS = 32  # + - * / % in all: the store recurses into each
+MAX_LENGTH = 100_000  # characters
+MAX_DEPTH = 16  # of nested brackets, functions and signs: LanceDB's own parser stops soon after
+MAX_SUMS = 32  # + - * / % in total: LanceDB recurses into each
 TYPES = ("STRING", "INT", "BIGINT", "FLOAT", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP")
-FUNCTIONS = {  # name: least and most arguments; none makes a value much longer than what it is given
+FUNCTIONS = {  # name: minimum and maximum number of arguments; no result is much longer than the arguments
     **dict.fromkeys(("lower", "upper", "length", "abs", "sqrt", "to_timestamp"), (1, 1)),
     **dict.fromkeys(("contains", "starts_with", "ends_with", "strpos", "nullif", "date_part", "date_trunc"), (2, 2)),
     **dict.fromkeys(("coalesce", "greatest", "least"), (1, 16)),
@@ -41,7 +41,7 @@ TOKEN = re.compile(
 
 
 class NoColumn(StoreError):
-    """A condition names a column that this table lacks."""
+    """The condition names a column that the table lacks."""
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,26 @@ class Token:
     text: str
 
     def __str__(self) -> str:
-        return "its end" if self.kind == "end" else repr(self.text[:40])
+        return "the end" if self.kind == "end" else repr(self.text[:40])
 
 
 def compiled(where: str, columns: Sequence[str]) -> str:
-    """A condition over these columns -> the same for the store, all in brackets.
+    """A condition over these columns -> the same for LanceDB, in brackets.
 
-    Raises NoColumn for a column that is not among them; StoreError for whatever else cannot be read, naming the word.
+    Raises NoColumn for a column that is not among them; StoreError, naming the word, for everything else.
     """
     if not isinstance(where, str):
         raise StoreError(f"condition {where!r:.80}: expected text such as license = 'cc'")
-    if len(where) > LONGEST:
-        raise StoreError(f"condition {where[:40]!r}...: longer than {LONGEST} characters")
+    if len(where) > MAX_LENGTH:
+        raise StoreError(f"condition {where[:40]!r}...: longer than {MAX_LENGTH} characters")
     try:
         return f"({_Reader(list(_tokens(where)), columns).whole()})"
-    except _Unread as error:
+    except _Invalid as error:
         kind = NoColumn if error.column else StoreError
         raise kind(f"condition {where[:160]!r}: {error}") from None
 
 
-class _Unread(Exception):
+class _Invalid(Exception):
     def __init__(self, text: str, column: bool = False) -> None:
         super().__init__(text)
         self.column = column
@@ -77,13 +77,13 @@ class _Unread(Exception):
 
 def _tokens(where: str) -> list[Token]:
     if re.search("[\0\ud800-\udfff]", where):
-        raise _Unread("it holds a character that no text has (a NUL, half a surrogate pair)")
+        raise _Invalid("it contains an invalid character (a NUL, an unpaired surrogate)")
     found, at = [], 0
     while at < len(where):
         match = TOKEN.match(where, at)
         if match is None:
             sign = where[at]
-            raise _Unread(f"a {sign} is never closed" if sign in "'\"`" else f"cannot read {where[at : at + 20]!r}")
+            raise _Invalid(f"a {sign} is never closed" if sign in "'\"`" else f"cannot read {where[at : at + 20]!r}")
         at = match.end()
         kind = str(match.lastgroup)
         if kind != "space":
@@ -93,7 +93,7 @@ def _tokens(where: str) -> list[Token]:
 
 @dataclass
 class _Reader:
-    """Recursive descent over the tokens; every method returns the SQL of what it has read."""
+    """Recursive descent over the tokens; every method returns the SQL of what it has parsed."""
 
     tokens: list[Token]
     columns: Sequence[str]
@@ -103,10 +103,10 @@ class _Reader:
 
     def whole(self) -> str:
         if self.now.kind == "end":
-            raise _Unread("it is empty")
+            raise _Invalid("it is empty")
         made = self._any_of()
         if self.now.kind != "end":
-            raise _Unread(f"expected AND, OR or its end, not {self.now}")
+            raise _Invalid(f"expected AND, OR or the end, not {self.now}")
         return made
 
     @property
@@ -114,7 +114,7 @@ class _Reader:
         return self.tokens[self.at]
 
     def _word(self, *words: str) -> str | None:
-        """Step over one of these words or signs, if it is next."""
+        """Consume the next token if it is one of these words or signs."""
         text = self.now.text.upper()
         if self.now.kind in ("word", "sign") and text in words:
             self.at += 1
@@ -124,13 +124,13 @@ class _Reader:
     def _need(self, *words: str) -> str:
         found = self._word(*words)
         if found is None:
-            raise _Unread(f"expected {' or '.join(words)}, not {self.now}")
+            raise _Invalid(f"expected {' or '.join(words)}, not {self.now}")
         return found
 
     def _deeper(self, read: Callable[[], str]) -> str:
         self.depth += 1
-        if self.depth > DEEPEST:
-            raise _Unread(f"nested deeper than {DEEPEST}")
+        if self.depth > MAX_DEPTH:
+            raise _Invalid(f"nested deeper than {MAX_DEPTH}")
         made = read()
         self.depth -= 1
         return made
@@ -160,22 +160,22 @@ class _Reader:
         negated = "NOT " if self._word("NOT") else ""
         if self._word("IN"):
             self._need("(")
-            return f"{left} {negated}IN ({self._list(1, LONGEST)})"
+            return f"{left} {negated}IN ({self._list(1, MAX_LENGTH)})"
         if self._word("BETWEEN"):
             low, _ = self._sum(), self._need("AND")
             return f"{left} {negated}BETWEEN {low} AND {self._sum()}"
         if like := self._word("LIKE", "ILIKE"):
             return f"{left} {negated}{like} {self._text(f'a pattern in quotes after {like}')}"
         if negated:
-            raise _Unread(f"expected IN, BETWEEN or LIKE after NOT, not {self.now}")
+            raise _Invalid(f"expected IN, BETWEEN or LIKE after NOT, not {self.now}")
         return left
 
     def _sum(self) -> str:
         made = self._signed()
         while sign := self._word("+", "-", "*", "/", "%"):
             self.sums += 1
-            if self.sums > SUMS:
-                raise _Unread(f"more than {SUMS} sums and products")
+            if self.sums > MAX_SUMS:
+                raise _Invalid(f"more than {MAX_SUMS} sums and products")
             made += f" {sign} {self._signed()}"
         return made
 
@@ -207,7 +207,7 @@ class _Reader:
             return self._deeper(lambda: self._function(token.text))
         if token.kind == "quoted" or (token.kind == "word" and token.text.upper() not in WORDS):
             return self._column(token.text[1:-1] if token.kind == "quoted" else token.text)
-        raise _Unread(f"expected a column or a value, not {token}")
+        raise _Invalid(f"expected a column or a value, not {token}")
 
     def _cast(self) -> str:
         self._need("(")
@@ -217,38 +217,38 @@ class _Reader:
     def _function(self, name: str) -> str:
         if name.lower() not in FUNCTIONS:
             close = nearest(name.lower(), FUNCTIONS) or f"; there are {', '.join(sorted(FUNCTIONS))}"
-            raise _Unread(f"no function {name!r}{close}")
+            raise _Invalid(f"no function {name!r}{close}")
         return f"{name.lower()}({self._list(*FUNCTIONS[name.lower()], of=name)})"
 
     def _list(self, least: int, most: int, of: str = "IN") -> str:
-        """What stands between commas up to the closing bracket, the opening one read already."""
+        """Values between commas, up to the closing bracket; the opening one has been consumed."""
         made = [self._sum()]
         while self._word(","):
             made.append(self._sum())
         self._need(")")
         if not least <= len(made) <= most:
-            raise _Unread(f"{of} takes {least if least == most else f'{least} to {most}'} values, not {len(made)}")
+            raise _Invalid(f"{of} takes {least if least == most else f'{least} to {most}'} values, not {len(made)}")
         return ", ".join(made)
 
     def _text(self, what: str) -> str:
         token = self.now
         if token.kind != "text":
-            raise _Unread(f"expected {what}, not {token}")
+            raise _Invalid(f"expected {what}, not {token}")
         self.at += 1
         return token.text
 
     def _column(self, name: str) -> str:
-        """By its name, or the one that differs only in capitals."""
+        """By its name, or one that differs only in case."""
         found = name if name in self.columns else next((c for c in self.columns if c.lower() == name.lower()), None)
         if found is None:
             close = nearest(name.lower(), [column.lower() for column in self.columns])
             known = close or f"; columns: {', '.join(self.columns)}"
-            raise _Unread(f"no column {name!r}{known}", column=True)
+            raise _Invalid(f"no column {name!r}{known}", column=True)
         return f"`{found}`"
 
 
 def _number(digits: str) -> str:
     number = float(digits)
     if math.isinf(number):
-        raise _Unread(f"the number {digits[:20]} is too large")
+        raise _Invalid(f"the number {digits[:20]} is too large")
     return digits if number < 2**53 else repr(number)

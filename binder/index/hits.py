@@ -1,4 +1,4 @@
-"""What a search finds."""
+"""Hits: rows that a search found, and how lists of them are merged, fused, grouped and collapsed."""
 
 from __future__ import annotations
 
@@ -10,60 +10,58 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder.index.metadata import value
-from binder.index.nearest import SCORE
-from binder.index.rows import VECTOR, fragment
+from binder.index.rows import SCORE, VECTOR, fragment, plain
 
 RRF = 60  # Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009
 
 
 @dataclass(frozen=True)
 class Hit:
-    """One item, or one piece of it, that a search found."""
+    """An item, or a segment of one, that a search found."""
 
     modality: str
-    item: str  # the path of a file, the text itself, or the name that was given
-    score: float  # the cosine to the query; in mode "text" BM25, in mode "hybrid" the fused reciprocal ranks
-    probability: float | None = field(default=None, compare=False)  # of a match, where the index is calibrated
-    start_s: float | None = None  # where it is a piece of an item: its place in it
+    item: str  # the path of a file, the text itself, or the name it was given
+    score: float  # the cosine to the query; in mode "text" BM25, in mode "hybrid" the sum of reciprocal ranks
+    probability: float | None = field(default=None, compare=False)  # of a match, if the index is calibrated
+    start_s: float | None = None  # of a segment: its place in the item
     end_s: float | None = None
-    text: str | None = None  # the words beside it
+    text: str | None = None  # words beside the item
     metadata: dict[str, Any] = field(default_factory=dict)
-    others: tuple[Hit, ...] = ()  # that it stands for: pieces of the same item, or near-duplicates
-    vector: np.ndarray | None = field(default=None, repr=False, compare=False)  # (D,), where it was asked for
+    others: tuple[Hit, ...] = ()  # hits that this one stands for: segments of the same item, or near-duplicates
+    vector: np.ndarray | None = field(default=None, repr=False, compare=False)  # (D,), if asked for
 
     @property
     def path(self) -> str | None:
-        """The file, or None for a text, which is itself what was found."""
+        """The file; None for a text."""
         return None if self.text == self.item else self.item
 
     @property
     def key(self) -> str:
-        """The item, with #t=START,END for a piece of it: names it within its modality."""
+        """Identifies the hit within its modality: the item, with #t=START,END for a segment."""
         return self.item + fragment(self.start_s, self.end_s)
 
 
 def hits_of(modality: str, rows: pa.Table) -> list[Hit]:
-    """Rows as a search returns them -> hits in the same order."""
+    """Rows of an answer -> hits in the same order."""
     vectors = rows[VECTOR] if VECTOR in rows.column_names else None
     found = []
     for i, row in enumerate((rows.drop_columns(VECTOR) if vectors is not None else rows).to_pylist()):
         own = {name: row.pop(name) for name in ("item", "start_s", "end_s", "text")}
-        score = row.pop(SCORE)
-        metadata = {name: value(cell) for name, cell in row.items() if cell is not None}
+        score = float(row.pop(SCORE))
+        metadata = {name: plain(cell) for name, cell in row.items() if cell is not None}
         vector = None if vectors is None else np.array(vectors[i].values)
-        found.append(Hit(modality, score=float(score), metadata=metadata, vector=vector, **own))
+        found.append(Hit(modality, score=score, metadata=metadata, vector=vector, **own))
     return found
 
 
 def merged(lists: Iterable[Sequence[Hit]], k: int, *, by_probability: bool = False) -> list[Hit]:
-    """The k best of several lists by score, or by probability; equal ones in a fixed order."""
-    key = order_by_probability if by_probability else order
+    """The k best of several lists by score, or by probability; ties in a fixed order."""
+    key = _by_probability if by_probability else _by_score
     return heapq.nsmallest(k, (hit for hits in lists for hit in hits), key=key)
 
 
 def fused(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
-    """The k best by the sum of 1 / (60 + rank) over the lists."""
+    """The k best by the sum over the lists of 1 / (60 + rank)."""
     scores: dict[tuple[str, str], float] = {}
     seen: dict[tuple[str, str], Hit] = {}
     for hits in lists:
@@ -75,7 +73,7 @@ def fused(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
 
 
 def enough(ask: Callable[[int], list[Hit]], k: int, reduce: Callable[[list[Hit]], list[Hit]] | None) -> list[Hit]:
-    """The first k hits that `reduce` leaves, asking for more until they are there or all were seen."""
+    """The first k hits that `reduce` leaves; more are asked for until there are enough or no more to find."""
     if reduce is None:
         return ask(k)[:k]
     n = 4 * k
@@ -88,7 +86,7 @@ def enough(ask: Callable[[int], list[Hit]], k: int, reduce: Callable[[list[Hit]]
 
 
 def by_item(hits: Sequence[Hit]) -> list[Hit]:
-    """The best hit of each item, which holds its other ones."""
+    """The best hit of each item, with the item's other hits in `others`."""
     groups: dict[tuple[str, str], list[Hit]] = {}
     for hit in hits:
         groups.setdefault((hit.modality, hit.item), []).append(hit)
@@ -96,7 +94,7 @@ def by_item(hits: Sequence[Hit]) -> list[Hit]:
 
 
 def collapsed(hits: Sequence[Hit], cosine: float) -> list[Hit]:
-    """Each hit, in order, that lies at less than `cosine` from all better ones; it holds those it stands for."""
+    """The hits below `cosine` to every better one, in order; each has those it stands for in `others`."""
     kept: list[list[Hit]] = []
     for hit in hits:
         near = (group for group in kept if float(group[0].vector @ hit.vector) >= cosine)  # type: ignore[operator]
@@ -112,9 +110,9 @@ def without_vector(hit: Hit) -> Hit:
     return replace(hit, vector=None, others=tuple(replace(other, vector=None) for other in hit.others))
 
 
-def order(hit: Hit) -> tuple[float, str, str, float]:
+def _by_score(hit: Hit) -> tuple[float, str, str, float]:
     return -hit.score, hit.modality, hit.item, hit.start_s or 0.0
 
 
-def order_by_probability(hit: Hit) -> tuple[float, float, str, str, float]:
-    return -(hit.probability or 0.0), *order(hit)
+def _by_probability(hit: Hit) -> tuple[float, float, str, str, float]:
+    return -(hit.probability or 0.0), *_by_score(hit)

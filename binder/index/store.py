@@ -1,86 +1,112 @@
-"""Where an index lives: a local folder or an object store, with one table per modality and one for its record."""
+"""Where an index lives, a folder or an object store, and what it records about itself in a table of its own."""
 
 from __future__ import annotations
 
+import datetime
+import importlib.metadata
 import os
 import re
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
-from binder.errors import StoreError, nearest
-from binder.files import kind_of, utf8, why
-from binder.index import record as records
-from binder.index.durability import set_aside_torn
-from binder.index.guard import guarded
-from binder.index.record import Record
+from binder.config import Config, validate
+from binder.errors import ConfigError, SpaceError, StoreError, nearest
+from binder.files import kind_of, parse_json, utf8, why
+from binder.index.lance import Database, table_folder
 from binder.index.rows import unique
 from binder.index.table import Table, one_of
+from binder.space.embeddings import Embeddings
+from binder.space.vectors import Vectors
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a modality, and of its table
-NOTES = "_binder"  # the table of the record: columns key, value
-RECORD = "record"
-READ_AHEAD = str(128 * 2**20)  # bytes; the store's own 2 GiB let its upkeep hold half of a million rows
-REMOTE_AGE_S = 5.0  # how old a search on an object store may see things; asking every time takes a round trip
+if TYPE_CHECKING:
+    from binder.api import Binder
+
+FORMAT = 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of a modality and its table
+NOTES = "_binder"  # the table of notes: columns key, value
+RECORD = "record"  # the key of the record
+
+
+class Record(Config):
+    """The space of an index and what encodes into it."""
+
+    format: int = FORMAT
+    space: str  # the anchor's fingerprint
+    anchor: str | None = None  # its name; None if only vectors were ever added
+    embed_dim: int
+    encoders: dict[str, str] = Field(default_factory=dict)  # modality -> run folder of its encoder
+    binder_version: str = ""
+    created: str = ""  # ISO 8601, UTC
+
+    @classmethod
+    def new(cls, space: str, embed_dim: int, anchor: str | None = None) -> Record:
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        version = importlib.metadata.version("modality-binder")
+        return cls(space=space, embed_dim=embed_dim, anchor=anchor, binder_version=version, created=now)
+
+    def check(self, z: Embeddings) -> None:
+        """Raises SpaceError for vectors of another space or width."""
+        if z.space != self.space:
+            raise SpaceError(f"the index is of space {self.space[:8]}; vectors of space {z.space[:8]} do not fit")
+        if z.vectors.shape[1] != self.embed_dim:
+            raise SpaceError(f"vectors of {z.vectors.shape[1]} dimensions, the index has {self.embed_dim}")
+
+    def one_vector(self, query: Embeddings | Vectors) -> Vectors:
+        """A query -> (D,) unit vector. Raises SpaceError for several, and for one that does not fit or is no unit."""
+        if isinstance(query, str | os.PathLike):
+            raise ConfigError("expected a vector; a text is search(text=...), a file is search(image=...) and so on")
+        z = query if isinstance(query, Embeddings) else Embeddings(np.atleast_2d(query), self.space)
+        self.check(z)
+        if len(z) != 1:
+            raise SpaceError(f"expected one vector to search with, got {len(z)}; take their mean(), or one by one")
+        return z.vectors[0]
 
 
 class Store:
-    """A location that holds an index."""
+    """A location that holds an index: a table per modality, and one of notes."""
 
     def __init__(self, location: str | os.PathLike[str], options: Mapping[str, str] | None, *, create: bool) -> None:
         self.location = os.fspath(location)
         self.folder = _folder(self.location)
-        if self.folder and not create and not (self.folder / f"{NOTES}.lance").is_dir():
-            raise StoreError(f"{self.location}: no index there; make one with: binder index create {self.location}")
-        os.environ.setdefault("LANCE_LOG", "error")  # it warns of its own workings, which nobody can mend
-        os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", READ_AHEAD)
-        import lancedb
-
-        age = timedelta(0) if self.folder else timedelta(seconds=REMOTE_AGE_S)
-        with guarded(self.location):
-            self._db: Any = lancedb.connect(
-                str(self.folder or self.location), read_consistency_interval=age, storage_options=dict(options or {})
-            )
+        if self.folder and not create and not table_folder(self.folder, NOTES).is_dir():
+            raise self._missing()
+        self._database = Database(self.location, self.folder, options)
         self._tables: dict[str, Table] = {}
 
     def exists(self) -> bool:
-        """Whether there is an index. Raises StoreError where there are other things."""
+        """Whether there is an index. Raises StoreError if there is something else."""
         if self.note(RECORD) is not None:
             return True
-        if self.folder and any(entry.name != f"{NOTES}.lance" for entry in self.folder.iterdir()):
-            raise StoreError(f"{self.location}: not empty, and no index; choose another place")
+        if self.folder and any(entry != table_folder(self.folder, NOTES) for entry in self.folder.iterdir()):
+            raise StoreError(f"{self.location}: not empty, and not an index; choose another location")
         return False
 
     def names(self) -> list[str]:
-        """The modalities of which there are rows, sorted."""
-        if self.folder:
-            with guarded(self.location):
-                found = [entry.stem for entry in self.folder.iterdir() if entry.suffix == ".lance"]
-        else:
-            with guarded(self.location):
-                found = list(self._db.list_tables(limit=1000).tables)
-        return sorted(name for name in found if NAME.fullmatch(name) and self.table(name) is not None)
+        """The modalities that have a table, sorted."""
+        names = self._database.names()
+        return sorted(name for name in names if NAME.fullmatch(name) and self.table(name) is not None)
 
     def table(self, name: str) -> Table | None:
-        """The table of that modality, or None where there is none. Raises StoreError where it is damaged."""
+        """The table of that modality; None if there is none. Raises StoreError if it is damaged."""
         if name not in self._tables:
-            folder = self.folder / f"{name}.lance" if self.folder else None
-            inner = self._opened(name, folder)
+            inner = self._database.open(name)
             if inner is None:
                 return None
-            self._tables[name] = Table(name, inner, self.location, folder)
+            self._tables[name] = Table(name, inner, self.location, self._database.path(name))
         return self._tables[name]
 
     def tables(self, names: str | Sequence[str] | None) -> list[Table]:
-        """The tables of these modalities, all by default. Raises StoreError for one of which nothing is held."""
+        """The tables of these modalities, by default all. Raises StoreError for a modality without one."""
         if names is None:
             names = self.names()
         found = []
         for name in [names] if isinstance(names, str) else dict.fromkeys(names):
-            table = self.table(name) if NAME.fullmatch(name) else None  # no other table, nor another folder's
+            table = self.table(name) if NAME.fullmatch(name) else None  # not the notes, nor a path to elsewhere
             if table is None:
                 held = self.names()
                 there = f"{nearest(name, held)}; it holds {', '.join(held) or 'nothing'}"
@@ -89,88 +115,110 @@ class Store:
         return found
 
     def make(self, name: str, schema: pa.Schema) -> Table:
-        """The table of that name, a new one with these columns where there is none."""
+        """The table of that modality, created with these columns if there is none."""
         if not NAME.fullmatch(name):
-            raise StoreError(f"{self.location}: {name[:80]!r} is no name of a modality")
-        return self._made(name, schema)
+            raise StoreError(f"{self.location}: {name[:80]!r} is not a valid modality name")
+        return self._make(name, schema)
 
-    def _made(self, name: str, schema: pa.Schema) -> Table:
+    def _make(self, name: str, schema: pa.Schema) -> Table:
         table = self.table(name)
         if table is None:
             try:
-                with guarded(self.location):
-                    self._db.create_table(name, schema=schema)
+                self._database.create(name, schema)
             except StoreError:
-                if self.table(name) is None:  # not made by another process meanwhile
+                if self.table(name) is None:  # else another process was faster
                     raise
             table = self.table(name)
         if table is None:
-            raise StoreError(f"{self.location}: no table for {name!r} could be made")
+            raise StoreError(f"{self.location}: could not create a table for {name!r}")
         return table
 
     def note(self, key: str) -> str | None:
-        """What was noted under that key, or None."""
+        """The note under that key; None if there is none."""
         notes = self.table(NOTES)
-        if notes is None:
-            return None
-        with guarded(self.location):
-            rows = notes.inner.search().where(one_of("key", [key])).to_arrow().to_pylist()
-        return rows[0]["value"] if rows else None
+        for batch in notes.scan(["value"], one_of("key", [key])) if notes else ():
+            for row in batch.to_pylist():
+                return row["value"]
+        return None
 
     def notes_version(self) -> int | None:
-        """Another number whenever something was noted, by any process."""
+        """A number that changes with every note, whichever process wrote it."""
         notes = self.table(NOTES)
-        if notes is None:
-            return None
-        return notes.state().version
+        return notes.state().version if notes else None
 
     def set_note(self, key: str, value: str) -> None:
-        """Note something for whoever opens the index, in one commit."""
-        row = pa.table({"key": [key], "value": [value]})
-        notes = self.table(NOTES)
-        if notes is None:
-            notes = self._made(NOTES, pa.schema([unique("key"), pa.field("value", pa.string())]))
-        notes.put(row, "key")
+        """Leave a note for every process that opens the index, in one commit."""
+        notes = self._make(NOTES, pa.schema([unique("key"), pa.field("value", pa.string())]))
+        notes.put(pa.table({"key": [key], "value": [value]}), "key")
 
     @property
     def record(self) -> Record:
-        """Raises StoreError where there is none, or one of a newer binder."""
+        """Raises StoreError if there is none, or if a newer binder wrote it."""
         text = self.note(RECORD)
         if text is None:
-            raise StoreError(f"{self.location}: no index there; make one with: binder index create {self.location}")
-        return records.parse(text, self.location)
+            raise self._missing()
+        return parse_record(text, self.location)
 
     @record.setter
     def record(self, record: Record) -> None:
         self.set_note(RECORD, record.model_dump_json())
 
-    def _opened(self, name: str, folder: Path | None) -> Any:
-        if folder and not folder.is_dir():
-            return None
-        while True:
-            try:
-                return self._db.open_table(name)
-            except (OSError, RuntimeError, ValueError) as error:
-                if folder and set_aside_torn(folder):
-                    continue
-                if "not found" in str(error) and not (folder and any(folder.glob("_versions/*.manifest"))):
-                    return None  # never finished
-                with guarded(self.location):
-                    raise
+    def _missing(self) -> StoreError:
+        return StoreError(f"{self.location}: no index there; make one with: binder index create {self.location}")
+
+
+def parse_record(text: str, where: str) -> Record:
+    """Raises StoreError for a record that is damaged, or was written by a newer binder."""
+    try:
+        values = parse_json(text)
+        if not isinstance(values, dict):
+            raise ValueError(f"expected keys and values, got a {type(values).__name__}")
+        newer = values.get("format")
+        if isinstance(newer, int) and newer > FORMAT:
+            raise StoreError(f"{where}: written by a newer binder (format {newer}); upgrade binder")
+        return validate(Record, values, where)
+    except (ValueError, ConfigError) as error:
+        raise StoreError(f"{where}: its record is damaged: {error}") from None
+
+
+def load_space(
+    record: Record,
+    *,
+    encoders: Sequence[str | Path] = (),
+    anchor: str | None = None,
+    trunk: str | None = None,
+    device: str = "auto",
+    workers: int = 0,
+) -> Binder:
+    """The Binder that encodes for an index: its anchor and encoders, except for modalities that `encoders` provides.
+
+    `anchor` and `trunk` say where those are now, if they have been moved.
+
+    Raises StoreError if only vectors were ever added to the index.
+    """
+    if record.anchor is None:
+        raise StoreError("only vectors were ever added to this index; open it with space=Binder(...) to encode items")
+    from binder.api import Binder
+    from binder.artifact import hub
+    from binder.artifact.run_folder import read_card
+
+    newer = {read_card(hub.local(run)).modality: str(run) for run in encoders}
+    runs = list((record.encoders | newer).values())
+    return Binder.of(runs, anchor=anchor or record.anchor, trunk=trunk, device=device, workers=workers)
 
 
 def _folder(location: str) -> Path | None:
-    """The folder that a location names; None for an object store. Raises StoreError for what can be neither."""
+    """The folder that a location names; None for an object store. Raises StoreError for what cannot be either."""
     said = utf8(location)[:200].replace("\0", "\\0")
     if location != utf8(location) or not location.strip():
-        raise StoreError(f"{said!r}: no name of a place for an index")
+        raise StoreError(f"{said!r}: not a valid location for an index")
     if "://" in location:
         return None
     try:
         folder = Path(location).expanduser().absolute()
         kind = "a file" if folder.is_file() else kind_of(folder)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
-        raise StoreError(f"{said}: no place for an index: {why(error)}") from None
+        raise StoreError(f"{said}: not a valid location for an index: {why(error)}") from None
     if kind not in (None, "a folder"):
-        raise StoreError(f"{said}: is {kind}, no folder; choose another place")
+        raise StoreError(f"{said}: is {kind}, not a folder; choose another location")
     return folder

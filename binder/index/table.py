@@ -1,64 +1,68 @@
-"""One modality's rows in the store: read, written in whole commits, made durable.
+"""One modality's table: the only module that works with LanceDB's own table object.
 
-The settings are measured (benchmarks/index.py): one table per modality, because a query of another modality lies far
-from all of a table's partitions; 1-bit RaBitQ codes that fit in memory; the best candidates compared exactly.
+The settings were measured (benchmarks/index.py): one table per modality, because a query of another modality lies far
+from all of a table's partitions; 1-bit RaBitQ codes, which fit in memory; the best candidates compared exactly.
+
+Shapes: N rows, D embed_dim.
 """
 
 from __future__ import annotations
 
-import logging
 import random
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+import numpy as np
 import pyarrow as pa
 
 from binder.errors import StoreError
 from binder.index.condition import compiled
-from binder.index.durability import Flusher
-from binder.index.guard import Conflict, guarded
-from binder.index.rows import HIDDEN, KEY, OWN, VECTOR, keyed
+from binder.index.lance import Conflict, Files, guarded
+from binder.index.rows import HIDDEN, INSTANT, KEY, OWN, SCORE, TIME, VECTOR, matrix, unique
+from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
     from lancedb.expr import Expr
     from lancedb.table import LanceTable
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-IN_MEMORY = 32 * 2**20  # bytes of vectors up to which every search compares all of them, from memory
-COMMITS = 64  # after so many a long `add` looks whether the table should be put in order
-TIMES = (pa.timestamp("us"), pa.timestamp("us", "UTC"))  # one without a time zone is of UTC
-ATTEMPTS = 12  # when several processes write
-GRAIN_NS = 2_000_000_000  # file systems tell times apart that lie so far from each other
+IN_MEMORY = 32 * 2**20  # bytes of vectors up to which a search holds them in memory and compares all
+PROBES = 128  # partitions of 8192 rows that are read: all of a million rows, whatever modality the query is of
+CANDIDATES = 160  # rows that are compared exactly, at least
+# Good partitions are not needed where all of them are read: the same recall as with the defaults in half the time.
+QUICK: dict[str, Any] = {"sample_rate": 64, "max_iterations": 10}
+ATTEMPTS = 12  # at a commit, while other processes write
 
 
 @dataclass(frozen=True)
 class State:
-    """What is asked of a table in every search, read once per version."""
+    """What every search needs to know of a table, read once per version."""
 
     version: int
     rows: int
     schema: pa.Schema
-    vector_index: str | None
-    worded: tuple[str, ...]  # columns whose words can be looked up
-    shown: list[str] = field(default_factory=list)  # columns of a hit
+    vector_index: str | None  # its name
+    searchable: tuple[str, ...]  # columns with a full-text index
+    shown: list[str]  # columns of a hit
 
     @property
     def embed_dim(self) -> int:
         return self.schema.field(VECTOR).type.list_size
 
     @property
-    def in_memory(self) -> bool:
-        return self.nbytes <= IN_MEMORY
-
-    @property
     def nbytes(self) -> int:
         """Of all vectors."""
         return self.rows * self.embed_dim * 4
+
+    @property
+    def in_memory(self) -> bool:
+        return self.nbytes <= IN_MEMORY
 
     @property
     def metadata(self) -> dict[str, pa.DataType]:
@@ -70,47 +74,31 @@ class Table:
 
     def __init__(self, name: str, inner: LanceTable, where: str, folder: Path | None) -> None:
         self.name, self.inner, self.where = name, inner, where
-        self.memory: Any = None  # what a search keeps of it
-        self._flusher = Flusher(folder) if folder else None
-        self._versions = folder / "_versions" if folder else None
+        self.memory: Any = None  # held by `search` between queries
+        self.commits = 0  # since the last maintenance
+        self._files = Files(folder) if folder else None
         self._state: State | None = None
-        self._as_of: int | None = None  # when the folder of versions had last changed, as the state was read
-        self.commits = 0  # since it was last put in order
-
-    @property
-    def due(self) -> bool:
-        """Whether there were so many commits that a long `add` should look after the table."""
-        return self.commits >= COMMITS
+        self._changed: int | None = None  # when the table had last changed as the state was read
 
     def state(self) -> State:
         """As of the newest commit of any process."""
-        changed = self._changed_ns()
-        if self._state is not None and changed is not None and changed == self._as_of:
+        changed = self._files.changed_ns() if self._files else None
+        if self._state is not None and changed is not None and changed == self._changed:
             return self._state
         with guarded(self.where):
             version = self.inner.version
             if self._state is None or self._state.version != version:
-                schema = self.inner.schema
-                indices = {column: i.name for i in self.inner.list_indices() for column in i.columns}
+                schema, rows = self.inner.schema, self.inner.count_rows()
+                indexes = {column: i.name for i in self.inner.list_indices() for column in i.columns}
                 shown = [name for name in schema.names if name not in HIDDEN]
-                worded = tuple(name for name in schema.names if name in indices and name != VECTOR)
-                rows = self.inner.count_rows()
-                self._state = State(version, rows, schema, indices.get(VECTOR), worded, shown)
-        self._as_of = changed
+                searchable = tuple(name for name in schema.names if name in indexes and name != VECTOR)
+                self._state = State(version, rows, schema, indexes.get(VECTOR), searchable, shown)
+        self._changed = changed
         return self._state
 
-    def _changed_ns(self) -> int | None:
-        """When a local table's versions last changed; None where another commit may have left the same time.
-
-        It takes microseconds, asking the store for its version a turn of its thread, several times in every search.
-        """
-        if self._versions is None:
-            return None
-        try:
-            changed = self._versions.stat().st_mtime_ns
-        except OSError:  # the store says what is wrong
-            return None
-        return changed if time.time_ns() - changed > GRAIN_NS else None
+    def condition(self, where: str) -> str:
+        """A user's condition in LanceDB's SQL. Raises StoreError, NoColumn where this table lacks a column of it."""
+        return compiled(where, self.state().shown)
 
     def count(self, where: str | None = None) -> int:
         if where is None:
@@ -119,18 +107,13 @@ class Table:
         with guarded(self.where, where):
             return self.inner.count_rows(condition)
 
-    def condition(self, where: str) -> str:
-        """A user's condition as the store may read it. Raises StoreError, NoColumn where this table lacks a column."""
-        return compiled(where, self.state().shown)
-
     def scan(
         self, columns: Sequence[str], where: str | Expr | None = None, *, rows: int = 8192
     ) -> Iterator[pa.RecordBatch]:
-        """The rows, or those that meet a condition, in batches of at most so many."""
-        query = self.inner.search().select(list(columns))
-        shown = where if isinstance(where, str) else None
+        """All rows, or those that meet a condition, in batches of at most so many."""
+        query, shown = self.inner.search().select(list(columns)), _quoted(where)
         if where is not None:
-            query = query.where(self.condition(where) if isinstance(where, str) else where)
+            query = query.where(self._compiled(where))
         with guarded(self.where, shown):
             reader = query.to_batches(batch_size=rows)
         while True:
@@ -140,92 +123,122 @@ class Table:
                 return
             yield batch
 
+    def nearest(
+        self, query_D: Vectors, n: int, columns: Sequence[str], where: str | None = None, *, exact: bool = False
+    ) -> pa.Table:
+        """The n best rows by cosine, best first, with SCORE; by the vector index where there is one, unless `exact`."""
+        query = self.inner.search(query_D, vector_column_name=VECTOR).distance_type("cosine").limit(n)
+        if exact or self.state().vector_index is None:
+            query = query.bypass_vector_index()
+        else:
+            query = query.nprobes(PROBES).refine_factor(max(10, -(-CANDIDATES // n)))
+        found = self._answer(query.select([*columns, "_distance"]), where)
+        scores = pa.array(1 - found["_distance"].to_numpy(), pa.float32())
+        return found.drop_columns("_distance").append_column(SCORE, scores)
+
+    def matching(self, words: str, n: int, columns: Sequence[str], where: str | None = None) -> pa.Table:
+        """The n rows whose text or metadata match the words best, best first, with SCORE (BM25).
+
+        Some column must have a full-text index.
+        """
+        from lancedb.query import MatchQuery, MultiMatchQuery
+
+        match, match_any = cast(Any, MatchQuery), cast(Any, MultiMatchQuery)  # their types do not show their defaults
+        names = list(self.state().searchable)
+        asked = match(words, names[0]) if len(names) == 1 else match_any(words, names)
+        return self._answer(self.inner.search(asked, query_type="fts").limit(n).select([*columns, SCORE]), where)
+
+    def numbered(self, columns: Sequence[str], where: str | None = None) -> tuple[pa.Table, np.ndarray]:
+        """All rows, or those that meet a condition, and LanceDB's number of each (N,): it may change with a commit."""
+        found = self._answer(self.inner.search().with_row_id(True).select(list(columns)), where)
+        return found.select(list(columns)), found["_rowid"].to_numpy()
+
+    def vectors_at(self, positions: Sequence[int]) -> Vectors:
+        """(N, D) vectors of the rows at these positions."""
+        with guarded(self.where):
+            return matrix(self.inner.take_offsets(list(positions)).select([VECTOR]).to_arrow()[VECTOR])
+
     def merge(self, rows: pa.Table) -> tuple[int, int]:
-        """A commit of the new keys, and one of the rows that differ, where there are some.
+        """A commit that inserts new keys, and if there are others, one that updates the rows that differ.
 
         Columns that `rows` lacks stay as they are. Returns how many were inserted and updated. Raises StoreError where
-        a column holds another kind of values.
+        a column holds values of another type.
         """
-        rows = self._fit(keyed(rows, KEY))
-        # inserting by itself takes half the time: the store reads nothing but the keys
-        inserted = self.commit(
-            lambda: self.inner.merge_insert(KEY).when_not_matched_insert_all().execute(rows)
-        ).num_inserted_rows
+        rows = self._fitted(rows)
+        # an insert alone takes half the time: LanceDB reads nothing but the keys
+        inserted, _ = self._merge(rows, insert=True)
         if inserted == len(rows):
             return inserted, 0
-        differ = _differs([name for name in rows.column_names if name in self._compared()])
-        return inserted, self.commit(
-            lambda: self.inner.merge_insert(KEY).when_matched_update_all(where=differ).execute(rows)
-        ).num_updated_rows
+        compared = {"_content", "_recipe", "text", *self.state().metadata}
+        differ = _differ([name for name in rows.column_names if name in compared])
+        return inserted, self._merge(rows, update=differ)[1]
 
     def overwrite(self, rows: pa.Table, *, replace: Sequence[str] = ()) -> tuple[int, int]:
-        """One commit: rows inserted or updated, and of the items in `replace` the rest deleted.
+        """One commit: insert or update rows, and delete the other rows of the items in `replace`.
 
-        Columns, result and error as of `merge`.
+        Columns, result and errors as with `merge`.
         """
-        rows = self._fit(keyed(rows, KEY))
-
-        def write() -> tuple[int, int]:
-            builder = self.inner.merge_insert(KEY).when_matched_update_all().when_not_matched_insert_all()
-            if replace:
-                builder = builder.when_not_matched_by_source_delete(one_of("item", replace))
-            done = builder.execute(rows)
-            return done.num_inserted_rows, done.num_updated_rows
-
-        return self.commit(write)
+        return self._merge(self._fitted(rows), insert=True, update=True, replace=replace)
 
     def amend(self, rows: pa.Table) -> int:
-        """One commit: the columns given, of rows that are there, take new values; returns how many rows."""
-        rows = self._fit(keyed(rows, KEY))
-        return self.commit(
-            lambda: self.inner.merge_insert(KEY).when_matched_update_all().execute(rows)
-        ).num_updated_rows
+        """One commit: set the given columns of rows that exist. Returns how many rows."""
+        return self._merge(self._fitted(rows), update=True)[1]
 
     def put(self, rows: pa.Table, key: str) -> None:
-        """One commit: rows inserted, or put in place of those with the same key."""
-        rows = keyed(rows, key)
-        self.commit(
-            lambda: self.inner.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
-        )
+        """One commit: insert rows, or replace those with the same key."""
+        self._merge(rows, key, insert=True, update=True)
 
     def delete(self, where: str | Expr) -> int:
-        """Delete the rows that meet a condition; returns how many."""
-        shown = where if isinstance(where, str) else None
-        condition = self.condition(where) if isinstance(where, str) else where
-        before = self.state().rows
-        done = self.commit(lambda: self.inner.delete(condition), shown)
+        """Delete the rows that meet a condition. Returns how many."""
+        condition, before = self._compiled(where), self.state().rows
+        done = self.commit(lambda: self.inner.delete(condition), _quoted(where))
         return int(getattr(done, "num_deleted_rows", before - self.state().rows))
 
-    def _fit(self, rows: pa.Table) -> pa.Table:
-        """The rows with their times as they are kept here; new columns are made. Raises StoreError for another type."""
-        have = self.state().schema
-        times = {f.name: f.type for f in have if f.type in TIMES}
-        fields = [f.with_type(times[f.name]) if f.name in times and f.type in TIMES else f for f in rows.schema]
-        schema = pa.schema(fields)
-        for column in schema:
-            if column.name in have.names and have.field(column.name).type != column.type:
-                raise StoreError(
-                    f"{self.where}: column {column.name!r} of {self.name} holds {have.field(column.name).type}, "
-                    f"not {column.type}"
-                )
-        new = [column for column in schema if column.name not in have.names]
-        clash = {c.name for c in new if c.name.lower() in {name.lower() for name in have.names}}
-        if clash:
-            raise StoreError(f"{self.where}: column {min(clash)!r} differs from another only in capital letters")
-        if new:
-            try:
-                self.commit(lambda: self.inner.add_columns(pa.schema(new)))
-            except StoreError:
-                self.inner.checkout_latest()
-                if not set(schema.names) <= set(self.state().schema.names):  # not another process that was faster
-                    raise
-        return rows.cast(schema)
+    def optimize(self, keep_s: float) -> None:
+        """One commit: join small files, add new rows to the indexes, delete versions older than `keep_s` seconds."""
 
-    def _compared(self) -> set[str]:
-        return {"_content", "_recipe", "text", *self.state().metadata}
+        def run() -> None:
+            with warnings.catch_warnings():
+                if keep_s <= 0:  # as the caller asked; a millisecond could keep what this call has just written
+                    warnings.filterwarnings("ignore", "optimize.cleanup_older_than=0", UserWarning)
+                self.inner.optimize(cleanup_older_than=timedelta(seconds=max(keep_s, 0.0)))
+
+        self.commit(run)
+
+    def index_vectors(self, name: str) -> None:
+        """One commit: build the vector index under that name; another one is dropped."""
+        from lancedb.index import IvfFlat, IvfRq
+
+        config: Any = IvfFlat(distance_type="cosine")
+        if self.state().embed_dim % 8 == 0:
+            config = IvfRq(distance_type="cosine", num_bits=1, **QUICK)
+
+        def run() -> None:
+            self.inner.create_index(VECTOR, config=config, replace=True, name=name)
+            for index in self.inner.list_indices():
+                if index.columns == [VECTOR] and index.name != name:  # `replace` only goes by name
+                    self.inner.drop_index(index.name)
+
+        self.commit(run)
+
+    def index_words(self, column: str) -> None:
+        """One commit: build the full-text index of a column."""
+        from lancedb.index import FTS
+
+        self.commit(lambda: self.inner.create_index(column, config=FTS(), replace=True, name=f"words_{column}"))
+
+    def small_files(self) -> int:
+        with guarded(self.where):
+            stats: Any = self.inner.stats()
+            return int(stats["fragment_stats"]["num_small_fragments"])
+
+    def unindexed(self) -> int:
+        """Rows that some index lacks."""
+        with guarded(self.where):
+            return max((index.num_unindexed_rows or 0 for index in self.inner.list_indices()), default=0)
 
     def commit(self, write: Callable[[], T], shown: str | None = None) -> T:
-        """Run one write; where another process was faster, again. Then flush it to disk: only now it is done."""
+        """Run a write, again where another process was faster, then flush it to disk: only then it is done."""
         for attempt in range(ATTEMPTS):
             try:
                 with guarded(self.where, shown):
@@ -237,21 +250,78 @@ class Table:
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
                 self.inner.checkout_latest()
         self.commits += 1
-        if self._flusher:
+        if self._files:
             with guarded(self.where):
-                self._flusher.flush()
+                self._files.flush()
         return done
+
+    def _compiled(self, where: str | Expr) -> str | Expr:
+        return self.condition(where) if isinstance(where, str) else where
+
+    def _answer(self, query: Any, where: str | None) -> pa.Table:
+        if where is not None:
+            query = query.where(self.condition(where))
+        with guarded(self.where, where):
+            return query.to_arrow()
+
+    def _merge(
+        self, rows: pa.Table, key: str = KEY, *, insert: bool = False, update: bool | str = False, replace: Any = ()
+    ) -> tuple[int, int]:
+        """One commit. `update` may be the condition under which a row is; `replace` as in `overwrite`."""
+        rows = rows.cast(pa.schema([unique(field.name) if field.name == key else field for field in rows.schema]))
+
+        def run() -> tuple[int, int]:
+            builder = self.inner.merge_insert(key)
+            if update:
+                builder = builder.when_matched_update_all(where=update if isinstance(update, str) else None)
+            if insert:
+                builder = builder.when_not_matched_insert_all()
+            if replace:
+                builder = builder.when_not_matched_by_source_delete(one_of("item", replace))
+            done = builder.execute(rows)
+            return done.num_inserted_rows, done.num_updated_rows
+
+        return self.commit(run)
+
+    def _fitted(self, rows: pa.Table) -> pa.Table:
+        """The rows with times of the table's type; missing columns are created. Raises StoreError for another type."""
+        have = self.state().schema
+        times = {f.name: f.type for f in have if f.type in (TIME, INSTANT)}  # without a time zone they are UTC
+        schema = pa.schema(
+            [f.with_type(times[f.name]) if f.name in times and f.type in (TIME, INSTANT) else f for f in rows.schema]
+        )
+        for column in schema:
+            if column.name in have.names and have.field(column.name).type != column.type:
+                kinds = f"holds {have.field(column.name).type}, not {column.type}"
+                raise StoreError(f"{self.where}: column {column.name!r} of {self.name} {kinds}")
+        new = [column for column in schema if column.name not in have.names]
+        clash = {c.name for c in new if c.name.lower() in {name.lower() for name in have.names}}
+        if clash:
+            raise StoreError(f"{self.where}: column {min(clash)!r} differs from another only in capital letters")
+        if new:
+            try:
+                self.commit(lambda: self.inner.add_columns(pa.schema(new)))
+            except StoreError:
+                self.inner.checkout_latest()
+                if not set(schema.names) <= set(self.state().schema.names):  # else another process was faster
+                    raise
+        return rows.cast(schema)
 
 
 def one_of(column: str, values: Sequence[str]) -> Expr:
-    """The condition that a column holds one of these values; they are never part of a text that is parsed."""
+    """The condition that a column holds one of these values, which are never parsed."""
     from lancedb.expr import col
 
     return col(column).isin(list(values))
 
 
-def _differs(columns: Sequence[str]) -> str:
-    """The condition under which a row is updated: some column changed. Names are checked when they are made."""
+def _quoted(where: str | Expr | None) -> str | None:
+    """How an error quotes a condition: only what a user wrote."""
+    return where if isinstance(where, str) else None
+
+
+def _differ(columns: Sequence[str]) -> str:
+    """The condition that a row changes in some column. The names were checked when the columns were created."""
     return " OR ".join(
         f"(target.`{c}` != source.`{c}`) OR ((target.`{c}` IS NULL) != (source.`{c}` IS NULL))" for c in columns
     )

@@ -1,9 +1,13 @@
-"""A whole index as one Parquet or Arrow file, and files of vectors as rows: what `binder embed` writes, too."""
+"""Vectors made elsewhere become rows, whether given by a program or in a file; all rows become one file.
+
+Shapes: N rows, D embed_dim.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,12 +18,14 @@ import pyarrow as pa
 
 from binder import files
 from binder.artifact import vectors_file
+from binder.artifact.vectors_file import ANCHOR, SPACE
 from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError, one_line
-from binder.index import metadata, rows
-from binder.index.guard import guarded
-from binder.index.record import Record
-from binder.index.rows import KEY, OWN, VECTOR, vector_rows
+from binder.index import rows
+from binder.index.lance import guarded
+from binder.index.rows import KEY, OWN, VECTOR
+from binder.index.store import Record
 from binder.index.table import Table
+from binder.registry import registry
 from binder.space.embeddings import Embeddings
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")
@@ -27,8 +33,29 @@ SUFFIXES = (*PARQUET, *ARROW)
 BATCH = 8192  # rows
 
 
-def is_vectors(path: Path) -> bool:
-    """Whether it is a file of vectors, by its beginning: Parquet or Arrow with their columns, or as `embed` writes."""
+def are_vectors(value: Any, record: Record) -> bool:
+    """Whether it is Embeddings, a float array (N, D), or an iterator, which streams them; all else is items."""
+    if isinstance(value, np.ndarray):
+        return value.ndim == 2 and value.shape[1] == record.embed_dim and value.dtype.kind == "f"
+    return isinstance(value, Embeddings | Iterator)
+
+
+def batches_of(
+    value: Any, modality: str, metadata: Any, names: Sequence[str] | None, record: Record
+) -> Iterator[pa.Table]:
+    """Vectors as `Index.add` takes them -> rows, in batches as they come. Raises SpaceError, ConfigError."""
+    inline = modality in registry().names() and registry().get(modality).inline
+    single = isinstance(value, Embeddings | np.ndarray)
+    if not single and (metadata is not None or names is not None):
+        raise ConfigError("metadata and names do not go with an iterator; let it yield pairs (vectors, metadata)")
+    for part in [(value, metadata)] if single else value:
+        vectors, given = part if isinstance(part, tuple) else (part, None)
+        z = _checked(vectors, modality, names, record)
+        yield _rows(z, rows.metadata_of(given, len(z)), inline)
+
+
+def is_file_of_vectors(path: Path) -> bool:
+    """Whether a file begins as one of vectors: with the columns of `export`, or as `binder embed` writes it."""
     if not files.is_file(path):
         return False
     if path.suffix.lower() not in SUFFIXES:
@@ -38,8 +65,26 @@ def is_vectors(path: Path) -> bool:
     return path.suffix.lower() in ARROW
 
 
+def read(path: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
+    """(modality, rows) in batches. Raises SpaceError for another space, ManifestError for a file that is damaged."""
+    try:
+        for found in _tables(path):
+            space = (found.schema.metadata or {}).get(SPACE, b"").decode("utf-8", "replace")
+            if space != record.space:
+                whose = f"of space {space[:8]}" if space else "that do not name their space"
+                raise SpaceError(f"{path}: vectors {whose}, the index is of space {record.space[:8]}")
+            modalities = _texts(found, "modality")
+            for modality in dict.fromkeys(modalities):
+                of_it = found.filter(pa.array([name == modality for name in modalities]))
+                yield modality, _rows_of_file(path, of_it.combine_chunks(), record)
+    except BinderError:
+        raise
+    except (OSError, pa.ArrowException, KeyError, ValueError, csv.Error, zipfile.BadZipFile, StopIteration) as error:
+        raise ManifestError(f"{path}: not a readable file of vectors: {one_line(error)}") from None
+
+
 def write(path: Path, tables: Sequence[Table], record: Record) -> int:
-    """Every row of the tables into one file, written beside and renamed. Returns how many. Raises StoreError."""
+    """All rows of the tables into one file, written beside and renamed. Returns how many. Raises StoreError."""
     if path.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
     schema = _union(tables, record)
@@ -58,60 +103,55 @@ def write(path: Path, tables: Sequence[Table], record: Record) -> int:
     return count
 
 
-def read(path: Path, record: Record) -> Iterator[tuple[str, pa.Table]]:
-    """(modality, rows) in batches. Raises SpaceError for another space, ManifestError where it cannot be read."""
-    try:
-        for found in _tables(path):
-            space = (found.schema.metadata or {}).get(vectors_file.SPACE, b"").decode("utf-8", "replace")
-            if space != record.space:
-                whose = f"of space {space[:8]}" if space else "of no space that it names"
-                raise SpaceError(f"{path}: vectors {whose}, the index is of space {record.space[:8]}")
-            modalities = _texts(found, "modality")
-            for modality in dict.fromkeys(modalities):
-                of_it = found.filter(pa.array([name == modality for name in modalities]))
-                yield modality, _as_rows(path, of_it.combine_chunks(), record)
-    except BinderError:
-        raise
-    except (OSError, pa.ArrowException, KeyError, ValueError, csv.Error, zipfile.BadZipFile, StopIteration) as error:
-        said = one_line(error)
-        raise ManifestError(f"{path}: not a readable file of vectors: {said}") from None
+def _checked(part: Any, modality: str, names: Sequence[str] | None, record: Record) -> Embeddings:
+    """Vectors as Embeddings of the index's space. Raises SpaceError, ConfigError where they do not fit."""
+    if not isinstance(part, Embeddings):
+        part = Embeddings(part, record.space, names or ())
+    elif names is not None:
+        part = Embeddings(part.vectors, part.space, names, part.modality)
+    if part.modality not in (None, modality):
+        raise ConfigError(f"these are vectors of {part.modality}, not of {modality}")
+    record.check(part)
+    return part
+
+
+def _rows(z: Embeddings, metadata: pa.Table | None, inline: bool) -> pa.Table:
+    """Embeddings (N, D) with metadata -> rows. A vector without a name is named by its hash."""
+    content = _hashes(z)
+    items = z.items or content
+    columns: dict[str, Sequence[Any]] = {"item": items, "_content": content}
+    return rows.rows_of(columns | ({"text": items} if inline else {}), z.vectors, metadata)
+
+
+def _hashes(z: Embeddings) -> list[str]:
+    return [hashlib.blake2b(row, digest_size=16).hexdigest() for row in np.ascontiguousarray(z.vectors)]
+
+
+def _rows_of_file(path: Path, found: pa.Table, record: Record) -> pa.Table:
+    flat = found[VECTOR].combine_chunks()
+    if not pa.types.is_fixed_size_list(flat.type) and len(set(pa.compute.list_value_length(flat).to_pylist())) != 1:
+        raise ManifestError(f"{path}: its vectors are not all of one length")
+    z_ND = np.asarray(flat.flatten(), np.float32).reshape(len(found), -1)
+    if z_ND.shape[1] != record.embed_dim:
+        raise SpaceError(f"{path}: vectors of {z_ND.shape[1]} dimensions, the index has {record.embed_dim}")
+    z = Embeddings(z_ND, record.space, _texts(found, "item"))
+    names = [name for name in OWN if name != KEY and name in found.column_names]
+    own = {name: found[name].cast(OWN[name]).to_pylist() for name in names}
+    nothing = [None] * len(z)
+    spans = zip(own.get("start_s", nothing), own.get("end_s", nothing), strict=True)
+    own["item"] = [item.removesuffix(rows.fragment(*span)) for item, span in zip(z.items, spans, strict=True)]
+    kept = own.get("_content", nothing)
+    own["_content"] = [known or made for known, made in zip(kept, _hashes(z), strict=True)]
+    others = [name for name in found.column_names if name not in OWN and name not in ("modality", VECTOR)]
+    return rows.rows_of(own, z.vectors, rows.checked(found.select(others), str(path)) if others else None)
 
 
 def _texts(found: pa.Table, name: str) -> list[str]:
-    """A column that names something in every row. Raises ValueError where it does not."""
+    """A column that must name something in every row. Raises ValueError where it does not."""
     cells = found[name].to_pylist()
     if not all(isinstance(cell, str) and cell for cell in cells):
         raise ValueError(f"a row has no {name}")
     return cells
-
-
-def _as_rows(path: Path, found: pa.Table, record: Record) -> pa.Table:
-    flat = found[VECTOR].combine_chunks()
-    if not pa.types.is_fixed_size_list(flat.type) and len(set(pa.compute.list_value_length(flat).to_pylist())) != 1:
-        raise ManifestError(f"{path}: its vectors are not all of one length")
-    z = np.asarray(flat.flatten(), np.float32).reshape(len(found), -1)
-    if z.shape[1] != record.embed_dim:
-        raise SpaceError(f"{path}: vectors of {z.shape[1]} dimensions, the index has {record.embed_dim}")
-    items = _texts(found, "item")
-    made = vector_rows(Embeddings(z, record.space, items), _metadata(found, path), inline=False)
-    for name in [name for name in OWN if name != KEY and name in found.column_names]:
-        column = found[name].cast(OWN[name])
-        if name in made.column_names:
-            column = pa.compute.coalesce(column, made[name])
-            made = made.drop_columns(name)
-        made = made.append_column(name, column)
-    nothing = [None] * len(made)
-    spans = [made[name].to_pylist() if name in made.column_names else nothing for name in ("start_s", "end_s")]
-    tails = [rows.fragment(start, end) for start, end in zip(*spans, strict=True)]
-    bare = [item.removesuffix(tail) for item, tail in zip(items, tails, strict=True)]
-    keys = [item + tail for item, tail in zip(bare, tails, strict=True)]
-    made = made.drop_columns([KEY, "item"])
-    return made.append_column(KEY, pa.array(keys, pa.string())).append_column("item", pa.array(bare, pa.string()))
-
-
-def _metadata(found: pa.Table, path: Path) -> pa.Table | None:
-    names = [n for n in found.column_names if n not in OWN and n not in ("modality", VECTOR)]
-    return metadata.checked(found.select(names), str(path)) if names else None
 
 
 def _union(tables: Sequence[Table], record: Record) -> pa.Schema:
@@ -120,7 +160,7 @@ def _union(tables: Sequence[Table], record: Record) -> pa.Schema:
         own = {f.name: f.type for f in table.state().schema if f.name not in (KEY, VECTOR)}
         columns |= {name: kind if columns.get(name, kind) == kind else pa.string() for name, kind in own.items()}
     columns[VECTOR] = pa.list_(pa.float32(), record.embed_dim)
-    return pa.schema(columns, metadata={"binder.space": record.space, "binder.anchor": record.anchor or ""})
+    return pa.schema(columns, metadata={SPACE: record.space, ANCHOR: record.anchor or ""})
 
 
 def _widened(batch: pa.RecordBatch, schema: pa.Schema, modality: str) -> pa.RecordBatch:
@@ -144,7 +184,7 @@ def _writer(path: Path, suffix: str, schema: pa.Schema) -> Any:
 
 
 def _tables(path: Path) -> Iterator[pa.Table]:
-    """The rows of a file of any layout, some at a time; the space in their schema's metadata."""
+    """The rows of a file in any format, in batches, with the space in the schema's metadata."""
     if path.suffix.lower() in SUFFIXES:
         yield from (pa.table(batch) for batch in _batches(path))
     else:
@@ -171,5 +211,5 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
             reader = pa.ipc.open_file(source)
             for i in range(reader.num_record_batches):
                 batch = reader.get_batch(i)
-                batch.validate(full=True)  # its offsets are the file's word, until now
+                batch.validate(full=True)  # else nothing has checked the offsets in the file
                 yield batch

@@ -138,7 +138,7 @@ def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[P
 def similar_command(index: str, item: str, **given: Any) -> None:
     """Find what is closest to an ITEM of INDEX, given by its path, text or name. Nothing is encoded."""
     from binder.index import Index
-    from binder.index.inspection import vector_of
+    from binder.index.search import vector_of
 
     there = Index.open(index)
     found = there.similar(item, **hits.search_options(given))
