@@ -50,7 +50,7 @@ BUDGETS = {
     "data": 1810,
     "devkit": 1250,
     "encoders": 2210,
-    "evaluation": 290,
+    "evaluation": 360,
     "formats": 1990,
     "index": 3710,
     "pairs": 550,
