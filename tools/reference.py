@@ -263,6 +263,8 @@ def _own_fields(value: Any) -> list[_Field]:
     found = []
     for item in node.body:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            if ast.unparse(item.annotation).startswith("ClassVar"):
+                continue  # not a field
             end = item.end_lineno or item.lineno
             comments = [lines[end - 1].partition("  # ")[2]]
             for line in lines[end:]:
