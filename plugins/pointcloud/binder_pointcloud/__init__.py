@@ -1,4 +1,4 @@
-"""Point clouds and meshes for binder. Importing this package imports no torch."""
+"""Point clouds and meshes for binder. Importing this package imports neither torch nor NumPy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["POINTCLOUD", "PointcloudConfig"]
 
 
 class PointcloudConfig(PointConfig):
-    """Points in any unit. All that can be set is the base's: which axis is up, how many points, normals, colours."""
+    """Points in any unit. The settings are those of `PointConfig`: vertical axis, number of points, normals, colors."""
 
 
 POINTCLOUD = point_modality("pointcloud", {f".{kind}" for kind in FORMATS}, PointcloudConfig, read, diagnose=diagnose)

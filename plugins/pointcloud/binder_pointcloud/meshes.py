@@ -1,7 +1,7 @@
 """OFF, OBJ and STL -> points. Free of torch.
 
-Each format's own few rules, read here because they are what keeps a file that ends early, lies or is large from being
-taken for a good one. Files beside the one that is read (materials, textures) are never opened.
+These formats are parsed here rather than by a library, so that truncated, false and very large files are rejected.
+Other files (materials, textures) are never opened.
 
 Shapes: V vertices, F triangles, R lines.
 """
@@ -21,15 +21,15 @@ from binder_pointcloud.lines import (
     Ints,
     Lines,
     all_numbers,
+    as_integers,
     blocks,
+    check_count,
     joined,
-    limited,
     numbers,
     plain,
     uncommented,
-    whole,
 )
-from binder_pointcloud.surface import Mesh, named, sampled, triangles
+from binder_pointcloud.surface import Mesh, check_faces, sampled, triangles
 
 OFF = re.compile(rb"\s*(?:ST)?([CN]{0,2})(4?n?)(?:OFF|off)(\s+BINARY)?")
 STL = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("attribute", "<u2")])
@@ -37,30 +37,30 @@ STL_WORDS = re.compile(rb"^[ \t]*(?:solid|endsolid|facet|outer|endloop|endfacet)
 
 
 def read_off(data: bytes, config: PointConfig) -> Points:
-    """OFF and its kin with normals (NOFF) and colours (COFF). Raises ValueError."""
+    """OFF, also with normals (NOFF) and colors (COFF) -> points. Raises ValueError."""
     text = uncommented(plain(data))
     head = OFF.match(text)
     if not head:
         raise ValueError("it does not begin with OFF")
     letters, spaces, binary = head.groups()
     if binary or spaces:
-        raise ValueError(f"of the kind {head[0].decode().strip()!r}, which is not read; write it as plain OFF")
-    coloured, normal = b"C" in letters, b"N" in letters
+        raise ValueError(f"the variant {head[0].decode().strip()!r} is not supported; write it as plain OFF")
+    colored, normal = b"C" in letters, b"N" in letters
     lines = all_numbers(text, head.end())
     if not len(lines.counts_R) or lines.counts_R[0] < 2:
         raise ValueError("it has no line of counts")
-    count, faces = (int(n) for n in whole(lines.values_V[:2], "a count"))
-    vertices = _vertices(lines, count, faces, 3 * (1 + normal + coloured))
-    colours = _levels(vertices[:, 6:9] if normal else vertices[:, 3:6]) if coloured else None
+    count, faces = (int(n) for n in as_integers(lines.values_V[:2], "a count"))
+    vertices = _vertices(lines, count, faces, 3 * (1 + normal + colored))
+    colors = _levels(vertices[:, 6:9] if normal else vertices[:, 3:6]) if colored else None
     if faces:
         corners, sizes = _polygons(lines.part(1 + count, 1 + count + faces), faces, len(lines.counts_R) - 1 - count)
         made, _ = triangles(corners, sizes)
-        return sampled(Mesh(vertices[:, :3], named(made, count), colours), config)
-    return Points(vertices[:, :3], vertices[:, 3:6] if normal else None, colours)
+        return sampled(Mesh(vertices[:, :3], check_faces(made, count), colors), config)
+    return Points(vertices[:, :3], vertices[:, 3:6] if normal else None, colors)
 
 
 def _vertices(lines: Lines, count: int, faces: int, width: int) -> Floats:
-    """The lines of vertices -> (V, width or more)."""
+    """The lines of vertices -> (V, width or more). Raises ValueError."""
     there = len(lines.counts_R) - 1
     if count < 0 or faces < 0:
         raise ValueError(f"its header says {count} vertices and {faces} faces")
@@ -78,25 +78,25 @@ def _vertices(lines: Lines, count: int, faces: int, width: int) -> Floats:
 
 
 def _polygons(lines: Lines, count: int, there: int) -> tuple[Ints, Ints]:
-    """Lines that begin with how many corners follow -> all corners, and how many each polygon has."""
-    sizes = whole(lines.values_V[lines.starts_R], "a number of corners")
+    """Lines that begin with a number of corners -> all corners, and the number of each polygon's. Raises ValueError."""
+    sizes = as_integers(lines.values_V[lines.starts_R], "a number of corners")
     good = (sizes >= 0) & (sizes < lines.counts_R)
     if there < count or (not good[-1:].all() and good[:-1].all()):
         raise ValueError(f"truncated: {there - int(not good[-1:].all())} of {count} faces")
     if not good.all():
         row = int((~good).argmax())
         raise ValueError(
-            f"face {row + 1} is to have {sizes[row]} corners, but {lines.counts_R[row] - 1} numbers follow"
+            f"face {row + 1} should have {sizes[row]} corners, but {lines.counts_R[row] - 1} numbers follow"
         )
     within = np.arange(len(lines.values_V)) - np.repeat(lines.starts_R, lines.counts_R)
     corner = (within > 0) & (within <= np.repeat(sizes, lines.counts_R))
-    return whole(lines.values_V[corner], "a vertex"), sizes
+    return as_integers(lines.values_V[corner], "a vertex"), sizes
 
 
 def read_obj(data: bytes, config: PointConfig) -> Points:
-    """All groups and objects of a Wavefront OBJ together, or its vertices where it has no faces. Raises ValueError.
+    """All groups and objects of a Wavefront OBJ, or its vertices if it has no faces -> points. Raises ValueError.
 
-    Colours are those behind the vertices.
+    Colors are those that follow the coordinates of the vertices.
     """
     text = plain(data).replace(b"\\\r\n", b" ").replace(b"\\\n", b" ")
     vertices, normals, polygons, count, held = [], [], [], 0, 0
@@ -109,29 +109,29 @@ def read_obj(data: bytes, config: PointConfig) -> Points:
         polygons.append(Lines(_rows(found, before_R), found.counts_R))
         count += len(vertices[-1].counts_R)
         held += sum(len(parts[-1].values_V) for parts in (vertices, normals, polygons))
-        limited(held)
+        check_count(held)
     places, faces = joined(vertices), joined(polygons)
     if not count:
-        raise ValueError("it holds no vertices")
+        raise ValueError("it contains no vertices")
     if places.counts_R.min() < 3:
         row = int((places.counts_R < 3).argmax())
-        raise ValueError(f"vertex {row + 1} has {places.counts_R[row]} of 3 numbers: cut off?")
+        raise ValueError(f"vertex {row + 1} has {places.counts_R[row]} of 3 numbers; is the file truncated?")
     xyz = places.values_V[places.starts_R[:, None] + np.arange(3)]
-    colours = None
+    colors = None
     if places.counts_R.min() >= 6:
-        colours = _levels(places.values_V[places.starts_R[:, None] + np.arange(3, 6)])
+        colors = _levels(places.values_V[places.starts_R[:, None] + np.arange(3, 6)])
     if len(faces.counts_R):
         if faces.counts_R[-1] < 3:
-            raise ValueError(f"its last face names {faces.counts_R[-1]} corners: cut off?")
+            raise ValueError(f"its last face has {faces.counts_R[-1]} corners; is the file truncated?")
         made, _ = triangles(faces.values_V.astype(np.int64), faces.counts_R)
-        return sampled(Mesh(xyz, named(made, count, 1), colours), config)
+        return sampled(Mesh(xyz, check_faces(made, count, 1), colors), config)
     across = joined(normals)
     fits = len(across.counts_R) == count and (across.counts_R == 3).all()
-    return Points(xyz, across.values_V.reshape(-1, 3) if fits else None, colours)
+    return Points(xyz, across.values_V.reshape(-1, 3) if fits else None, colors)
 
 
 def _kinds(block: bytes) -> tuple[NDArray[np.uint8], Ints, Ints]:
-    """Lines of an OBJ -> their characters, where each line starts, and what it is: 1 v, 2 vn, 3 f, 0 all else."""
+    """Lines of an OBJ -> their characters, the start of each line, and its kind: 1 v, 2 vn, 3 f, 0 other."""
     if b"\n " in block or b"\n\t" in block or block[:1] in b" \t":
         block = re.sub(rb"^[ \t]+", b"", block, flags=re.MULTILINE)
     chars = np.frombuffer(block + b"\n\n\n", np.uint8)[: len(block) + 3].copy()
@@ -147,7 +147,7 @@ def _kinds(block: bytes) -> tuple[NDArray[np.uint8], Ints, Ints]:
 
 
 def _of_kind(chars: NDArray[np.uint8], starts: Ints, chosen: NDArray[np.bool_], word: str, first: int = 1) -> Lines:
-    """The numbers in the chosen lines, which begin with `word`; of 1/2/3 the first. Messages count from `first`."""
+    """The numbers in the chosen lines, which begin with `word`; the first of 1/2/3. Messages count from `first`."""
     for i in range(len(word)):
         chars[starts[chosen] + i] = 32
     text = chars[np.repeat(chosen, np.diff(starts, append=len(chars)))].tobytes()
@@ -157,18 +157,18 @@ def _of_kind(chars: NDArray[np.uint8], starts: Ints, chosen: NDArray[np.bool_], 
 
 
 def _rows(found: Lines, before_R: Ints) -> NDArray[np.float64]:
-    """What faces name -> rows of vertices; a negative number counts back from the vertices before the face."""
-    name = whole(found.values_V, "a vertex")
-    if (name == 0).any():
-        raise ValueError("a face names vertex 0; the first is 1")
+    """Vertex numbers of faces -> indices from 0; negative numbers count back from the face. Raises ValueError."""
+    number = as_integers(found.values_V, "a vertex")
+    if (number == 0).any():
+        raise ValueError("a face refers to vertex 0, but the first is 1")
     before = np.repeat(before_R, found.counts_R)
-    if (lost := name + before < 0).any():
-        raise ValueError(f"a face names vertex {name[lost][0]}, but there are {before[lost][0]} before it")
-    return np.where(name > 0, name - 1, before + name).astype(np.float64)
+    if (lost := number + before < 0).any():
+        raise ValueError(f"a face refers to vertex {number[lost][0]}, but there are {before[lost][0]} before it")
+    return np.where(number > 0, number - 1, before + number).astype(np.float64)
 
 
 def read_stl(data: bytes, config: PointConfig) -> Points:
-    """STL, binary or text. Raises ValueError."""
+    """STL, binary or text -> points. Raises ValueError."""
     count = int.from_bytes(data[80:84], "little")
     there = len(data) - 84
     start = data[:4096].lstrip().lower()
@@ -177,20 +177,20 @@ def read_stl(data: bytes, config: PointConfig) -> Points:
     elif there < 50 * count or there < 0:
         raise ValueError(f"truncated: {max(there, 0) // 50} of {count} triangles" if there >= 0 else "truncated")
     elif there > 50 * count:
-        raise ValueError(f"its header says {count} triangles, but {there - 50 * count} bytes more follow")
+        raise ValueError(f"its header says {count} triangles, but {there - 50 * count} more bytes follow")
     else:
         corners = np.frombuffer(data, STL, count, 84)["corners"].reshape(-1, 3)
     if not len(corners):
-        raise ValueError("it holds no triangles")
+        raise ValueError("it contains no triangles")
     return sampled(Mesh(corners, np.arange(len(corners), dtype=np.int32).reshape(-1, 3)), config)
 
 
 def _text_corners(data: bytes) -> Floats:
-    """The corners (3F, 3) of an STL in words."""
+    """A text STL -> its corners (3F, 3). Raises ValueError."""
     text = plain(data)
     if text[-4096:].lower().count(b"endsolid") == 0:
-        whole_ones = sum(block.lower().count(b"endfacet") for block in blocks(text))
-        raise ValueError(f"truncated: it ends after {whole_ones} triangles without 'endsolid'")
+        complete = sum(block.lower().count(b"endfacet") for block in blocks(text))
+        raise ValueError(f"truncated: it ends after {complete} triangles without 'endsolid'")
     corners = joined(list(_corner_lines(text)))
     if (corners.counts_R != 3).any() or len(corners.counts_R) % 3:
         raise ValueError("not every triangle has three corners of three numbers")
@@ -198,18 +198,20 @@ def _text_corners(data: bytes) -> Floats:
 
 
 def _corner_lines(text: bytes) -> Iterator[Lines]:
+    """The numbers of all vertices, block by block. Raises ValueError."""
     line = held = 1
     for block in blocks(text):
         found = numbers(STL_WORDS.sub(b"", block.lower()).replace(b"vertex", b""), line)
         line, held = line + block.count(b"\n"), held + len(found.values_V)
-        limited(held)
+        check_count(held)
         yield found
 
 
-def _levels(colours: NDArray[Any]) -> NDArray[Any]:
-    """Colours in a text -> whole numbers of 0 to 255 as such, anything else as it is."""
-    return colours.astype(np.uint8) if colours.max(initial=0) > 1 and _bytes(colours) else colours
+def _levels(colors: NDArray[Any]) -> NDArray[Any]:
+    """Colors in a text -> uint8 if they are integers of 0 to 255, otherwise unchanged."""
+    return colors.astype(np.uint8) if colors.max(initial=0) > 1 and _bytes(colors) else colors
 
 
-def _bytes(colours: NDArray[Any]) -> bool:
-    return bool(((colours >= 0) & (colours <= 255) & (colours == np.round(colours))).all())
+def _bytes(colors: NDArray[Any]) -> bool:
+    """Whether all are integers of 0 to 255."""
+    return bool(((colors >= 0) & (colors <= 255) & (colors == np.round(colors))).all())

@@ -1,4 +1,4 @@
-"""PCD, as the Point Cloud Library writes it: text, binary, compressed. Free of torch.
+"""PCD, the format of the Point Cloud Library: text, binary, compressed -> points. Free of torch.
 
 Shapes: P points.
 """
@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binder import Points
-from binder_pointcloud.drawn import Draw
 from binder_pointcloud.lines import all_numbers
+from binder_pointcloud.subsample import Subsample
 
 TYPES = {f"{letter}{size}": f"<{letter.lower()}{size}" for letter in "UI" for size in (1, 2, 4, 8)}
 TYPES |= {"F4": "<f4", "F8": "<f8"}
-HEADER = 1 << 16  # bytes in which a header must end
-SHRUNK = 90  # LZF makes at most 88 bytes out of one
-MOST_BYTES = 1 << 29  # once unpacked
+HEADER = 1 << 16  # bytes within which a header must end
+MAX_RATIO = 90  # of compression; LZF stores at most 88 bytes in one
+MAX_BYTES = 1 << 29  # when decompressed
 
 
 @dataclass(frozen=True)
@@ -27,20 +27,21 @@ class Field:
     """One field of a point."""
 
     name: str
-    type: str  # of NumPy
-    count: int  # numbers in it
+    type: str  # NumPy's name
+    count: int  # of the numbers in it
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return int(self.type[2:]) * self.count
 
 
 def read_pcd(data: bytes) -> Points:
-    """A PCD -> its points with their normals and colours. Raises ValueError."""
+    """PCD -> its points with their normals and colors. Raises ValueError."""
     fields, count, encoding, start = _header(data)
     names = [field.name for field in fields]
     if not {"x", "y", "z"} <= set(names):
-        raise ValueError(f"without x, y and z; found: {', '.join(names)[:80]}")
+        raise ValueError(f"it has no x, y and z; found: {', '.join(names)[:80]}")
     if encoding == "ascii":
         columns = _text(data, start, fields, count)
     elif encoding == "binary":
@@ -48,7 +49,7 @@ def read_pcd(data: bytes) -> Points:
     elif encoding in ("binary_compressed", "binaryscompressed"):
         columns = _compressed(data, start, fields, count)
     else:
-        raise ValueError(f"of the encoding {encoding[:40]!r}: expected ascii, binary or binary_compressed")
+        raise ValueError(f"its encoding is {encoding[:40]!r}: expected ascii, binary or binary_compressed")
     axes = ("normal_x", "normal_y", "normal_z")
     normals = np.column_stack([columns[axis] for axis in axes]) if set(axes) <= set(names) else None
     packed = next((columns[name] for name in ("rgb", "rgba") if name in names), None)
@@ -56,7 +57,7 @@ def read_pcd(data: bytes) -> Points:
 
 
 def _header(data: bytes) -> tuple[list[Field], int, str, int]:
-    """-> fields, how many points are claimed, encoding, where the points begin. What it claims is not checked yet."""
+    """-> fields, stated number of points, encoding, offset of the points. Nothing is checked against the data yet."""
     found, start = {}, 0
     while "DATA" not in found:
         end = data.find(b"\n", start, HEADER)
@@ -70,9 +71,9 @@ def _header(data: bytes) -> tuple[list[Field], int, str, int]:
     counts = [_count(n) for n in found.get("COUNT", ["1"] * len(names))]
     kinds = [kind.upper() + size for kind, size in zip(found.get("TYPE", []), found.get("SIZE", []), strict=False)]
     if not names or not len(names) == len(kinds) == len(counts):
-        raise ValueError("its header does not say FIELDS, SIZE, TYPE and COUNT of the same number")
+        raise ValueError("its header does not have equally many FIELDS, SIZE, TYPE and COUNT")
     if any(kind not in TYPES for kind in kinds) or min(counts) < 1:
-        raise ValueError("its header has a TYPE, SIZE or COUNT that PCD does not know")
+        raise ValueError("its header has an unknown TYPE, SIZE or COUNT")
     width, height = (_count(*found.get(side, ["1"])[:1]) for side in ("WIDTH", "HEIGHT"))
     points = _count(*found["POINTS"][:1]) if found.get("POINTS") else width * height
     fields = [Field(*field) for field in zip(names, (TYPES[kind] for kind in kinds), counts, strict=True)]
@@ -80,13 +81,14 @@ def _header(data: bytes) -> tuple[list[Field], int, str, int]:
 
 
 def _count(word: str = "nothing") -> int:
+    """A count in a header. Raises ValueError."""
     if not (word.isascii() and word.isdigit()):
         raise ValueError(f"its header says {word[:40]!r} where a count is expected")
     return int(word[:20])
 
 
 def _text(data: bytes, start: int, fields: list[Field], count: int) -> dict[str, NDArray[Any]]:
-    """Each field (P,), of several numbers the first, in the type that the header names."""
+    """Text -> each field (P,), its first number if it has several, in the header's type. Raises ValueError."""
     width = sum(field.count for field in fields)
     lines = all_numbers(data, start)
     complete = lines.counts_R == width
@@ -109,14 +111,14 @@ def _text(data: bytes, start: int, fields: list[Field], count: int) -> dict[str,
 
 
 def _binary(data: bytes, start: int, fields: list[Field], count: int) -> dict[str, NDArray[Any]]:
-    """The same, of points one after the other."""
+    """Binary data, point after point -> each field (P,), its first number if it has several. Raises ValueError."""
     size, there = sum(field.size for field in fields), len(data) - start
     if there < size * count:
         raise ValueError(f"truncated: {there // size} of {count} points")
     if there >= size * (count + 1):
         raise ValueError(f"its header says {count} points, but {there // size} follow")
     layout = np.dtype([(str(i), field.type, (field.count,)) for i, field in enumerate(fields)])
-    rows = Draw(count)(np.frombuffer(data, layout, count, start)) if count else np.empty(0, layout)
+    rows = Subsample(count)(np.frombuffer(data, layout, count, start)) if count else np.empty(0, layout)
     columns: dict[str, NDArray[Any]] = {}
     for i, field in enumerate(fields):
         columns.setdefault(field.name, rows[str(i)].reshape(len(rows), field.count)[:, 0])
@@ -124,21 +126,21 @@ def _binary(data: bytes, start: int, fields: list[Field], count: int) -> dict[st
 
 
 def _compressed(data: bytes, start: int, fields: list[Field], count: int) -> dict[str, NDArray[Any]]:
-    """The same, of one field after the other, compressed together."""
-    import lzf
+    """Compressed data, field after field -> each field (P,), its first number if it has several. Raises ValueError."""
+    import lzf  # type: ignore[import-not-found]  # a C extension without annotations
 
     size = sum(field.size for field in fields) * count
     packed, unpacked = (int.from_bytes(data[at : at + 4], "little") for at in (start, start + 4))
     there = len(data) - start - 8
     if there < packed or there < 0:
         raise ValueError(f"truncated: {max(there, 0)} of {packed} bytes" if there >= 0 else "truncated: no points")
-    if unpacked != size or size > SHRUNK * packed:
-        raise ValueError(f"its header says {count} points, its data {unpacked} bytes of {packed}: they do not fit")
-    if size > MOST_BYTES:
-        raise ValueError(f"larger than {MOST_BYTES >> 20} MiB once unpacked; thin it out first")
+    if unpacked != size or size > MAX_RATIO * packed:
+        raise ValueError(f"its header says {count} points, but its data {unpacked} bytes from {packed} compressed ones")
+    if size > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES >> 20} MiB when decompressed; reduce the number of points first")
     body = lzf.decompress(data[start + 8 : start + 8 + packed], size) if size else b""
     if body is None or len(body) != size:
-        raise ValueError("its compressed data is damaged")
+        raise ValueError("its compressed data are damaged")
     columns: dict[str, NDArray[Any]] = {}
     at = 0
     for field in fields:
@@ -149,6 +151,6 @@ def _compressed(data: bytes, start: int, fields: list[Field], count: int) -> dic
 
 
 def _unpacked(packed_P: NDArray[Any]) -> NDArray[Any]:
-    """Colours in the bits of a number -> (P, 3) red, green, blue."""
+    """Colors packed into the bits of a number (P,) -> (P, 3) red, green, blue."""
     bits = packed_P.astype("<f4").view("<u4") if packed_P.dtype.kind == "f" else packed_P.astype(np.uint32)
     return (bits[:, None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)

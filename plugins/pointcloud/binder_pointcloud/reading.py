@@ -1,5 +1,6 @@
-"""Scans and meshes -> points: which format it is, and one line for whatever is wrong. Free of torch and, until an item
-comes, of NumPy.
+"""Scans and meshes -> points: finds the format and turns all errors into ItemError.
+
+Imports neither torch nor, until an item is read, NumPy.
 """
 
 from __future__ import annotations
@@ -21,33 +22,35 @@ TEXT = ("xyz", "txt", "asc", "csv", "pts")
 SCANS = ("pcd", "las", "laz")
 ARRAYS = ("npy", "npz")
 FORMATS = (*MESHES, *TEXT, *SCANS, *ARRAYS)
+ADVICE = "reduce the number of points first"
 
 
 def read(item: Item, config: PointConfig) -> Points | NDArray[np.floating[Any]]:
     """A scan or mesh as a file or bytes, or an array (P, 3 to 9) -> its points. Raises ItemError.
 
-    Of a mesh, points are sampled evenly from its surface, the same ones every time.
+    Points are sampled evenly from the surface of a mesh, always the same ones.
     """
-    named = isinstance(item, str | os.PathLike)
-    if not (named or isinstance(item, bytes | bytearray | memoryview) or hasattr(item, "read")):
+    is_path = isinstance(item, str | os.PathLike)
+    if not (is_path or isinstance(item, bytes | bytearray | memoryview) or hasattr(item, "read")):
         return read_array(item)
-    kind = Path(item).suffix.lower().removeprefix(".") if named else ""
-    if named and kind not in FORMATS:
+    kind = Path(item).suffix.lower().removeprefix(".") if is_path else ""
+    if is_path and kind not in FORMATS:
         existing_file(item)
         raise ItemError(item, f"unknown format {'.' + kind!r}: expected {', '.join(FORMATS)}")
-    data = read_bytes(item, " or an array (P, 3)", "thin it out first")
+    data = read_bytes(item, " or an array (P, 3)", ADVICE)
     kind = kind or _format(data)
     if kind in ARRAYS:
         return read_array(item)
-    if data.startswith(b"LASF") and data[104:105] >= b"\x80":  # compressed: what a damaged one asks for has no bound
+    if data.startswith(b"LASF") and data[104:105] >= b"\x80":  # compressed: damaged data may ask for any memory
         from binder import isolated
 
-        return isolated(_points, data, kind, config, name_of(item), item=item)
+        points: Points = isolated(_points, data, kind, config, name_of(item), item=item)
+        return points
     return _points(data, kind, config, name_of(item))
 
 
 def diagnose() -> dict[str, str]:
-    """What reads which format, for `binder doctor`."""
+    """The library that reads each format, for `binder doctor`."""
     from importlib.metadata import version
 
     las = f"laspy {version('laspy')}, lazrs {version('lazrs')}"
@@ -56,21 +59,21 @@ def diagnose() -> dict[str, str]:
 
 
 def _points(data: bytes, kind: str, config: PointConfig, name: str) -> Points:
-    """Bytes of a known format -> points. Raises ItemError for whatever goes wrong."""
+    """Bytes of a known format -> points. Raises ItemError for any error."""
     try:
         return _read(bytes(data), kind, config)
     except ItemError:
         raise
     except MemoryError:
-        raise ItemError(name, "needs more memory than there is; thin it out first") from None
-    except Exception as error:  # of many kinds, as what is wrong with the file
-        said = " ".join(str(error).split())[:160]
-        reason = "".join(c if c.isprintable() else "?" for c in said) or type(error).__name__
+        raise ItemError(name, f"needs more memory than there is; {ADVICE}") from None
+    except Exception as error:  # damage causes many kinds
+        text = " ".join(str(error).split())[:160]
+        reason = "".join(c if c.isprintable() else "?" for c in text) or type(error).__name__
         raise ItemError(name, f"not a readable {kind} file: {reason}") from None
 
 
 def _read(data: bytes, kind: str, config: PointConfig) -> Points:
-    """Bytes of a known format -> points. Raises ValueError, or whatever else damage leads to."""
+    """Bytes of a known format -> points. Raises ValueError, or anything else for damaged data."""
     if kind == "ply":
         from binder_pointcloud.ply import read_ply
 
@@ -97,7 +100,7 @@ def _read(data: bytes, kind: str, config: PointConfig) -> Points:
 
 
 def _format(data: bytes) -> str:
-    """The format of bytes without a name."""
+    """The format of bytes, by their content."""
     head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n")
     for start, kind in (
         (b"ply", "ply"),

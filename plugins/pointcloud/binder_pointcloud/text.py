@@ -1,4 +1,4 @@
-"""Points as lines of numbers, in the dialects that scanners, spreadsheets and viewers write. Free of torch.
+"""Points as lines of numbers, in the dialects of scanners, spreadsheets and viewers. Free of torch.
 
 Shapes: P points, C columns.
 """
@@ -14,44 +14,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binder import Points
-from binder_pointcloud.drawn import Draw
 from binder_pointcloud.lines import NUMBER, Floats, blocks, numbers, plain, uncommented
+from binder_pointcloud.subsample import Subsample
 
-SAMPLE = 50  # lines that show how the others are written
-TITLES = 3  # lines of words before the numbers, at most
-TITLE = 2000  # bytes of comments that are searched for one
-LONGEST = 1 << 20  # bytes of a line
-NOTHING = re.compile(rb'(?:[ \t\r,;|"]*+(?:(?:#|//)[^\n]*+)?\n)++')  # lines without a number; linear: no going back
+SAMPLE = 50  # lines from which the dialect is detected
+MAX_TITLES = 3  # lines of words before the numbers
+TITLE = 2000  # bytes at both ends of the comments that are searched for names of columns
+LONGEST = 1 << 20  # bytes of a line before the numbers
+NOTHING = re.compile(rb'(?:[ \t\r,;|"]*+(?:(?:#|//)[^\n]*+)?\n)++')  # lines without a number; possessive, hence linear
 WORDS = re.compile(rb'[\s,;|"]+')
-COLUMNS = 32  # of a line that are looked at
+MAX_COLUMNS = 32  # of a line that are used
 DECIMAL = re.compile(rb"[+-]?(?:\d+(?:,\d*)?|,\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf)", re.IGNORECASE)
-BETWEEN = re.compile(rb"[\s;|]+")  # fields of a line whose commas are within numbers
+BETWEEN = re.compile(rb"[\s;|]+")  # separators of fields with decimal commas
 AXES = (
     {"x", "px", "pos_x", "easting", "east"},
     {"y", "py", "pos_y", "northing", "north"},
     {"z", "pz", "pos_z", "elevation", "height", "altitude"},
 )
 NORMALS = tuple({f"n{axis}", f"normal_{axis}", f"normal{axis}", f"{axis}_normal"} for axis in "xyz")
-COLOURS = tuple({name[0], name, f"{name[0]}f", f"diffuse_{name}", f"{name}f"} for name in ("red", "green", "blue"))
+COLORS = tuple({name[0], name, f"{name[0]}f", f"diffuse_{name}", f"{name}f"} for name in ("red", "green", "blue"))
 
 
 @dataclass(frozen=True)
 class Head:
-    """What precedes the numbers, and how they are written."""
+    """The lines before the numbers, and the dialect of the numbers."""
 
-    start: int  # where the first line of numbers begins
-    line: int  # which line that is
-    names: list[str]  # of the columns, as far as they have any
-    count: int | None  # of points, where a line says so
+    start: int  # offset of the first line of numbers
+    line: int  # number of that line
+    names: list[str]  # of the columns, if any
+    count: int | None  # of points, if a line states it
     separator: bytes  # between fields that may be empty: a comma, a semicolon, or none
-    signs: bytes  # each character of the file as it is to be read: separators as blanks, a decimal comma as a point
+    signs: bytes  # translation table: separators become blanks, a decimal comma becomes a point
 
 
 def read_text(data: bytes) -> Points:
-    """Lines of x, y, z and what else there is -> Points. Raises ValueError.
+    """Lines of x, y, z and perhaps more -> Points. Raises ValueError.
 
-    Columns beyond three are known by their names, else by what is in them: whole numbers of 0 to 255, or numbers from 0
-    to 1, are colours, unit vectors are normals; seven columns are x y z, intensity, red green blue.
+    Columns beyond three are recognized by name, otherwise by value: integers of 0 to 255, or numbers from 0 to 1, are
+    colors, unit vectors are normals; seven columns are x, y, z, intensity, red, green, blue.
     """
     text = plain(data)
     head = _head(text)
@@ -64,31 +64,32 @@ def read_text(data: bytes) -> Points:
             continue
         if not kept:
             width = int(found.counts_R[0])
-            draw = Draw(len(found.counts_R) * (len(text) - head.start) / len(block))
+            subsample = Subsample(len(found.counts_R) * (len(text) - head.start) / len(block))
         odd = found.counts_R != width
         if odd.any():
             raise ValueError(_ragged(found.counts_R, int(odd.argmax()), count, width, line > text.count(b"\n")))
         rows = found.values_V.reshape(-1, width)
         count += len(rows)
-        kept.append(draw(rows[:, :COLUMNS]).copy())
+        kept.append(subsample(rows[:, :MAX_COLUMNS]).copy())
     if not kept:
-        raise ValueError("it holds no points")
+        raise ValueError("it contains no points")
     if width < 3:
         raise ValueError(f"lines of {width} numbers: expected x, y, z")
     if head.count is not None and head.count != count:
-        what = "truncated: {} of {} points" if count < head.count else "{1} points are announced, but {0} follow"
+        what = "truncated: {} of {} points" if count < head.count else "its first lines say {1} points, but {0} follow"
         raise ValueError(what.format(count, head.count))
-    return _columns(np.concatenate(kept), [*head.names, *[""] * width][: min(width, COLUMNS)])
+    return _columns(np.concatenate(kept), [*head.names, *[""] * width][: min(width, MAX_COLUMNS)])
 
 
 def _ragged(counts: NDArray[Any], row: int, before: int, width: int, last: bool) -> str:
+    """An error message for a row of another width."""
     if last and row == len(counts) - 1 and counts[row] < width:
         return f"truncated: its last line has {counts[row]} of {width} numbers"
-    return f"point {before + row + 1} has {counts[row]} numbers, those before it {width}"
+    return f"point {before + row + 1} has {counts[row]} numbers, but those before it have {width}"
 
 
 def _head(text: bytes) -> Head:
-    """Comments, titles and a count before the numbers, and the numbers' dialect."""
+    """Reads comments, titles and a count before the numbers, and detects the dialect. Raises ValueError."""
     names: list[str] = []
     count, titles, start = None, 0, 0
     while True:
@@ -99,10 +100,10 @@ def _head(text: bytes) -> Head:
         end = len(text) if end < 0 else end
         words = [w for w in WORDS.split(uncommented(text[start : min(end, start + LONGEST)], slashes=True)) if w]
         if not words or end - start > LONGEST:
-            raise ValueError(f"truncated: 0 of {count} points" if count else "it holds no lines of numbers")
+            raise ValueError(f"truncated: 0 of {count} points" if count else "it contains no lines of numbers")
         if not all(NUMBER.fullmatch(w) for w in words):
             names, titles = _names(text[start:end]) or names, titles + 1
-            if titles > TITLES:
+            if titles > MAX_TITLES:
                 line = text.count(b"\n", 0, start) + 1
                 raise ValueError(f"line {line}: expected numbers, got {words[0][:40].decode('latin-1')!r}")
         elif count is None and len(words) == 1 and words[0].isdigit():
@@ -114,7 +115,7 @@ def _head(text: bytes) -> Head:
 
 
 def _commented(lines: bytes) -> list[str]:
-    """Names of columns in the last few of the comments before the numbers, or the first few."""
+    """Names of columns in the last or the first of the comments before the numbers."""
     for part in (lines[-TITLE:].split(b"\n")[::-1], lines[:TITLE].split(b"\n")):
         for line in part:
             if names := _names(line.lstrip(b"#/ \t")):
@@ -123,7 +124,7 @@ def _commented(lines: bytes) -> list[str]:
 
 
 def _names(line: bytes) -> list[str]:
-    """A title -> its columns' names, simplified; none where x, y and z are not among them."""
+    """A title -> the names of the columns, simplified; none if x, y and z are not among them."""
     try:
         text = line.decode()
     except UnicodeDecodeError:
@@ -137,15 +138,15 @@ def _names(line: bytes) -> list[str]:
 
 
 def _places(names: list[str], wanted: Sequence[set[str]]) -> list[int] | None:
-    """Which columns have the wanted names; None unless all are there."""
+    """The indices of the columns with the wanted names; None if one is missing."""
     found = [next((i for i, name in enumerate(names) if name in known), None) for known in wanted]
     return None if None in found else [i for i in found if i is not None]
 
 
 def _dialect(sample: bytes) -> tuple[bytes, bytes]:
-    """Lines of numbers -> the separator that may stand beside an empty field, and how to read each character."""
+    """Lines of numbers -> the separator of fields that may be empty, and the translation table (see `Head`)."""
     lines = [line.strip() for line in uncommented(sample, slashes=True).split(b"\n")[:SAMPLE] if line.strip()]
-    lines = lines[: max(len(lines) - 1, 1)]  # the last may be cut
+    lines = lines[: max(len(lines) - 1, 1)]  # the last one may be incomplete
     commas = any(b"," in line for line in lines)
     fields = [BETWEEN.split(line) for line in lines]
     decimal = commas and all(len(f) >= 3 and all(DECIMAL.fullmatch(one) for one in f if one) for f in fields)
@@ -154,7 +155,7 @@ def _dialect(sample: bytes) -> tuple[bytes, bytes]:
 
 
 def _unified(block: bytes, head: Head) -> bytes:
-    """A block of any dialect -> numbers between blanks; an empty field is not a number."""
+    """A block of any dialect -> numbers separated by blanks, with nan for empty fields."""
     block = uncommented(block, slashes=True)
     sign = head.separator
     if sign and re.search(sign + rb"[ \t]*[" + sign + rb"\r\n]|^[ \t]*" + sign, block, re.MULTILINE):
@@ -164,48 +165,48 @@ def _unified(block: bytes, head: Head) -> bytes:
 
 
 def _columns(rows_PC: Floats, names: list[str]) -> Points:
-    """Which of the columns are what."""
+    """The columns -> points, with the normals and colors found among them."""
     width = rows_PC.shape[1]
     axes = _places(names, AXES)
     if axes and all(names):
-        normals, colours = _places(names, NORMALS), _places(names, COLOURS)
+        normals, colors = _places(names, NORMALS), _places(names, COLORS)
     else:
         axes = axes or [0, 1, 2]
-        normals, colours = _by_value(rows_PC)
-    levels = rows_PC[:, colours] if colours else None
-    if levels is not None and names[width - 1] and 255 < levels.max(initial=0) < 65_536:  # as LAS keeps them
+        normals, colors = _by_value(rows_PC)
+    levels = rows_PC[:, colors] if colors else None
+    if levels is not None and names[width - 1] and 255 < levels.max(initial=0) < 65_536:  # of 16 bits, as in LAS
         levels = levels / 65_535
     return Points(rows_PC[:, axes], rows_PC[:, normals] if normals else None, levels)
 
 
 def _by_value(rows_PC: Floats) -> tuple[list[int] | None, list[int] | None]:
-    """Columns that must be normals, and those that must be colours."""
+    """The columns of normals and those of colors, recognized by value."""
     width = rows_PC.shape[1]
-    if width == 7 and _are_colours(rows_PC[:, 4:]):
+    if width == 7 and _are_colors(rows_PC[:, 4:]):
         return None, [4, 5, 6]
-    normals = colours = None
+    normals = colors = None
     at = 3
     while at + 3 <= width:
         three, place = rows_PC[:, at : at + 3], [at, at + 1, at + 2]
         if normals is None and _are_normals(three):
             normals = place
-        elif colours is None and _are_colours(three):
-            colours = place
+        elif colors is None and _are_colors(three):
+            colors = place
         else:
             place = []
         at += 3 if place else 1
-    return normals, colours
+    return normals, colors
 
 
 def _are_normals(values_P3: Floats) -> bool:
-    """Nearly all of them of unit length, zeros aside."""
+    """Whether nearly all have unit length, apart from zeros."""
     length = np.linalg.norm(values_P3, axis=1)
     length = length[np.isfinite(length) & (length > 0)]
     return len(length) > 0 and bool((np.abs(length - 1) < 0.02).mean() > 0.9)
 
 
-def _are_colours(values_P3: Floats) -> bool:
-    """Whole numbers of 0 to 255, or any of 0 to 1."""
+def _are_colors(values_P3: Floats) -> bool:
+    """Whether all are integers of 0 to 255, or any numbers from 0 to 1."""
     values = values_P3[np.isfinite(values_P3).all(1)]
     if not len(values) or values.min() < 0 or values.max() > 255:
         return False

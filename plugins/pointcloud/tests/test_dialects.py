@@ -1,4 +1,4 @@
-"""Points as lines of numbers: every usual way of writing them gives the same points."""
+"""Points as lines of numbers: all common dialects give the same points."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from binder_pointcloud import POINTCLOUD, PointcloudConfig
 from binder_pointcloud.lines import NUMBER, blocks, numbers
 from binder_pointcloud.reading import read
 
-from binder import ItemError
+from binder import ItemError, Points
 from binder.testing import tiny_anchor
 
 ANCHOR = tiny_anchor()
@@ -20,8 +20,15 @@ UNIT = XYZ / np.linalg.norm(XYZ, axis=1, keepdims=True)
 RGB = np.random.default_rng(1).integers(0, 256, (400, 3))
 
 
+def points(item: object, config: PointcloudConfig) -> Points:
+    """The item, read by the plugin."""
+    found = read(item, config)
+    assert isinstance(found, Points)
+    return found
+
+
 def window(item: object, config: PointcloudConfig) -> np.ndarray:
-    """What the encoder sees of an item: (N, C)."""
+    """(N, C): the input of the encoder."""
     return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
@@ -73,25 +80,25 @@ DIALECTS = {
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_all_dialects_are_the_same_points(dialect: str, tmp_path: Path) -> None:
+def test_all_dialects_give_the_same_points(dialect: str, tmp_path: Path) -> None:
     for suffix in ("xyz", "txt", "asc", "csv", "pts"):
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(DIALECTS[dialect].encode())
-        np.testing.assert_allclose(read(path, CONFIG).xyz, XYZ, atol=1e-9)
+        np.testing.assert_allclose(points(path, CONFIG).xyz, XYZ, atol=1e-9)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "utf-8-sig", "utf-16"])
 def test_titles_in_other_encodings(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(f"# Höhe über NN, 20 °C\nx y z\n{PLAIN}".encode(encoding))
-    np.testing.assert_allclose(read(path, CONFIG).xyz, XYZ, atol=1e-9)
+    np.testing.assert_allclose(points(path, CONFIG).xyz, XYZ, atol=1e-9)
 
 
 LEVEL = np.random.default_rng(2).integers(0, 2000, 400)
 
 
 @pytest.mark.parametrize(
-    ("text", "normals", "colours"),
+    ("text", "normals", "colors"),
     [
         (lines(XYZ, RGB), False, True),
         (lines(XYZ, RGB / 255), False, True),
@@ -114,13 +121,14 @@ LEVEL = np.random.default_rng(2).integers(0, 2000, 400)
         ("Easting;Northing;Elevation\n" + decimal_commas(";"), False, False),
     ],
 )
-def test_columns_beyond_three_by_their_names_else_by_what_is_in_them(text: str, normals: bool, colours: bool) -> None:
-    found = read(text.encode(), CONFIG)
+def test_columns_beyond_three_are_recognized_by_name_or_value(text: str, normals: bool, colors: bool) -> None:
+    found = points(text.encode(), CONFIG)
     np.testing.assert_allclose(found.xyz, XYZ, atol=1e-6)
-    assert (found.normals is not None, found.colors is not None) == (normals, colours)
+    assert (found.normals is not None, found.colors is not None) == (normals, colors)
     if normals:
+        assert found.normals is not None
         np.testing.assert_allclose(found.normals, UNIT, atol=2e-6)
-    if colours:
+    if colors:
         made = window(text.encode(), PointcloudConfig(points=512, colors=True))
         levels = np.unique((made[:, 3:] * 255).round().astype(int), axis=0)
         np.testing.assert_array_equal(levels, np.unique(RGB, axis=0))
@@ -131,26 +139,26 @@ def test_columns_beyond_three_by_their_names_else_by_what_is_in_them(text: str, 
     [
         (PLAIN[: len(PLAIN) // 2].rsplit(" ", 1)[0], "truncated: its last line has 2 of 3 numbers"),
         ("500\n" + PLAIN, "truncated: 400 of 500 points"),
-        ("300\n" + PLAIN, "300 points are announced, but 400 follow"),
+        ("300\n" + PLAIN, "its first lines say 300 points, but 400 follow"),
         ("99999999999999999999999\n" + PLAIN, "truncated: 400 of"),
-        ("1 2 3\n1 2\n" + PLAIN, "point 2 has 2 numbers, those before it 3"),
+        ("1 2 3\n1 2\n" + PLAIN, "point 2 has 2 numbers, but those before it have 3"),
         (PLAIN.replace("\n", "\nabc 2 3\n", 8), "line 2: expected a number, got 'abc'"),
         ("# a\n\n1 2 3\n1 2 3-4\n" + PLAIN, "line 4: expected a number, got '3-4'"),
         ("1 2\n" * 9, "lines of 2 numbers: expected x, y, z"),
         ("ncols 4\nnrows 4\nxllcorner 0\nyllcorner 0\ncellsize 1\n" + "1 2 3 4\n" * 4, "line 4: expected numbers"),
-        ("# only a comment\n", "it holds no lines of numbers"),
+        ("# only a comment\n", "it contains no lines of numbers"),
         ("400\n", "truncated: 0 of 400 points"),
-        ("1 " * 4_000_000, "it holds no lines of numbers"),
+        ("1 " * 4_000_000, "it contains no lines of numbers"),
     ],
 )
-def test_what_is_no_list_of_points_says_why(text: str, reason: str) -> None:
+def test_messages(text: str, reason: str) -> None:
     with pytest.raises(ItemError) as caught:
         read(text.encode(), CONFIG)
     assert f"not a readable xyz file: {reason}" in str(caught.value)
 
 
 @pytest.mark.parametrize("mark", ["nan", "NaN", "inf", "-inf", "1.#QNAN", "-1.#IND"])
-def test_points_without_a_place_are_left_out_of_a_text(mark: str) -> None:
+def test_points_that_are_not_finite_are_left_out(mark: str) -> None:
     broken = PLAIN.replace("\n", f"\n{mark} 1 {mark}\n", 150)
     np.testing.assert_array_equal(window(broken.encode(), CONFIG), window(PLAIN.encode(), CONFIG))
     with pytest.raises(ItemError, match="401 of 801 points are not finite"):
@@ -158,16 +166,16 @@ def test_points_without_a_place_are_left_out_of_a_text(mark: str) -> None:
 
 
 @pytest.mark.parametrize("empty", ["1,,3\n", ",2,3\n", "1,2,\n", "1, ,3\n", ",,\n"])
-def test_an_empty_field_is_a_point_without_a_place(empty: str) -> None:
+def test_points_with_empty_fields_are_left_out(empty: str) -> None:
     text = "x,y,z\n" + lines(XYZ, between=",").replace("\n", "\n" + empty, 20)
     wanted = window(PLAIN.encode(), CONFIG)
     np.testing.assert_array_equal(window(text.encode(), CONFIG), wanted)
 
 
-def test_a_large_text_is_drawn_from_the_same_way_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("binder_pointcloud.drawn.MANY", 100)
+def test_a_large_text_is_always_subsampled_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("binder_pointcloud.subsample.MAX_POINTS", 100)
     monkeypatch.setattr("binder_pointcloud.lines.BLOCK", 2000)
-    first, second = (read(PLAIN.encode(), CONFIG).xyz for _ in range(2))
+    first, second = (points(PLAIN.encode(), CONFIG).xyz for _ in range(2))
     np.testing.assert_array_equal(first, second)
     assert 60 < len(first) < 140
     assert {tuple(row) for row in first} <= {tuple(row) for row in XYZ}
@@ -179,7 +187,7 @@ def naive(text: bytes) -> tuple[list[float], list[int]]:
     return [float(word) for row in rows for word in row], [len(row) for row in rows]
 
 
-def test_numbers_line_by_line_are_what_the_naive_way_gives() -> None:
+def test_numbers_equals_a_naive_implementation() -> None:
     rng = np.random.default_rng(0)
     words = ["1", "-2.5", "3e4", ".5", "6.", "+7E-3", "nan", "inf", "-0"]
     text = "\n".join("\t ".join(rng.choice(words, rng.integers(0, 6))) for _ in range(500)).encode()
@@ -190,7 +198,7 @@ def test_numbers_line_by_line_are_what_the_naive_way_gives() -> None:
         np.testing.assert_array_equal(found.counts_R, counts)
 
 
-def test_blocks_are_whole_lines_and_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_are_all_the_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("binder_pointcloud.lines.BLOCK", 64)
     found = list(blocks(PLAIN.encode()))
     assert len(found) > 100

@@ -1,4 +1,4 @@
-"""Meshes and scanners' formats in all the ways they are written, and a well-known library beside our own readers."""
+"""Meshes and scanner formats in their variants, and a comparison of our readers with a well-known library."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import io
 import json
 import struct
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import laspy
+import laspy  # type: ignore[import-untyped]  # has no annotations
 import numpy as np
 import pytest
 import trimesh
@@ -26,32 +27,40 @@ CONFIG = PointcloudConfig(points=64, groups=8, neighbors=8)
 SEEN = PointcloudConfig(points=256, normals=True, colors=True)
 CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)  # of a cube
 SIDES = [(0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3)]
+Faces = Sequence[tuple[int, ...]]
 SPLIT = [part for a, b, c, d in SIDES for part in ((a, b, c), (a, c, d))]
 
 
+def points(item: object, config: PointcloudConfig) -> Points:
+    """The item, read by the plugin."""
+    found = read(item, config)
+    assert isinstance(found, Points)
+    return found
+
+
 def window(item: object, config: PointcloudConfig) -> np.ndarray:
-    """What the encoder sees of an item: (N, C)."""
+    """(N, C): the input of the encoder."""
     return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
 def is_cube(data: bytes, suffix: str, folder: Path, config: PointcloudConfig = CONFIG) -> Points:
-    """Reads it and checks that its points lie evenly on the six sides of a cube."""
+    """Reads a file and checks that its points are evenly spread over the six sides of a cube."""
     (folder / f"a.{suffix}").write_bytes(data)
-    found = read(folder / f"a.{suffix}", config)
+    found = points(folder / f"a.{suffix}", config)
     assert isinstance(found, Points)
     shares = [np.isclose(found.xyz[:, axis], side).mean() for axis in range(3) for side in (0, 1)]
     np.testing.assert_allclose(shares, 1 / 6, atol=0.08)
     return found
 
 
-def off(faces: list[tuple[int, ...]], head: str = "OFF\n", behind: str = "", vertex: str = "") -> str:
+def off(faces: Faces, head: str = "OFF\n", behind: str = "", vertex: str = "") -> str:
     rows = [f"{x:g} {y:g} {z:g}{vertex}" for x, y, z in CORNERS] + [
         f"{len(f)} {' '.join(map(str, f))}{behind}" for f in faces
     ]
     return f"{head}8 {len(faces)} 0\n" + "\n".join(rows) + "\n"
 
 
-MIXED = [*SIDES[:3], *SPLIT[6:]]
+MIXED: Faces = [*SIDES[:3], *SPLIT[6:]]
 OFFS = {
     "triangles": off(SPLIT),
     "quads": off(SIDES),
@@ -59,8 +68,8 @@ OFFS = {
     "counts in the first line": off(SPLIT, "OFF "),
     "counts against the word": off(SPLIT, "OFF"),
     "comments": off(SPLIT, "OFF # cube\n# made by hand\n\n").replace("\n", " # 7\n", 5),
-    "colours of faces": off(SIDES, behind=" 255 0 0"),
-    "colours of vertices": off(SIDES, "COFF\n", vertex=" 255 0 0 255"),
+    "colors of faces": off(SIDES, behind=" 255 0 0"),
+    "colors of vertices": off(SIDES, "COFF\n", vertex=" 255 0 0 255"),
     "normals": off(SIDES, "NOFF\n", vertex=" 0 0 1"),
     "edges": off([*SIDES, (0, 1), (3,)]),
     "windows": off(SIDES).replace("\n", "\r\n"),
@@ -68,11 +77,11 @@ OFFS = {
 
 
 @pytest.mark.parametrize("name", OFFS)
-def test_off_in_all_its_forms(name: str, tmp_path: Path) -> None:
+def test_variants_of_off(name: str, tmp_path: Path) -> None:
     is_cube(OFFS[name].encode(), "off", tmp_path)
 
 
-def obj(faces: list[tuple[int, ...]], after: str = "", first: int = 1, vertex: str = "") -> str:
+def obj(faces: Faces, after: str = "", first: int = 1, vertex: str = "") -> str:
     rows = [f"v {x:g} {y:g} {z:g}{vertex}" for x, y, z in CORNERS]
     return "\n".join([*rows, *("f " + " ".join(f"{i + first}{after}" for i in face) for face in faces)]) + "\n"
 
@@ -85,7 +94,7 @@ OBJS = {
     "normals": obj(SIDES, "//3"),
     "all three": obj(SIDES, "/2/3"),
     "backwards": obj(SIDES, first=-8),
-    "colours": obj(SIDES, vertex=" 1 0 0"),
+    "colors": obj(SIDES, vertex=" 1 0 0"),
     "weights": obj(SIDES, vertex=" 1.0"),
     "groups": obj(SPLIT).replace("\nf", "\ng part\nusemtl red\ns off\nf"),
     "indented": obj(SIDES).replace("\n", "\n\t "),
@@ -98,19 +107,19 @@ OBJS = {
 
 
 @pytest.mark.parametrize("name", OBJS)
-def test_obj_in_all_its_forms(name: str, tmp_path: Path) -> None:
+def test_variants_of_obj(name: str, tmp_path: Path) -> None:
     (tmp_path / "cube.mtl").write_text("newmtl red\nmap_Kd /dev/zero\n", encoding="utf-8")
     is_cube(OBJS[name].encode(), "obj", tmp_path)
 
 
 @pytest.mark.parametrize("name", ["backwards", "mixed", "all three", "groups"])
-def test_an_obj_is_the_same_in_small_blocks(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wanted = read(OBJS[name].encode(), CONFIG).xyz
+def test_an_obj_read_in_small_blocks_is_the_same(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = points(OBJS[name].encode(), CONFIG).xyz
     monkeypatch.setattr("binder_pointcloud.lines.BLOCK", 40)
-    np.testing.assert_array_equal(read(OBJS[name].encode(), CONFIG).xyz, wanted)
+    np.testing.assert_array_equal(points(OBJS[name].encode(), CONFIG).xyz, wanted)
 
 
-def ply(order: str, faces: list[tuple[int, ...]], corner: str = "uchar int", behind: bool = False) -> bytes:
+def ply(order: str, faces: Faces, corner: str = "uchar int", behind: bool = False) -> bytes:
     head = f"ply\nformat {order} 1.0\ncomment cube\nelement vertex 8\n"
     head += "".join(f"property double {axis}\n" for axis in "xyz") + "property uchar red\nproperty uchar green\n"
     head += f"property uchar blue\nelement face {len(faces)}\nproperty list {corner} vertex_indices\n"
@@ -132,16 +141,18 @@ def ply(order: str, faces: list[tuple[int, ...]], corner: str = "uchar int", beh
 
 @pytest.mark.parametrize("order", ["ascii", "binary_little_endian", "binary_big_endian"])
 @pytest.mark.parametrize("faces", [SPLIT, SIDES, MIXED], ids=["triangles", "quads", "mixed"])
-def test_ply_in_all_its_forms(order: str, faces: list[tuple[int, ...]], tmp_path: Path) -> None:
+def test_variants_of_ply(order: str, faces: Faces, tmp_path: Path) -> None:
     for corner, behind in (("uchar int", False), ("uchar int", True), ("int uint", False), ("ushort short", True)):
         found = is_cube(ply(order, faces, corner, behind), "ply", tmp_path, SEEN)
+        assert found.colors is not None
+        assert found.normals is not None
         np.testing.assert_array_equal(np.unique(found.colors, axis=0), [[255, 0, 51]])
         np.testing.assert_allclose(np.abs(found.normals).max(1), 1)
 
 
 @pytest.mark.parametrize("order", ["ascii", "binary_little_endian"])
 @pytest.mark.parametrize("share", [0.1, 0.7, 0.95])
-def test_a_ply_of_uneven_faces_that_ends_early(order: str, share: float) -> None:
+def test_a_truncated_ply_with_uneven_faces(order: str, share: float) -> None:
     data = ply(order, MIXED)
     head = data.index(b"end_header") + 11
     with pytest.raises(ValueError, match=r"truncated: . of (8 vertices|9 faces)"):
@@ -149,19 +160,19 @@ def test_a_ply_of_uneven_faces_that_ends_early(order: str, share: float) -> None
 
 
 @pytest.mark.parametrize("kind", ["ply", "off", "obj", "stl", "glb"])
-def test_a_well_known_library_sees_the_same_surface(kind: str, tmp_path: Path) -> None:
+def test_trimesh_reads_the_same_surface(kind: str, tmp_path: Path) -> None:
     made = trimesh.creation.torus(2, 0.5)
     made.vertices += np.random.default_rng(0).normal(size=made.vertices.shape) * 0.05
     made.export(tmp_path / f"a.{kind}")
     mesh = trimesh.load_scene(tmp_path / f"a.{kind}", process=False).to_mesh()
-    found = read(tmp_path / f"a.{kind}", PointcloudConfig(points=256))
+    found = points(tmp_path / f"a.{kind}", PointcloudConfig(points=256))
     _, distance, _ = trimesh.proximity.closest_point_naive(mesh, found.xyz[::8])
     np.testing.assert_allclose(distance, 0, atol=1e-5)
     theirs, _ = trimesh.sample.sample_surface(mesh, 1024, seed=0)
     np.testing.assert_allclose(found.xyz.mean(0), theirs.mean(0), atol=0.2)
 
 
-def test_fans_of_polygons_are_what_the_naive_way_gives() -> None:
+def test_triangles_equals_a_naive_implementation() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.integers(0, 7, 50)
     corners = rng.integers(0, 99, sizes.sum())
@@ -176,7 +187,7 @@ def test_fans_of_polygons_are_what_the_naive_way_gives() -> None:
     np.testing.assert_array_equal(found, of)
 
 
-def test_triangles_without_a_place_are_left_out_and_most_of_them_refused() -> None:
+def test_triangles_that_are_not_finite_are_left_out_or_rejected() -> None:
     corners, faces = np.concatenate([CORNERS, np.full((1, 3), np.nan)]), np.array(SPLIT)
     found = sampled(Mesh(corners, np.concatenate([faces, [[0, 1, 8]] * 12])), CONFIG)
     np.testing.assert_array_equal(found.xyz, sampled(Mesh(CORNERS, faces), CONFIG).xyz)
@@ -190,7 +201,7 @@ def test_a_mesh_far_from_the_origin_keeps_its_shape() -> None:
     np.testing.assert_allclose(away - far, near, atol=1e-8)
 
 
-def packed(tree: dict, body: bytes) -> bytes:
+def packed(tree: dict[str, object], body: bytes) -> bytes:
     text = json.dumps(tree).encode()
     text += b" " * (-len(text) % 4)
     parts = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body
@@ -198,7 +209,7 @@ def packed(tree: dict, body: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_a_glb_is_read_where_its_nodes_put_it(turned: bool, tmp_path: Path) -> None:
+def test_the_transforms_of_a_glb_are_applied(turned: bool, tmp_path: Path) -> None:
     scene, box = trimesh.Scene(), trimesh.creation.box((1, 2, 3))
     for i in range(4):
         place = trimesh.transformations.translation_matrix([5 * i, 0, 0])
@@ -206,20 +217,21 @@ def test_a_glb_is_read_where_its_nodes_put_it(turned: bool, tmp_path: Path) -> N
             place = trimesh.transformations.rotation_matrix(0.3 + i, [1, 2, 3]) @ place
         scene.add_geometry(box, transform=place)
     scene.export(tmp_path / "a.glb")
-    found = read(tmp_path / "a.glb", PointcloudConfig(points=2048)).xyz
+    found = points(tmp_path / "a.glb", PointcloudConfig(points=2048)).xyz
     wanted = trimesh.load_scene(tmp_path / "a.glb").to_mesh()
     np.testing.assert_allclose(found.min(0), wanted.bounds[0], atol=0.1)
     np.testing.assert_allclose(found.max(0), wanted.bounds[1], atol=0.1)
 
 
-def test_colours_of_a_glb_come_from_its_texture_and_its_material(tmp_path: Path) -> None:
+def test_the_colors_of_a_glb_come_from_texture_and_material(tmp_path: Path) -> None:
     picture = Image.new("RGB", (2, 1), (255, 0, 0))
     picture.putpixel((1, 0), (0, 0, 255))
     uv = np.where(CORNERS[:, :1] > 0.5, (0.75, 0.5), (0.25, 0.5))
     material = trimesh.visual.material.PBRMaterial(baseColorTexture=picture, baseColorFactor=[255, 255, 128, 255])
     visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
     trimesh.Trimesh(CORNERS, SPLIT, visual=visual, process=False).export(tmp_path / "a.glb")
-    found = read(tmp_path / "a.glb", SEEN)
+    found = points(tmp_path / "a.glb", SEEN)
+    assert found.colors is not None
     left, right = found.xyz[:, 0] < 1e-6, found.xyz[:, 0] > 1 - 1e-6
     np.testing.assert_allclose(found.colors[left], np.tile((1.0, 0, 0), (left.sum(), 1)), atol=0.01)
     np.testing.assert_allclose(found.colors[right], np.tile((0, 0, 128 / 255), (right.sum(), 1)), atol=0.01)
@@ -228,11 +240,11 @@ def test_colours_of_a_glb_come_from_its_texture_and_its_material(tmp_path: Path)
 
 
 @pytest.mark.parametrize(("mode", "order"), [(4, [0, 1, 2, 2, 1, 3]), (5, [0, 1, 2, 3]), (6, [0, 1, 3, 2])])
-def test_strips_and_fans_of_a_gltf_with_its_bytes_in_its_text(mode: int, order: list[int]) -> None:
+def test_strips_and_fans_of_a_gltf_with_inline_data(mode: int, order: list[int]) -> None:
     import base64
 
     body = CORNERS[:4].astype("<f4").tobytes() + np.array(order, "<u2").tobytes()
-    tree = {
+    tree: dict[str, object] = {
         "asset": {"version": "2.0"},
         "nodes": [{"mesh": 0}],
         "meshes": [{"primitives": [{"attributes": {"POSITION": 0}, "indices": 1, "mode": mode}]}],
@@ -245,7 +257,7 @@ def test_strips_and_fans_of_a_gltf_with_its_bytes_in_its_text(mode: int, order: 
     }
     inline = {**tree, "buffers": [{"uri": "data:application/octet-stream;base64," + base64.b64encode(body).decode()}]}
     for data in (packed(tree, body), json.dumps(inline).encode()):
-        xyz = read(data, CONFIG).xyz
+        xyz = points(data, CONFIG).xyz
         assert np.ptp(xyz[:, 0]) == 0
         np.testing.assert_allclose(xyz[:, 1:].mean(0), 0.5, atol=0.06)
 
@@ -253,7 +265,7 @@ def test_strips_and_fans_of_a_gltf_with_its_bytes_in_its_text(mode: int, order: 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("kind", [0, 2, 3, 7])
 @pytest.mark.parametrize("depth", [255, 65_535])
-def test_las_keeps_its_precision_and_its_colours(compressed: bool, kind: int, depth: int) -> None:
+def test_las_keeps_precision_and_colors(compressed: bool, kind: int, depth: int) -> None:
     xyz = np.random.default_rng(0).random((500, 3)).round(4)
     rgb = np.random.default_rng(1).integers(0, depth + 1, (500, 3))
     head = laspy.LasHeader(point_format=kind, version="1.4" if kind > 5 else "1.2")
@@ -264,15 +276,16 @@ def test_las_keeps_its_precision_and_its_colours(compressed: bool, kind: int, de
         made.red, made.green, made.blue = rgb.T
     file = io.BytesIO()
     made.write(file, do_compress=compressed)
-    found = read(file.getvalue(), PointcloudConfig(points=512, colors=True))
+    found = points(file.getvalue(), PointcloudConfig(points=512, colors=True))
     np.testing.assert_allclose(found.xyz - found.xyz[0], xyz - xyz[0], atol=1e-9)
     if kind:
+        assert found.colors is not None
         np.testing.assert_allclose(found.colors / (255 if found.colors.dtype.kind == "u" else 1), rgb / depth)
     else:
         assert found.colors is None
 
 
-def test_a_number_of_a_million_digits_takes_no_time() -> None:
+def test_a_number_of_a_million_digits_is_fast() -> None:
     start = time.process_time()
     with pytest.raises(ItemError, match=r"v line 1: expected a number"):
         read(b"v " + b"1" * 1_000_000 + b"x 2 3\n", CONFIG)

@@ -1,4 +1,4 @@
-"""The point cloud plugin: the contract, its formats, and what cannot be read. All data is made up here."""
+"""The point cloud plugin: the encoder contract, formats, rejected items. Synthesizes its data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import io
 import struct
 from pathlib import Path
 
-import lzf
+import lzf  # type: ignore[import-not-found]  # a C extension without annotations
 import numpy as np
 import pytest
 import trimesh
@@ -20,8 +20,15 @@ ANCHOR = tiny_anchor()
 SMALL = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}
 
 
+def points(item: object, config: PointcloudConfig) -> Points:
+    """The item, read by the plugin."""
+    found = read(item, config)
+    assert isinstance(found, Points)
+    return found
+
+
 def window(item: object, config: PointcloudConfig) -> np.ndarray:
-    """What the encoder sees of an item: (N, C)."""
+    """(N, C): the input of the encoder."""
     return POINTCLOUD.build(config, ANCHOR).preprocess(item)[0].numpy()
 
 
@@ -32,7 +39,7 @@ def ball(count: int = 300, seed: int = 0) -> np.ndarray:
 
 
 def ply(xyz: np.ndarray, extra: dict[str, np.ndarray] | None = None, binary: bool = False) -> bytes:
-    """As scanners write it, normals and colours beside the points."""
+    """A PLY with points, and with normals and colors in `extra`."""
     extra = extra or {}
     kinds = {name: ("uchar", "u1") if values.dtype == np.uint8 else ("float", "<f4") for name, values in extra.items()}
     header = [
@@ -52,7 +59,7 @@ def ply(xyz: np.ndarray, extra: dict[str, np.ndarray] | None = None, binary: boo
 
 
 def pcd(xyz: np.ndarray, data: str = "ascii", rgb: np.ndarray | None = None, count: int | None = None) -> bytes:
-    """As the Point Cloud Library writes it; colours (P, 3) uint8 packed into the bits of a float."""
+    """A PCD; colors (P, 3) uint8 are packed into the bits of a float."""
     fields = "x y z" + (" rgb" if rgb is not None else "")
     n = 4 if rgb is not None else 3
     columns = xyz.astype("<f4")
@@ -77,7 +84,7 @@ class TestContract(EncoderContract):
     config = SMALL
 
     def items(self, tmp_path: Path) -> list[object]:
-        # a mesh, an ascii and a binary scan, an array: of different sizes and densities
+        # a mesh, an ascii and a binary scan, an array; different sizes and densities
         trimesh.creation.box((1, 2, 3)).export(tmp_path / "box.off")
         (tmp_path / "scan.ply").write_bytes(ply(ball(700), binary=True))
         return [tmp_path / "box.off", tmp_path / "scan.ply", ply(ball(80) * [1, 1, 3]), ball(2000) * 900]
@@ -88,11 +95,11 @@ class TestContract(EncoderContract):
         return [picture, tmp_path, b"", b" \n", None, 3.5, ball(3), np.zeros((50, 2)), np.full((50, 3), np.nan)]
 
 
-class TestContractWithNormalsAndColours(TestContract):
+class TestContractWithNormalsAndColors(TestContract):
     config = {**SMALL, "normals": True, "colors": True}  # noqa: RUF012
 
     def items(self, tmp_path: Path) -> list[object]:
-        scan = ply(ball(), {**normals(ball()), **colours(300)}, binary=True)
+        scan = ply(ball(), {**normals(ball()), **colors(300)}, binary=True)
         return [scan, np.concatenate([ball(), ball(), np.full((300, 3), 0.5)], axis=1)]
 
 
@@ -100,7 +107,7 @@ def normals(xyz: np.ndarray) -> dict[str, np.ndarray]:
     return {f"n{axis}": xyz[:, i] for i, axis in enumerate("xyz")}
 
 
-def colours(count: int) -> dict[str, np.ndarray]:
+def colors(count: int) -> dict[str, np.ndarray]:
     return {name: np.full(count, level, np.uint8) for name, level in (("red", 10), ("green", 20), ("blue", 250))}
 
 
@@ -127,11 +134,11 @@ def test_a_scan_is_the_same_in_every_format(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["ply", "off", "obj", "stl"])
-def test_a_mesh_is_sampled_evenly_and_the_same_way_every_time(kind: str, tmp_path: Path) -> None:
+def test_a_mesh_is_sampled_evenly_and_always_in_the_same_way(kind: str, tmp_path: Path) -> None:
     made = trimesh.creation.box((2, 2, 2))
     made.export(tmp_path / f"box.{kind}")
     config = PointcloudConfig(normals=True)
-    first, second = (read(tmp_path / f"box.{kind}", config) for _ in range(2))
+    first, second = (points(tmp_path / f"box.{kind}", config) for _ in range(2))
     np.testing.assert_array_equal(first.xyz, second.xyz)
     np.testing.assert_allclose(np.abs(first.xyz).max(1), 1, atol=1e-6)
     shares = [np.isclose(first.xyz[:, axis], side).mean() for axis in range(3) for side in (-1, 1)]
@@ -140,28 +147,30 @@ def test_a_mesh_is_sampled_evenly_and_the_same_way_every_time(kind: str, tmp_pat
     np.testing.assert_allclose((first.normals * first.xyz).sum(1), 1, atol=1e-6)
 
 
-def test_vertices_that_lie_dense_do_not_draw_the_points() -> None:
+def test_the_density_of_vertices_does_not_matter() -> None:
     made = trimesh.creation.icosphere(subdivisions=2)
     upper = made.triangles_center[:, 2] > 0
     low, high = (made.submesh([np.flatnonzero(side)], append=True) for side in (~upper, upper))
     dense = trimesh.util.concatenate([low, high.subdivide().subdivide()])
+    assert isinstance(dense, trimesh.Trimesh)
     assert (dense.vertices[:, 2] > 0).mean() > 0.8
     data = dense.export(file_type="ply")
-    assert abs((read(data, PointcloudConfig()).xyz[:, 2] > 0).mean() - 0.5) < 0.03
+    assert abs((points(data, PointcloudConfig()).xyz[:, 2] > 0).mean() - 0.5) < 0.03
 
 
 @pytest.mark.parametrize("binary", [False, True])
-def test_normals_and_colours_of_a_scan_are_found(binary: bool) -> None:
+def test_normals_and_colors_of_a_scan_are_found(binary: bool) -> None:
     xyz = ball()
     config = PointcloudConfig(normals=True, colors=True)
-    found = read(ply(xyz, {**normals(xyz), **colours(300)}, binary), config)
+    found = points(ply(xyz, {**normals(xyz), **colors(300)}, binary), config)
     assert found.normals is not None
     np.testing.assert_allclose(found.normals, xyz, atol=1e-5)
+    assert found.colors is not None
     np.testing.assert_array_equal(found.colors[0], (10, 20, 250))
 
 
 @pytest.mark.parametrize("data", ["ascii", "binary", "binary_compressed"])
-def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
+def test_packed_colors_and_missing_points_of_a_depth_camera(data: str) -> None:
     xyz, rgb = ball(), np.tile(np.array([[10, 20, 250]], np.uint8), (300, 1))
     xyz[::3] = np.nan
     config = PointcloudConfig(points=256, colors=True)
@@ -185,7 +194,7 @@ def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
         (pcd(ball(), "binary")[:-60], "not a readable pcd file"),
         (pcd(ball(), count=999), "truncated: 300 of 999 points"),
         (pcd(ball(), "binary_compressed")[:-60], "not a readable pcd file"),
-        (pcd(ball()).replace(b"FIELDS x y z", b"FIELDS a b c"), "without x, y and z; found: a, b, c"),
+        (pcd(ball()).replace(b"FIELDS x y z", b"FIELDS a b c"), "it has no x, y and z; found: a, b, c"),
         (b"\x93NUMPY and no more", "not a readable NumPy file"),
         (np.zeros((50, 2)), "expected an array of shape (P, 3), got (50, 2)"),
         (np.zeros(50), "expected an array of shape (P, 3), got (50,)"),
@@ -193,25 +202,25 @@ def test_packed_colours_and_holes_of_a_depth_camera(data: str) -> None:
         (Path("no.ply"), "no such file"),
     ],
 )
-def test_what_cannot_be_read_says_why_in_one_line(item: object, message: str) -> None:
+def test_messages(item: object, message: str) -> None:
     with pytest.raises(ItemError) as caught:
         POINTCLOUD.build(PointcloudConfig(), tiny_anchor()).preprocess(item)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_an_unknown_suffix_says_what_there_is(tmp_path: Path) -> None:
+def test_the_message_for_an_unknown_suffix_lists_the_formats(tmp_path: Path) -> None:
     (tmp_path / "a.dae").write_bytes(b"<?xml")
     with pytest.raises(ItemError, match=r"unknown format '\.dae': expected ply, off, obj, stl, glb, gltf, xyz, .*npz"):
         read(tmp_path / "a.dae", PointcloudConfig())
 
 
-def test_a_million_points_are_read_and_evened_out(tmp_path: Path) -> None:
+def test_a_preview_of_a_million_points(tmp_path: Path) -> None:
     np.save(tmp_path / "huge.npy", np.tile(ball(1000), (1000, 1)))
     assert POINTCLOUD.preview is not None
     assert min(POINTCLOUD.preview(tmp_path / "huge.npy").size) >= 16
 
 
-def test_diagnose_names_what_reads() -> None:
+def test_diagnose_names_the_libraries() -> None:
     assert POINTCLOUD.diagnose is not None
     assert "laspy" in POINTCLOUD.diagnose()["las, laz"]
