@@ -22,6 +22,7 @@ from binder import ConfigError, Item, ItemError, PictureEncoder
 from binder.testing import EncoderContract, huge_png, tiny_anchor
 
 MM = DepthConfig(units="mm")
+DISPARITY = {"units": "disparity", "baseline_m": 0.075, "focal_px": 520}
 
 
 def scene(height: int = 24, width: int = 32, radius_m: float = 0.4, away_m: float = 2.0) -> np.ndarray:
@@ -153,11 +154,8 @@ def test_float_tiff_is_read_unchanged(compression: str | None) -> None:
         ({"units": "m"}, scene()),
         ({"units": "m", "divisor": 5000}, 5000 * scene()),  # TUM RGB-D
         ({"units": "m", "divisor": 256}, 256 * scene()),  # KITTI
-        ({"units": "disparity", "baseline_m": 0.075, "focal_px": 520}, 39 / np.maximum(scene(), 1e-9)),
-        (
-            {"units": "disparity", "baseline_m": 0.075, "focal_px": 520, "divisor": 16},
-            16 * 39 / np.maximum(scene(), 1e-9),
-        ),
+        (DISPARITY, 39 / np.maximum(scene(), 1e-9)),
+        ({**DISPARITY, "divisor": 16}, 16 * 39 / np.maximum(scene(), 1e-9)),
     ],
 )
 def test_the_same_scene_in_every_unit(config: dict[str, Any], values: np.ndarray) -> None:
