@@ -223,7 +223,7 @@ class EncoderContract:
             picture = self.modality.preview(self.items(tmp_path)[0])
             assert min(picture.size) >= 16
             low, high = picture.convert("L").getextrema()
-            assert low != high, "the preview is one flat colour"
+            assert low != high, "the preview is a single color"
 
     def _batch(self, encoder: Encoder, tmp_path: Path) -> torch.Tensor:
         return torch.cat([encoder.preprocess(item) for item in self.items(tmp_path)])

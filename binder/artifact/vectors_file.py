@@ -1,11 +1,12 @@
-"""Vectors in a file, in the layout that its suffix says; `binder index add` reads all of them.
+"""Files of vectors in one of these layouts, chosen by the suffix; `binder index add` reads all of them.
 
 .parquet  columns item, modality, vector; the space in the schema's metadata (binder.space, binder.anchor)
-.jsonl    a line for each: {"item": ..., "modality": ..., "space": ..., "vector": [...]}
+.jsonl    a line per vector: {"item": ..., "modality": ..., "space": ..., "vector": [...]}
 .csv      columns item, modality, space, v0, v1, ...
 .npz      arrays vectors (N, D), items (N,), modalities (N,), space (), anchor ()
 
-For pieces of items also start_s and end_s: columns, keys, arrays (N,) that are NaN for whole items. Free of torch.
+For segments of items there are also start_s and end_s: columns, keys, or arrays (N,) with NaN for whole items. Free of
+torch.
 
 Shapes: N rows, D embed_dim.
 """
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from binder import files
 from binder.errors import ConfigError
@@ -31,19 +33,19 @@ if TYPE_CHECKING:
     from binder.encoder import Span
 
 SPACE, ANCHOR = b"binder.space", b"binder.anchor"  # keys in a schema's metadata
-ARRAYS = ("vectors", "items", "modalities", "space")  # of an npz file, at least
-LINE = 2**20  # bytes of a first line that are looked at
-LONGEST = 2**24  # characters of a line
+ARRAYS = ("vectors", "items", "modalities", "space")  # in every npz file
+MAX_FIRST_LINE = 2**20  # bytes read to recognize a layout
+MAX_LINE = 2**24  # characters
 BATCH = 8192  # rows
 
 
 def check_target(path: Path) -> None:
-    """Whether vectors can be written there; to be asked before they are computed.
+    """Check, before any vector is computed, that a file of vectors can be written to `path`.
 
-    Raises ConfigError for a suffix that says no layout, RunError for what `files.check_target` refuses.
+    Raises ConfigError for a suffix without a layout, RunError for what `files.check_target` rejects.
     """
     if path.suffix.lower() not in WRITERS:
-        raise ConfigError(f"{path}: vectors are written to a name that ends in {', '.join(WRITERS)}")
+        raise ConfigError(f"{path}: expected a name that ends in {', '.join(WRITERS)}")
     files.check_target(path)
 
 
@@ -55,7 +57,7 @@ def write_vectors(
     anchor: Anchor,
     spans: Sequence[Span | None] | None = None,
 ) -> None:
-    """N rows (D,) with what each is -> a file, written beside and renamed. Raises RunError, ConfigError."""
+    """Write N vectors (D,) with their items to a file, which is replaced atomically. Raises RunError, ConfigError."""
     check_target(path)
     z_ND = np.stack(rows)
     columns = {"item": pa.array([files.utf8(item) for item in items], pa.string())}
@@ -69,13 +71,13 @@ def write_vectors(
 
 
 def holds_vectors(path: Path) -> bool:
-    """Whether it is a .jsonl, .csv or .npz of this layout, as its beginning says; others are manifests or items."""
+    """Whether a .jsonl, .csv or .npz is a file of vectors, judged by its beginning, and not a manifest or an item."""
     try:
         if path.suffix.lower() == ".npz":
             with zipfile.ZipFile(path) as archive:
                 return {f"{name}.npy" for name in ARRAYS} <= set(archive.namelist())
         with path.open("rb") as file:
-            first = file.readline(LINE).decode()
+            first = file.readline(MAX_FIRST_LINE).decode()
         if path.suffix.lower() == ".csv":
             return {"item", "modality", "space", "v0"} <= set(next(csv.reader([first]), []))
         keys = files.parse_json(first)
@@ -85,7 +87,7 @@ def holds_vectors(path: Path) -> bool:
 
 
 def batches(path: Path) -> Iterator[pa.Table]:
-    """The rows of a .jsonl, .csv or .npz as `write_vectors` was given them. Raises OSError, ValueError, KeyError."""
+    """The rows of a .jsonl, .csv or .npz, as tables like a Parquet file's. Raises OSError, ValueError, KeyError."""
     return {".jsonl": _from_jsonl, ".csv": _from_csv, ".npz": _from_npz}[path.suffix.lower()](path)
 
 
@@ -121,16 +123,16 @@ def _write_npz(path: Path, table: pa.Table) -> None:
     }
     for name in ("start_s", "end_s"):
         if name in table.column_names:
-            arrays[name] = table[name].to_numpy().astype(np.float64)  # null: NaN
+            arrays[name] = table[name].to_numpy().astype(np.float64)  # null becomes NaN
     with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's own stub takes only arrays, and bool
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub expects only arrays and bool
 
 
 WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl, ".npz": _write_npz}
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[dict[str, Any], list[str]]]:
-    """Each row's cells and the digits of its vector: nine tell every float32 apart."""
+    """Each row's cells and its vector as decimal numbers, whose nine digits identify every float32."""
     space = table.schema.metadata[SPACE].decode()
     for start in range(0, len(table), BATCH):
         part = table.slice(start, BATCH)
@@ -140,7 +142,7 @@ def _rows(table: pa.Table) -> Iterator[tuple[dict[str, Any], list[str]]]:
 
 
 def _matrix(table: pa.Table) -> Vectors:
-    """(N, D)"""
+    """(N,) list column -> (N, D) array."""
     vectors = table["vector"].combine_chunks()
     return np.asarray(vectors.flatten(), np.float32).reshape(len(table), -1)
 
@@ -148,9 +150,9 @@ def _matrix(table: pa.Table) -> Vectors:
 def _from_jsonl(path: Path) -> Iterator[pa.Table]:
     held: list[Any] = []
     with path.open(encoding="utf-8-sig") as file:
-        for line in iter(lambda: file.readline(LONGEST), ""):
-            if len(line) == LONGEST:
-                raise ValueError(f"a line of more than {LONGEST // 2**20} million characters")
+        for line in iter(lambda: file.readline(MAX_LINE), ""):
+            if len(line) == MAX_LINE:
+                raise ValueError(f"a line of more than {MAX_LINE // 2**20} million characters")
             if line.strip():
                 held.append(files.parse_json(line))
             if len(held) == BATCH:
@@ -203,7 +205,7 @@ def _from_npz(path: Path) -> Iterator[pa.Table]:
     columns: dict[str, Any] = {"item": arrays["items"].tolist(), "modality": arrays["modalities"].tolist()}
     for name in ("start_s", "end_s"):
         if name in arrays:
-            columns[name] = pa.array(arrays[name], from_pandas=True)  # NaN: null
+            columns[name] = pa.array(arrays[name], from_pandas=True)  # NaN becomes null
     z_ND = arrays["vectors"]
     if z_ND.ndim != 2 or z_ND.dtype.kind != "f":
         raise ValueError(f"vectors are {z_ND.dtype} of shape {z_ND.shape}, expected (N, D) of floats")
@@ -214,8 +216,8 @@ def _from_npz(path: Path) -> Iterator[pa.Table]:
         yield table.slice(start, BATCH)
 
 
-def _array(data: bytes) -> np.ndarray:
-    """The array in the bytes of an npy file; what its header claims is held against them before there is room made."""
+def _array(data: bytes) -> NDArray[Any]:
+    """The array in the bytes of an npy file. Its header is checked against their number before memory is allocated."""
     import io
 
     file = io.BytesIO(data)
@@ -224,14 +226,15 @@ def _array(data: bytes) -> np.ndarray:
     shape, _, dtype = header(file)
     claimed = int(np.prod([int(n) for n in shape], dtype=object)) * dtype.itemsize
     if dtype.hasobject or claimed != len(data) - file.tell():
-        raise ValueError("an array's header does not fit what follows it")
+        raise ValueError("an array's header does not match its data")
     file.seek(0)
-    return np.load(file, allow_pickle=False)
+    array: NDArray[Any] = np.load(file, allow_pickle=False)
+    return array
 
 
 def _of_space(table: pa.Table, spaces: set[Any]) -> pa.Table:
-    """The same, its space in the schema's metadata instead of a column. Raises ValueError for several."""
+    """The table with its space in the schema's metadata, not in a column. Raises ValueError for several spaces."""
     if len(spaces) != 1 or not all(isinstance(space, str) for space in spaces):
-        raise ValueError("its vectors are of several spaces, or of one without a name")
+        raise ValueError("its vectors are of several spaces, or of an unnamed one")
     left = table.drop_columns("space") if "space" in table.column_names else table
     return left.replace_schema_metadata({SPACE: spaces.pop()})

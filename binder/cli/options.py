@@ -29,7 +29,7 @@ class Command(click.Command):
         return super().parse_args(ctx, self._renamed(args))
 
     def _renamed(self, args: list[str]) -> list[str]:
-        """The arguments with every earlier name of an option replaced. What stands as a value is left alone."""
+        """The arguments with earlier names of options replaced; values of options are left alone."""
         options = [param for param in self.params if isinstance(param, click.Option)]
         now = {option.was: option.opts[0] for option in options if isinstance(option, Renamed)}
         with_value = {name for option in options if not option.is_flag and not option.count for name in option.opts}
