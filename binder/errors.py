@@ -112,12 +112,14 @@ def renamed(**names: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Decorates a function whose keyword arguments were renamed, old=new: the old names still work, with a warning."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        name = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]  # of the class, for its constructor
+
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             for old in names.keys() & kwargs.keys():
                 if names[old] in kwargs:
-                    raise TypeError(f"{function.__name__}() got {names[old]}= and also its old name, {old}=")
-                warn_renamed(f"{function.__name__}({old}=)", f"{names[old]}=")
+                    raise TypeError(f"{name}() got {names[old]}= and also its old name, {old}=")
+                warn_renamed(f"{name}({old}=)", f"{names[old]}=")
                 kwargs[names[old]] = kwargs.pop(old)
             return function(*args, **kwargs)
 

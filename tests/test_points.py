@@ -306,7 +306,7 @@ def test_the_old_names_of_settings_and_fields_work_for_one_release_with_a_warnin
         assert DotsConfig.model_validate({"neighbours": 8}).neighbors == 8
     with pytest.raises(ValueError, match="colours"):
         DotsConfig.model_validate({"colours": True, "colors": False})
-    with pytest.warns(FutureWarning, match="colours"):
+    with pytest.warns(FutureWarning, match=r"^Points\(colours=\) is now colors="):
         points = Points(ball(), colours=ball())
     assert points.colors is not None
     with pytest.warns(FutureWarning, match=r"Points\.colours is now Points\.colors"):
