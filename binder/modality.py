@@ -59,11 +59,9 @@ class EncoderConfig(Config):
             return values
         accepted = dict(values)
         for name, new in cls.former_names.items():
-            if name in values and new in values:
-                raise ValueError(f"{new} is given, and {name}, its old name, as well")
             if name in values:
                 warn_renamed(f"encoder.{name}", f"encoder.{new}")
-                accepted[new] = accepted.pop(name)
+                accepted.setdefault(new, accepted.pop(name))  # the new name wins: it may override a saved configuration
         return accepted
 
 
