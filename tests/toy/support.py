@@ -101,3 +101,13 @@ def process_state() -> dict[str, Any]:
         "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
         "hub": constants.HF_HUB_OFFLINE,
     }
+
+
+def one_line_error(result: tuple[int, str, str]) -> str:
+    """What the `binder` fixture returns for a mistake -> its error, a single line on stderr."""
+    status, out, err = result
+    assert status == 2, (status, out, err)
+    lines = err.strip().splitlines()
+    assert len(lines) == 1, err
+    assert lines[0].startswith("error: ")
+    return lines[0]
