@@ -91,7 +91,7 @@ def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: tor
     repository = _repository(library, rest)
     hub = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
     quiet = only_errors if library == "transformers" else contextlib.nullcontext()
-    with hub, _explained(name), quiet, torch.random.fork_rng(devices=[]):  # models start from random weights
+    with hub, _explained(name), quiet, random_state_restored:
         with no_larger_than(weights_in(folder) if folder else None):
             model, transform = loaders[library](rest)
         fingerprint = hash_weights(model.state_dict())
@@ -128,6 +128,8 @@ def _transformers_errors_only() -> Iterator[None]:
 
 
 only_errors = ProcessWide(_transformers_errors_only)  # it warns about weights that are left out on purpose
+# libraries fill a model with random weights before they load its own
+random_state_restored = ProcessWide(lambda: torch.random.fork_rng(devices=[]))
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:
