@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from binder.artifact.run_folder import Card
-from binder.evaluation.metrics import NO_MISS, RATES, trivial
+from binder.evaluation.metrics import NO_MISS, NO_RESULT, lower_is_better, no_result
+from binder.evaluation.retrieval import figures
 
 
 def model_card(card: Card, repo: str) -> str:
@@ -59,20 +60,14 @@ def _table(card: Card) -> str:
     rows, baselines = card.metrics.get("retrieval", []), card.metrics.get("baselines", [])
     if not rows:
         return "No rows were held out."
-    head = ["query → target", "", "queries", "targets", "R@1", "R@5", "R@10", *(f"{b['name']} R@1" for b in baselines)]
-    lines = [[*head, "chance R@1"], ["---"] * (len(head) + 1)]
-    for row in rows:
-        same = [
-            next((r["r1"] for r in b["retrieval"] if (r["query"], r["target"]) == (row["query"], row["target"])), None)
-            for b in baselines
-        ]
+    shown = [figures(row, baselines) for row in rows]
+    head = ["query → target", "", "queries", "targets", *shown[0]]
+    lines = [head, ["---"] * len(head)]
+    for row, cells in zip(rows, shown, strict=True):
         kind = "trained" if row["trained"] else "emergent"
-        sure = trivial(row["n_targets"])
-        rates = ["–" if key in sure else f"{row[key]:.3f}" for key in RATES]
-        before = ["" if share is None else f"{share:.3f}" for share in (*same, row["chance_r1"])]
-        cells = [f"{row['query']} → {row['target']}", kind, row["n"], row["n_targets"]]
-        lines.append([*cells, *rates, *before])
+        lines.append([f"{row['query']} → {row['target']}", kind, row["n"], row["n_targets"], *cells.values()])
     table = "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
     named = "".join(f"\n\n{b['name']}: {b['what']}." for b in baselines)
-    few = f" –: {NO_MISS}." if any(trivial(row["n_targets"]) for row in rows) else ""
-    return f"{table}{named}\n\nEmergent: this pair of modalities was never trained together.{few}"
+    notes = ["Emergent: this pair of modalities was never trained together.", lower_is_better()]
+    notes += [f"{NO_RESULT}: {NO_MISS}."] if any(no_result(row["n_targets"]) for row in rows) else []
+    return f"{table}{named}\n\n{' '.join(filter(None, notes))}"

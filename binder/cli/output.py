@@ -9,7 +9,7 @@ import json
 import logging
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -40,10 +40,13 @@ def say(text: object, *, err: bool = False) -> None:
     click.echo(visible(text), err=err)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: bool = False) -> None:
+def print_table(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Collection[str] = (), err: bool = False
+) -> None:
     """Print a table on stdout or stderr: numbers right-aligned, floats with three decimals, no cell cut off.
 
-    The cell "–" stands for a missing number. Control characters and markup in cells are escaped.
+    The cell "–" stands for a missing number. The columns `right` are right-aligned, too, whatever they hold. Control
+    characters and markup in cells are escaped.
     """
     from rich.console import Console
     from rich.table import Table
@@ -52,7 +55,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: b
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for i, name in enumerate(columns):
         numeric = all(isinstance(row[i], int | float) or row[i] == NO_RESULT for row in rows)
-        drawn.add_column(shown(name), justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(shown(name), justify="right" if numeric or name in right else "left", overflow="fold")
     for row in rows:
         cells = (f"{cell:.3f}" if isinstance(cell, float) else cell for cell in row)
         drawn.add_row(*(cell if isinstance(cell, Text) else shown(cell) for cell in cells))
@@ -65,32 +68,19 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, err: b
 def retrieval_table(
     rows: Sequence[dict[str, Any]], *, baselines: Sequence[dict[str, Any]] = (), err: bool = False
 ) -> None:
-    """The rows of `binder eval` for people, and beside them the R@1 of each of a card's baselines."""
-    from binder.evaluation.metrics import NO_MISS, RATES, trivial
+    """Print the rows of `binder eval` as a table, with the first metric of each of a card's baselines."""
+    from binder.evaluation.metrics import METRICS, NO_MISS, no_result
+    from binder.evaluation.retrieval import figures
 
-    before = [{(r["query"], r["target"]): float(r["r1"]) for r in baseline["retrieval"]} for baseline in baselines]
-    columns = ["query", "target", "", "n", "targets", "R@1", "R@5", "R@10", "median rank", "mAP", "chance R@1"]
-    shares = [{key: NO_RESULT if key in trivial(r["n_targets"]) else float(r[key]) for key in RATES} for r in rows]
-    print_table(
-        [*columns, *(f"{baseline['name']} R@1" for baseline in baselines)],
-        [
-            [
-                row["query"],
-                row["target"],
-                "trained" if row["trained"] else "emergent",
-                row["n"],
-                row["n_targets"],
-                *share.values(),
-                f"{row['median_rank']:g}",
-                float(row["map"]),
-                float(row["chance_r1"]),
-                *(cells.get((row["query"], row["target"]), "") for cells in before),
-            ]
-            for row, share in zip(rows, shares, strict=True)
-        ],
-        err=err,
-    )
-    if any(NO_RESULT in share.values() for share in shares):
+    shown = [figures(row, baselines) for row in rows]
+    free = [metric.label for metric in METRICS if metric.decimals is None]
+    lines = [
+        [r["query"], r["target"], "trained" if r["trained"] else "emergent", r["n"], r["n_targets"], *cells.values()]
+        for r, cells in zip(rows, shown, strict=True)
+    ]
+    right = [name for name in shown[0] if name not in free]
+    print_table(["query", "target", "", "n", "targets", *shown[0]], lines, right=right, err=err)
+    if any(no_result(row["n_targets"]) for row in rows):
         click.echo(f"{NO_RESULT}: {NO_MISS}", err=err)
     for baseline in baselines:
         say(f"{baseline['name']}: {baseline['what']}", err=err)

@@ -57,7 +57,7 @@ def _move(shard: Path, collection: Path) -> None:
 
 
 def let_go(rows: Array) -> None:
-    """Unmap the pages that were read from a memory map; the page cache keeps them, and the next read maps them again."""
+    """Unmap the pages read from a memory map; the page cache keeps them, and the next read maps them again."""
     if isinstance(rows.base, mmap.mmap) and sys.platform != "win32":
         rows.base.madvise(mmap.MADV_DONTNEED)
 

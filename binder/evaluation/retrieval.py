@@ -1,4 +1,4 @@
-"""Retrieval between every two modalities of a manifest.
+"""Retrieval between all pairs of modalities of a manifest.
 
 Shapes: N rows, U unique items of one modality, D embed_dim.
 """
@@ -6,7 +6,6 @@ Shapes: N rows, U unique items of one modality, D embed_dim.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -19,21 +18,43 @@ from binder.evaluation import metrics
 def retrieval_rows(
     sides: Mapping[str, Side], trained: Callable[[str, str], bool], queries: Sequence[str] | None = None
 ) -> list[dict[str, Any]]:
-    """One row per ordered pair of modalities that share rows: R@k, median rank, mAP, chance, whether it was trained.
+    """A row per ordered pair of modalities that occur together: the metrics, and whether the pair was trained together.
 
-    A query's matches are the targets of all rows it stands in, so that one sound may have several pictures. `queries`
-    are the modalities that are searched with: all, if nothing is said.
+    The matches of a query are the targets of all rows it occurs in, so an item can have several. `queries` limits which
+    modalities are searched with; by default all.
     """
     result = []
     for query, target in ((q, t) for q in queries or sides for t in sides if q != t):
         relevant = matches(sides[query], sides[target])
         if relevant:
             used = sorted(relevant)
-            table = metrics.retrieval(
+            found = metrics.retrieval(
                 sides[query].vectors[used], sides[target].vectors, [relevant[position] for position in used]
             )
-            result.append({"query": query, "target": target, "trained": trained(query, target), **asdict(table)})
+            result.append({"query": query, "target": target, "trained": trained(query, target), **found})
     return result
+
+
+def baseline_values(baselines: Sequence[Mapping[str, Any]], query: str, target: str) -> list[float | None]:
+    """The first metric of each of a card's baselines for a pair of modalities; None if it has no such row."""
+    name = metrics.METRICS[0].name
+    rows = [row_of(baseline["retrieval"], query, target) for baseline in baselines]
+    return [float(row[name]) if row and name in row else None for row in rows]
+
+
+def row_of(rows: Sequence[Mapping[str, Any]], query: str, target: str) -> Mapping[str, Any] | None:
+    """The row of a pair of modalities, if there is one."""
+    return next((row for row in rows if (row["query"], row["target"]) == (query, target)), None)
+
+
+def figures(row: Mapping[str, Any], baselines: Sequence[Mapping[str, Any]] = ()) -> dict[str, str]:
+    """What tables show of a row, by column: metrics, chance levels, and the first metric of a card's baselines."""
+    first, values = metrics.METRICS[0], baseline_values(baselines, row["query"], row["target"])
+    return {
+        **{m.label: m.text(m.of(row)) for m in metrics.METRICS},
+        **{f"chance {m.label}": m.text(row.get(f"chance_{m.name}"), "") for m in metrics.METRICS if m.chance},
+        **{f"{b['name']} {first.label}": first.text(value, "") for b, value in zip(baselines, values, strict=True)},
+    }
 
 
 def matches(query: Side, target: Side) -> dict[int, NDArray[np.int64]]:

@@ -1,4 +1,4 @@
-"""The page of a run: how it learnt, what it reaches beside its baselines, what it confuses. One file, nothing fetched.
+"""The report of a run: how it learned, its metrics beside those of the baselines, what it confuses. One HTML file.
 
 Shapes: N held-out rows.
 """
@@ -17,6 +17,7 @@ from binder.data.columns import Side
 from binder.data.manifest import Row
 from binder.evaluation import metrics
 from binder.evaluation.confusions import confusions, weakest
+from binder.evaluation.retrieval import baseline_values, row_of
 from binder.files import write_text
 from binder.registry import registry
 from binder.report import page
@@ -24,9 +25,9 @@ from binder.report import page
 log = logging.getLogger(__name__)
 
 NAME = "report.html"
-MISTAKES, WEAK = 4, 4  # shown; with three and two previews each they bound the page's size
-SKIPPED = 30  # named of those left out
-WIDTH, HEIGHT = 280, 150  # of a curve's box, in its own units: small, so that its words can be read on a telephone
+MISTAKES, WEAK = 4, 4  # shown; they have three and two previews each, which bounds the size of the page
+SKIPPED = 30  # skipped items that are listed
+WIDTH, HEIGHT = 280, 150  # of a curve's box, in its own units: small, so that its labels are legible on a phone
 
 
 def write(
@@ -40,34 +41,17 @@ def write(
 ) -> Path:
     """Write `report.html` into the folder of a finished run; returns its path.
 
-    `history` is the steps of its log; `rows` are the N held-out ones and `sides` their modalities, encoded. An item
+    `history` holds the steps of the log, `rows` the N held-out rows, and `sides` their modalities, encoded. An item
     that cannot be shown is left out.
     """
-    own, target = card.modality, next((t for t in card.trained_against if t in sides), None)
-    mistakes = confusions(sides[own], sides[target])[:MISTAKES] if rows and target else []
-    named = {mistake.query for mistake in mistakes}
-    weak = [p for p in weakest(sides[own], sides[target]) if p.row not in named][:WEAK] if rows and target else []
+    target = next((t for t in card.trained_against if t in sides), None)
     values = {
         "card": card,
         "counts": counts,
         "target": target,
-        "cells": [_cell(card, row) for row in card.metrics["retrieval"]],
-        "no_miss": metrics.NO_MISS,
-        "baselines": card.metrics["baselines"],
+        **_results(card, target),
         "curves": _curves(card, history),
-        "mistakes": [
-            {
-                **asdict(mistake),
-                "asked": shown(rows[mistake.query], own),
-                "wanted": shown(rows[mistake.right], str(target)),
-                "got": shown(rows[mistake.found], str(target)),
-            }
-            for mistake in mistakes
-        ],
-        "weak": [
-            {**asdict(pair), "asked": shown(rows[pair.row], own), "wanted": shown(rows[pair.row], str(target))}
-            for pair in weak
-        ],
+        **_examples(card.modality, target, rows, sides),
         "skipped": [*skipped[:SKIPPED]],
         "n_skipped": len(skipped),
         "reasons": _reasons(skipped),
@@ -81,40 +65,110 @@ def write(
     return folder / NAME
 
 
-def _cell(card: Card, row: Mapping[str, Any]) -> dict[str, Any]:
-    """One direction's result, None for a rate that says nothing, with the R@1 of every baseline."""
-    before = [(b, _r1(b["retrieval"], row)) for b in card.metrics["baselines"]]
-    return {**row, **dict.fromkeys(metrics.trivial(row["n_targets"])), "before": before}
+def _results(card: Card, target: str | None) -> dict[str, Any]:
+    """What the page shows of the metrics: the headline, and the table's columns and rows."""
+    rows, baselines = card.metrics["retrieval"], card.metrics["baselines"]
+    first, with_chance = metrics.METRICS[0], [m for m in metrics.METRICS if m.chance]
+    cells = []
+    for row in rows:
+        before = baseline_values(baselines, row["query"], row["target"])
+        cells.append(
+            {
+                **row,
+                "values": [_text(metric, metric.of(row)) for metric in metrics.METRICS],
+                "bar": first.of(row) if first.percent else None,
+                "before": [_text(first, value) for value in before],
+                "chances": [_text(metric, row.get(f"chance_{metric.name}")) for metric in with_chance],
+            }
+        )
+    return {
+        "headline": _headline(card, row_of(rows, card.modality, str(target))),
+        "metrics": metrics.METRICS,
+        "with_chance": with_chance,
+        "baselines": baselines,
+        "cells": cells,
+        "no_miss": metrics.NO_MISS if any(metrics.no_result(row["n_targets"]) for row in rows) else None,
+        "lower_is_better": metrics.lower_is_better(),
+    }
 
 
-def _r1(rows: Sequence[Mapping[str, Any]], like: Mapping[str, Any]) -> float | None:
-    same = (row for row in rows if (row["query"], row["target"]) == (like["query"], like["target"]))
-    return next((float(row["r1"]) for row in same), None)
+def _headline(card: Card, row: Mapping[str, Any] | None) -> list[tuple[str | None, str]]:
+    """The most important numbers, each with what it is: the first metric, another one, the baselines and chance."""
+    if row is None:
+        return []
+    first, *others = metrics.METRICS
+    no_miss = f": {metrics.NO_MISS}" if first.of(row) is None else ""
+    found = [
+        (
+            _text(first, first.of(row)),
+            f"{first.label}: {row['query']} → {row['target']} among {row['n_targets']}{no_miss}",
+        )
+    ]
+    shares = [m for m in others if m.percent and m.of(row) is not None]
+    if shares:
+        ranks = [f"; {m.label} {m.text(m.of(row))}" for m in metrics.METRICS if not m.higher_is_better]
+        found.append((_text(shares[-1], shares[-1].of(row)), shares[-1].label + "".join(ranks)))
+    baselines = card.metrics["baselines"]
+    before = zip(baselines, baseline_values(baselines, row["query"], row["target"]), strict=True)
+    found += [(_text(first, value), f"{b['name']}: {b['what']}") for b, value in before if value is not None]
+    chance = row.get(f"chance_{first.name}")
+    return [*found, (_text(first, chance), "by chance")] if chance is not None else found
+
+
+def _text(metric: metrics.Metric, value: float | None) -> str | None:
+    """A value as the page shows it; None for no result."""
+    return None if value is None else page.percent(value) if metric.percent else metric.text(value)
+
+
+def _examples(own: str, target: str | None, rows: Sequence[Row], sides: Mapping[str, Side]) -> dict[str, Any]:
+    """The clearest mistakes, and the least similar of the other pairs."""
+    if not rows or target is None:
+        return {"mistakes": [], "weak": []}
+    mistakes = confusions(sides[own], sides[target])[:MISTAKES]
+    named = {mistake.query for mistake in mistakes}
+    weak = [pair for pair in weakest(sides[own], sides[target]) if pair.row not in named][:WEAK]
+    return {
+        "mistakes": [
+            {
+                **asdict(mistake),
+                "asked": shown(rows[mistake.query], own),
+                "wanted": shown(rows[mistake.right], target),
+                "got": shown(rows[mistake.found], target),
+            }
+            for mistake in mistakes
+        ],
+        "weak": [
+            {**asdict(pair), "asked": shown(rows[pair.row], own), "wanted": shown(rows[pair.row], target)}
+            for pair in weak
+        ],
+    }
 
 
 def _reasons(skipped: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
-    """How often each reason, without the item's name before it, the most frequent first."""
+    """The reasons, without the item's name, and how often each occurs, the most frequent first."""
     counted = Counter(why.rpartition(": ")[2] for _, why in skipped)
     return counted.most_common(SKIPPED)
 
 
 def _assumed(card: Card) -> list[tuple[str, str]]:
-    """The encoder's settings that are not the defaults: given, or taken from the data."""
+    """The encoder's settings that differ from the defaults: given by the user, or derived from the data."""
     usual = registry().get(card.modality).config().model_dump(mode="json")
     return [(name, str(value)) for name, value in card.config.items() if usual.get(name, value) != value]
 
 
 def _curves(card: Card, history: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The loss, and R@1 and R@10 from the modality to each it was trained against, by step."""
+    """The loss, and the logged metrics from the modality to each that it was trained against, by step."""
     found = [_curve("loss", history, {"loss": "loss"}, {}, lambda value: f"{value:.2f}")]
+    first, baselines = metrics.METRICS[0], card.metrics["baselines"]
     for target in card.trained_against:
-        before = {"query": card.modality, "target": target}
-        levels = {b["name"]: _r1(b["retrieval"], before) for b in card.metrics["baselines"]}
-        chance = [r["chance_r1"] for r in card.metrics["retrieval"] if _r1([r], before) is not None]
-        levels |= {"chance": chance[0] if chance else None}
-        targets = [r["n_targets"] for r in card.metrics["retrieval"] if _r1([r], before) is not None]
-        dull = metrics.trivial(min(targets, default=0))
-        series = {f"R@{k}": f"{target}_r{k}" for k in (1, 10) if f"r{k}" not in dull}
+        row = row_of(card.metrics["retrieval"], card.modality, target)
+        if row is None:
+            continue
+        before = baseline_values(baselines, card.modality, target)
+        levels = {b["name"]: value for b, value in zip(baselines, before, strict=True)}
+        levels |= {"chance": row.get(f"chance_{first.name}")}
+        logged = [m for m in metrics.METRICS if m.logged and m.of(row) is not None]
+        series = {metric.label: f"{target}_{metric.name}" for metric in logged}
         title = f"{card.modality} → {target}, held out"
         found.append(_curve(title, history, series, levels, lambda value: f"{100 * value:.0f} %", top=1.0))
     return [curve for curve in found if curve["lines"]]
@@ -128,7 +182,7 @@ def _curve(
     label: Callable[[float], str],
     top: float | None = None,
 ) -> dict[str, Any]:
-    """What the page draws: each series as points in a box of WIDTH x HEIGHT, and `levels` to compare them with."""
+    """A curve for the template: each series as points in a box of WIDTH x HEIGHT, and the `levels` to compare with."""
     values = {name: [(h["step"], h[key]) for h in history if h.get(key) is not None] for name, key in series.items()}
     values = {name: points for name, points in values.items() if points}
     last = max((step for points in values.values() for step, _ in points), default=1)
@@ -154,7 +208,7 @@ def _curve(
 
 
 def _spread(heights: Sequence[float], gap: float = 14.0) -> list[float]:
-    """Heights of labels, moved so that none covers another and none leaves the box: up from its bottom, then down."""
+    """Heights of labels, moved so that none overlaps another or leaves the box: first up from its bottom, then down."""
     placed, order = list(heights), sorted(range(len(heights)), key=lambda i: -heights[i])
     free = float(HEIGHT)
     for i in order:
@@ -168,17 +222,17 @@ def _spread(heights: Sequence[float], gap: float = 14.0) -> list[float]:
 
 
 def shown(row: Row, modality: str) -> dict[str, Any]:
-    """What the page shows of an item, and where it stands."""
+    """What the page shows of an item, and its place in the manifest."""
     item = row.items[modality]
     found: dict[str, Any] = {"modality": modality, "text": None, "preview": None, "tag": None, "url": None}
     try:
         found |= page.shown_item(registry().get(modality), item)
-    except Exception as error:  # a picture that cannot be drawn is no reason to lose the page
+    except Exception as error:  # a preview that cannot be drawn is no reason to lose the page
         log.debug("%s: no preview: %s", row.where, error)
     name = _below(item, Path(row.source).parent) if isinstance(item, Path) else ""
     return {**found, "name": name, "where": f"{Path(row.source).name}:{row.line}"}
 
 
 def _below(path: Path, folder: Path) -> str:
-    """A file's name as its manifest has it."""
+    """A file's path as in its manifest."""
     return str(path.relative_to(folder) if path.is_relative_to(folder) else path)

@@ -15,6 +15,7 @@ from torch import Tensor
 from binder.data.columns import Side
 from binder.devices import device_of
 from binder.encoder import Encoder
+from binder.evaluation.metrics import METRICS
 from binder.evaluation.retrieval import retrieval_rows
 from binder.space import vectors
 from binder.train import ridge
@@ -29,9 +30,10 @@ def retrieval(encoder: Encoder, ready: Prepared, task: Task) -> list[dict[str, A
 
 
 def scores(encoder: Encoder, ready: Prepared, task: Task) -> dict[str, float]:
-    """R@1 and R@10 from the modality to each frozen modality, for the log."""
+    """The logged metrics of retrieval from the modality to each frozen one, as {TARGET_METRIC: value}."""
     rows = _retrieval(_forward(encoder, ready), ready, task, queries=[task.kind.name])
-    return {f"{row['target']}_r{k}": round(row[f"r{k}"], 4) for row in rows for k in (1, 10)}
+    logged = [metric.name for metric in METRICS if metric.logged]
+    return {f"{row['target']}_{name}": round(row[name], 4) for row in rows for name in logged}
 
 
 def baselines(ready: Prepared, task: Task) -> list[dict[str, Any]]:

@@ -28,23 +28,24 @@ def eval_command(
     device: str,
     workers: int | None,
 ) -> None:
-    """Retrieval between every two modalities of PAIRS: R@1, R@5, R@10, median rank, mAP, chance.
+    """Evaluate retrieval between all pairs of modalities of PAIRS: recall, rank and precision, and what chance gives.
 
-    PAIRS is a manifest, or a folder with a folder per class; then --as says what the files are where suffixes do not.
+    PAIRS is a manifest, or a folder with a folder per class; --as names the modality of the files if their suffixes
+    do not.
 
-    A pair of modalities that no training ever saw together is marked emergent. A rate that no search can miss, R@5
-    among five targets, is shown as –; --json names those under no_result.
+    A pair of modalities that was never trained together is marked emergent. A metric that no search can miss, such as
+    R@5 among five targets, is shown as –; --json lists these under no_result.
     """
     count = options.worker_count(workers)
     from binder.api import Binder
-    from binder.evaluation.metrics import trivial
+    from binder.evaluation.metrics import no_result
 
     space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
     with output.ProgressBar() as progress:
         rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
     output.skipped(problems)
     if as_json:
-        marked = [{**row, "no_result": trivial(row["n_targets"])} for row in rows]
+        marked = [{**row, "no_result": no_result(row["n_targets"])} for row in rows]
         output.print_json({"retrieval": marked, "skipped": [{"where": w, "reason": r} for w, r in problems]})
     else:
         output.retrieval_table(rows)

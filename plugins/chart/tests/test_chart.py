@@ -184,10 +184,10 @@ def test_a_table_its_spec_and_its_picture_look_alike() -> None:
 
 
 def test_the_configured_kind_is_for_tables_that_set_none(tmp_path: Path) -> None:
-    said = write(tmp_path / "said.csv", "# kind: bar\n" + RISING)
+    stated = write(tmp_path / "stated.csv", "# kind: bar\n" + RISING)
     open_ = write(tmp_path / "open.csv", RISING)
     plain, lines = encoder(), encoder(kind="line")
-    assert torch.equal(plain.preprocess(said), lines.preprocess(said))
+    assert torch.equal(plain.preprocess(stated), lines.preprocess(stated))
     assert not torch.equal(plain.preprocess(open_), lines.preprocess(open_))
 
 

@@ -52,7 +52,7 @@ def _shading(meters_HW: Floats, focal_px: float, light_3: Floats) -> Floats:
     x = (columns - (z.shape[1] - 1) / 2) * z / focal_px
     y = (rows - (z.shape[0] - 1) / 2) * z / focal_px
     xyz = np.stack([x, y, z], axis=2)
-    normal = np.cross(np.gradient(xyz, axis=0), np.gradient(xyz, axis=1))  # towards the camera: z is negative
+    normal = np.cross(np.gradient(xyz, axis=0), np.gradient(xyz, axis=1))  # toward the camera: z is negative
     normal /= np.linalg.norm(normal, axis=2, keepdims=True) + 1e-12
     shade_HW: Floats = AMBIENT + (1 - AMBIENT) * np.clip(normal @ (light_3 / np.linalg.norm(light_3)), 0, 1)
     return shade_HW

@@ -133,11 +133,11 @@ def test_intact_files_are_read(name: str, tmp_path: Path) -> None:
 def test_truncated_files_are_rejected(name: str, tmp_path: Path) -> None:
     data = GOOD[name]
     for share in (0.0, 0.02, 0.3, 0.5, 0.8, 0.97):
-        said = outcome(name, data[: int(len(data) * share)], tmp_path)
+        result = outcome(name, data[: int(len(data) * share)], tmp_path)
         if name in COUNTED or share == 0:
-            assert said != "read", share
+            assert result != "read", share
         if name in COUNTED and share > 0.25 and name not in ("npy", "npz"):
-            assert "truncated" in said, share
+            assert "truncated" in result, share
 
 
 @pytest.mark.parametrize("name", GOOD)

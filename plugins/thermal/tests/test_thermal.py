@@ -150,7 +150,7 @@ def test_values_that_are_not_finite_become_black() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("palette", PALETTES)
-def test_false_colours_become_intensity(palette: str, kind: str) -> None:
+def test_false_colors_become_intensity(palette: str, kind: str) -> None:
     data = encoded(colored(palette), kind, **({"quality": 85} if kind == "JPEG" else {}))
     found = read(data, ThermalConfig())
     expected = read(person(), ThermalConfig())

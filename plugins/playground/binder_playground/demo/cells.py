@@ -1,9 +1,8 @@
-"""The matrix of the demo: every ordered pair of modalities, searched by the concept that both show."""
+"""The matrix of the demo: retrieval between every two modalities, where a match is an item that shows the same."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from itertools import product
 from typing import Any
 
@@ -31,7 +30,7 @@ def cells(
 ) -> list[dict[str, Any]]:
     """One row per ordered pair of modalities, in the schema of metrics.json.
 
-    A match is an item that shows the same; a pair whose items share no label is there with nothing in it.
+    A pair of modalities whose items share no label is listed with empty values.
     """
     names = list(dict.fromkeys(g.modality for g in galleries))
     rows = []
@@ -52,7 +51,7 @@ def cells(
 
 
 def shared(galleries: Sequence[Gallery], query: str, target: str) -> tuple[Gallery, Gallery, tuple[str, ...]] | None:
-    """The galleries of two modalities whose items have most labels in common, and those labels."""
+    """The galleries of two modalities whose items have the most labels in common, and those labels; None: none has."""
     best: tuple[Gallery, Gallery, tuple[str, ...]] | None = None
     for asked, searched in product(galleries, galleries):
         if (asked.modality, searched.modality) == (query, target):
@@ -63,7 +62,7 @@ def shared(galleries: Sequence[Gallery], query: str, target: str) -> tuple[Galle
 
 
 def cell(asked: Gallery, searched: Gallery, facets: Sequence[str], *, only_unheard: bool = False) -> dict[str, Any]:
-    """R@k of one ordered pair."""
+    """R@k and chance of one ordered pair."""
     places: dict[tuple[Any, ...], list[int]] = {}
     for place, concept in enumerate(searched.concepts):
         places.setdefault(label(concept, facets), []).append(place)
@@ -75,9 +74,9 @@ def cell(asked: Gallery, searched: Gallery, facets: Sequence[str], *, only_unhea
     if not relevant:
         return UNANSWERED
     assert asked.z is not None and searched.z is not None
-    return asdict(retrieval(asked.z.vectors[list(relevant)], searched.z.vectors, list(relevant.values())))
+    return retrieval(asked.z.vectors[list(relevant)], searched.z.vectors, list(relevant.values()))
 
 
 def label(concept: Concept, facets: Sequence[str]) -> tuple[Any, ...]:
-    """What the concept says of these facets."""
+    """The values of these facets."""
     return tuple(getattr(concept, facet) for facet in facets)
