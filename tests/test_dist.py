@@ -257,7 +257,8 @@ def test_every_plugin_is_installed_from_the_place_written_in_and_from_one_that_i
         given = ["--from", dist] if i % 2 else []
         said = fresh.run("binder", "plugins", "install", name, *given)
         assert (f"from {dist.as_uri()}" in said) == (not given)
-        assert len(said.splitlines()) < (9 if known_plugins()[name].needs else 5)
+        lines = [line for line in said.splitlines() if not re.match(rf"{name}: \d+ s ", line)]  # how far it is, if slow
+        assert len(lines) < (9 if known_plugins()[name].needs else 5)
         there = json.loads(fresh.run("binder", "plugins", "list", "--json"))
         assert {*known_plugins()[name].needs, name} <= {plugin["plugin"] for plugin in there}
     report = json.loads(fresh.run("binder", "doctor", "--json"))
@@ -278,7 +279,7 @@ def test_a_wheel_that_was_exchanged_is_not_installed(fresh, dist, tmp_path):
         said = fresh.run("binder", "plugins", "install", "imu", fails=True)
     finally:
         wheel.write_bytes(before)
-    assert "is not the file it should be: SHA-256" in said
+    assert "not the expected file: its SHA-256 is" in said
     assert len([line for line in said.splitlines() if line.startswith("error:")]) == 1
 
 
