@@ -9,7 +9,7 @@ from binder.cli import options, output
 
 @click.command("eval")
 @click.argument("pairs")
-@click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder names it; mini by default.")
+@options.anchor
 @options.encoders
 @options.trunk
 @options.as_modality
