@@ -13,7 +13,7 @@ from torch import Tensor
 from binder import Encoder, Item, Span
 from binder_audio.channels import Samples
 from binder_audio.config import AudioConfig, complete
-from binder_audio.reading import read, segments, windows
+from binder_audio.reading import read, read_segments, windows
 
 AT_ONCE = 64  # windows represented at once, to bound the memory for long files
 
@@ -37,7 +37,7 @@ class SoundEncoder(Encoder):
 
     def segments(self, item: Item, every_s: float) -> Iterator[tuple[Span, Tensor]]:
         """See `Encoder.segments`. Silent segments are left out. Raises ItemError where all are silent."""
-        for start_s, end_s, samples in segments(item, self.config.sample_rate, every_s):
+        for start_s, end_s, samples in read_segments(item, self.config.sample_rate, every_s):
             yield Span(start_s, end_s), self._windows(samples)
 
     def _windows(self, samples: Samples) -> Tensor:

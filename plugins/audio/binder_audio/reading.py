@@ -42,7 +42,7 @@ def read(item: Item, rate: int, first_s: float | None = None) -> Samples:
     return found.samples()
 
 
-def segments(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
+def read_segments(item: Item, rate: int, every_s: float) -> Iterator[tuple[float, float, Samples]]:
     """Path, bytes or (samples, rate) -> of each segment of `every_s` s its start and end in s, and (S,) at `rate`.
 
     Lazily, so that hours fit in memory. Silent segments and a rest shorter than one frame are left out. Raises

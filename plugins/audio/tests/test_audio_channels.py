@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 from binder_audio.encoder import AudioConfig, AudioEncoder
-from binder_audio.reading import read, segments
+from binder_audio.reading import read, read_segments
 
 RATE = 16_000  # Hz
 
@@ -35,7 +35,7 @@ def test_where_channels_cancel_the_strongest_is_used(
     soundfile.write(path, many.astype(np.float32), RATE, subtype="FLOAT")
     for item in (path, path.read_bytes(), (many, RATE), (many.T, RATE)):
         assert cosine(read(item, RATE) - offset, sound()) > 0.999
-        cut = np.concatenate([part for _, _, part in segments(item, RATE, 0.5)])
+        cut = np.concatenate([part for _, _, part in read_segments(item, RATE, 0.5)])
         assert cosine(cut - offset, sound()) > 0.999
 
 
@@ -50,7 +50,9 @@ def test_the_decision_holds_for_a_whole_file() -> None:
     last = np.stack([sound(5, hz=700), sound(5, hz=700)])
     found = read((np.concatenate([first, last], axis=1), RATE), RATE)
     assert np.array_equal(found, np.concatenate([first[0], last[0]]))
-    cut = np.concatenate([part for _, _, part in segments((np.concatenate([first, last], axis=1), RATE), RATE, 10.0)])
+    cut = np.concatenate(
+        [part for _, _, part in read_segments((np.concatenate([first, last], axis=1), RATE), RATE, 10.0)]
+    )
     assert np.array_equal(cut, found)
 
 

@@ -19,7 +19,7 @@ import soundfile
 from binder_audio import reading
 from binder_audio.decoders import opened
 from binder_audio.preview import preview
-from binder_audio.reading import read, segments
+from binder_audio.reading import read, read_segments
 
 from binder import ItemError
 
@@ -299,9 +299,9 @@ def test_hours_in_a_few_bytes_are_rejected_before_they_are_decoded(silence: byte
     with opened(silence) as flac:
         assert flac.stated_s == 3 * 3_600
     with pytest.raises(ItemError, match="silent: every sample is zero"):
-        list(segments(silence, RATE, 60.0))
+        list(read_segments(silence, RATE, 60.0))
     with pytest.raises(ItemError, match="60 minutes long"):
-        list(segments(silence, RATE, 1e7))
+        list(read_segments(silence, RATE, 1e7))
 
 
 def test_decoding_stops_where_an_item_is_longer_than_its_header_says(
@@ -311,7 +311,7 @@ def test_decoding_stops_where_an_item_is_longer_than_its_header_says(
     for name in ("aac", "mp3", "wav"):
         with pytest.raises(ItemError, match=r"long; one item may have"):
             read(whole[name], RATE)
-        assert len(list(segments(whole[name], RATE, 1.0))) in (2, 3)
+        assert len(list(read_segments(whole[name], RATE, 1.0))) in (2, 3)
 
 
 def test_peak_memory_is_that_of_the_result_not_of_the_channels() -> None:
@@ -326,16 +326,16 @@ def test_peak_memory_is_that_of_the_result_not_of_the_channels() -> None:
 @pytest.mark.parametrize(("every_s", "count"), [(0.025, 80), (0.1, 20), (1.99, 1), (1e7, 1)])
 def test_segments_of_any_length(every_s: float, count: int) -> None:
     steady = np.sin(np.arange(2 * RATE) / 5).astype(np.float32)
-    found = list(segments((steady, RATE), RATE, every_s))
+    found = list(read_segments((steady, RATE), RATE, every_s))
     assert len(found) == count
     assert all(a[1] == b[0] for a, b in itertools.pairwise(found))
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_100])
 def test_segments_shorter_than_a_frame_are_rejected(rate: int) -> None:
-    assert list(segments((sound(0.5, rate), rate), RATE, 0.025)), "the shortest allowed, at any rate"
+    assert list(read_segments((sound(0.5, rate), rate), RATE, 0.025)), "the shortest allowed, at any rate"
     with pytest.raises(ItemError, match="segments of 1 ms; expected at least 25 ms"):
-        list(segments((sound(rate=rate), rate), RATE, 0.001))
+        list(read_segments((sound(rate=rate), rate), RATE, 0.001))
 
 
 def test_the_preview_reads_only_the_first_minute() -> None:

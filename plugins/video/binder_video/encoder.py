@@ -18,7 +18,7 @@ from torch.nn import functional
 from binder import Anchor, Encoder, Item, ItemError, Span, into_space, picture_tower
 from binder_video.config import DEFAULT_WINDOW_S, TOWER_LR, VideoConfig
 from binder_video.reading import Clip, open_clip
-from binder_video.sampling import even, jittered, segments, windows
+from binder_video.sampling import even, jittered, segment_spans, windows
 from binder_video.temporal import Temporal
 
 MANY_SEGMENTS = 1_000  # up to so many, a video may have more segments than frames
@@ -52,7 +52,7 @@ class VideoEncoder(Encoder):
                 yield None, self.preprocess(item)
                 return
             _check_count(clip, every_s, item)
-            spans, ahead = itertools.tee(segments(clip.duration_s, every_s))
+            spans, ahead = itertools.tee(segment_spans(clip.duration_s, every_s))
             shown = clip.at(time_s for span in ahead for time_s in _ascending(self._groups(*span)))
             for start_s, end_s in spans:
                 yield Span(start_s, end_s), self._stack(self._groups(start_s, end_s), shown)

@@ -39,7 +39,7 @@ def jittered(duration_s: float, window_s: float, count: int, rng: np.random.Gene
     return [float(s) for s in start_s + (np.arange(count) + rng.uniform(size=count)) / count * length_s]
 
 
-def segments(duration_s: float, every_s: float) -> Iterator[tuple[float, float]]:
+def segment_spans(duration_s: float, every_s: float) -> Iterator[tuple[float, float]]:
     """Start and end of each segment of `every_s` seconds, lazily; a rest shorter than a tenth of that is left out."""
     for i in itertools.count():
         start_s = i * every_s

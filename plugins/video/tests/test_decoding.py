@@ -82,7 +82,7 @@ def shown(frames: Sequence[tuple[Fraction, bytes]], times_s: Sequence[float]) ->
     return [[pixels for start, pixels in frames if start <= Fraction(time_s)][-1] for time_s in times_s]
 
 
-def moments(duration_s: float) -> list[list[float]]:
+def requests(duration_s: float) -> list[list[float]]:
     """Several ways to ask for times of a video: even, random, dense, single, all."""
     rng = np.random.default_rng(0)
     return [
@@ -101,7 +101,7 @@ def assert_identical(path: Path) -> None:
     with open_clip(path) as clip:
         duration_s = clip.duration_s
     assert float(frames[-1][0]) < duration_s < float(frames[-1][0]) + 1
-    for times_s in moments(duration_s):
+    for times_s in requests(duration_s):
         with open_clip(path) as clip:
             found = [image.tobytes() for image in clip.at(iter(times_s))]
         assert found == shown(frames, times_s)

@@ -14,7 +14,7 @@ from binder_video import VIDEO, VideoConfig
 from binder_video.adapting import adapt
 from binder_video.config import TOWER_LR
 from binder_video.encoder import VideoEncoder
-from binder_video.sampling import even, jittered, segments, windows
+from binder_video.sampling import even, jittered, segment_spans, windows
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -143,7 +143,7 @@ def test_there_is_one_random_time_in_each_part(duration_s: float, window_s: floa
     [(0.3, [(0, 0.3)]), (2.0, [(0, 1), (1, 2)]), (2.05, [(0, 1), (1, 2)]), (2.5, [(0, 1), (1, 2), (2, 2.5)])],
 )
 def test_segments(duration_s: float, expected: list[tuple[float, float]]) -> None:
-    assert list(segments(duration_s, 1.0)) == expected
+    assert list(segment_spans(duration_s, 1.0)) == expected
 
 
 def test_the_windows_of_a_video_contain_its_frames_in_order() -> None:
