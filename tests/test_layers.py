@@ -52,7 +52,7 @@ BUDGETS = {
     "encoders": 2210,
     "evaluation": 360,
     "formats": 1990,
-    "index": 3710,
+    "index": 3560,
     "pairs": 550,
     "readers": 1400,
     "report": 720,

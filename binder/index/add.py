@@ -86,7 +86,7 @@ class Known:
     recipe: str | None
     size: int | None
     mtime_ns: int | None
-    said: Mapping[str, Any]  # text and metadata
+    extra: Mapping[str, Any]  # text and metadata
 
 
 def add_items(
@@ -129,8 +129,8 @@ def with_metadata(found: list[Found], metadata: Any, store: Store) -> list[Found
         table = store.table(modality)
         have = table.state().metadata if table else {}
         names = [shown_name(found[i].item) for i in places]
-        for i, said in zip(places, rows.metadata_from_files([found[i].meta for i in places], names, have), strict=True):
-            own[i] = said
+        for i, meta in zip(places, rows.metadata_from_files([found[i].meta for i in places], names, have), strict=True):
+            own[i] = meta
     given = rows.metadata_of(metadata, len(found))
     joined = []
     for f, a, b in zip(found, own, given.to_pylist() if given is not None else [{}] * len(found), strict=True):
@@ -194,7 +194,7 @@ def _add_chunk(task: Task, wanted: Mapping[str, Found]) -> Added:
             continue
         if mark.get("_mtime_ns") not in (None, have.mtime_ns):
             touched[name] = mark
-        if _says_more(found, have):
+        if _brings_more(found, have):
             reworded.append(name)
         else:
             added.unchanged += 1
@@ -202,8 +202,8 @@ def _add_chunk(task: Task, wanted: Mapping[str, Found]) -> Added:
         added.take(_encode(task, {name: wanted[name] for name in marks}, marks, known))
     if table and reworded:
         keys = [(key, name) for name in reworded for key in known[name].keys]
-        said = _said([wanted[name] for _, name in keys], task.inline)
-        added.updated += table.amend(said.append_column(KEY, pa.array([key for key, _ in keys], pa.string())))
+        extra = _extra_columns([wanted[name] for _, name in keys], task.inline)
+        added.updated += table.amend(extra.append_column(KEY, pa.array([key for key, _ in keys], pa.string())))
     if table and touched:  # so that the time alone will do next time
         stats = [(key, mark) for name, mark in touched.items() for key in known[name].keys]
         times = {c: pa.array([mark[c] for _, mark in stats], pa.int64()) for c in ("_size", "_mtime_ns")}
@@ -244,15 +244,15 @@ def _encoded_rows(
         "_recipe": [task.recipe] * len(own),
     }
     columns |= {c: [marks[name].get(c) for name in own] for c in ("_content", "_size", "_mtime_ns")}
-    return rows.rows_of(columns, made.vectors, _said([wanted[name] for name in own], task.inline))
+    return rows.rows_of(columns, made.vectors, _extra_columns([wanted[name] for name in own], task.inline))
 
 
-def _said(found: Sequence[Found], inline: bool) -> pa.Table:
+def _extra_columns(found: Sequence[Found], inline: bool) -> pa.Table:
     """The columns of text and metadata of the items."""
     texts = [str(f.item) if inline else f.text for f in found]
-    said: dict[str, Any] = {"text": pa.array(texts, pa.string())} if any(text is not None for text in texts) else {}
+    extra: dict[str, Any] = {"text": pa.array(texts, pa.string())} if any(text is not None for text in texts) else {}
     meta = rows.metadata_of([f.meta for f in found], len(found))
-    return pa.table(said | ({name: meta[name] for name in meta.column_names} if meta is not None else {}))
+    return pa.table(extra | ({name: meta[name] for name in meta.column_names} if meta is not None else {}))
 
 
 def _parts(batch: pa.Table) -> Iterator[pa.Table]:
@@ -294,15 +294,15 @@ def _recipe(space: Binder, modality: str, every_s: float | None) -> str:
 
 def _known_of(table: Table, names: Sequence[str]) -> dict[str, Known]:
     """What the table holds of the items with these names."""
-    said = ["text", *table.state().metadata]
-    columns = [KEY, "item", "_content", "_recipe", "_size", "_mtime_ns", *said]
+    extra = ["text", *table.state().metadata]
+    columns = [KEY, "item", "_content", "_recipe", "_size", "_mtime_ns", *extra]
     found: dict[str, Known] = {}
     for batch in table.scan(columns, one_of("item", names)):
         for row in batch.to_pylist():
             if row["item"] in found:
                 found[row["item"]].keys.append(row[KEY])
                 continue
-            own = {name: row[name] for name in said if row[name] is not None}
+            own = {name: row[name] for name in extra if row[name] is not None}
             content, recipe, size, mtime_ns = (row[c] for c in ("_content", "_recipe", "_size", "_mtime_ns"))
             found[row["item"]] = Known([row[KEY]], content, recipe, size, mtime_ns, own)
     return found
@@ -325,9 +325,9 @@ def _compared(found: Found, known: Known | None, task: Task) -> tuple[dict[str, 
     return mark, bool(alike and known and known.content == mark["_content"])
 
 
-def _says_more(found: Found, known: Known) -> bool:
+def _brings_more(found: Found, known: Known) -> bool:
     """Whether given text or metadata differs from that in the table; what is not given stays."""
     given = dict(found.meta)
     if found.text is not None:
         given["text"] = found.text
-    return any(value is not None and known.said.get(name) != value for name, value in given.items())
+    return any(value is not None and known.extra.get(name) != value for name, value in given.items())

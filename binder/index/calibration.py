@@ -96,7 +96,7 @@ class Calibration:
     def probabilities(self, query_D: Vectors, modality: str | None, target: str, cosines: Any) -> np.ndarray:
         """Of a match, given the query's cosines to items of `target`. `modality` is None for a sum, or if unknown."""
         chosen = self.judged.get((modality or "", target), self.general)
-        return chosen(self.z(query_D, target, cosines))
+        return np.asarray(chosen(self.z(query_D, target, cosines)))
 
 
 class Kept:
@@ -260,7 +260,7 @@ def _refined(start: Map, judged: Sequence[tuple[float, bool]]) -> Map | None:
 def _logistic(z: np.ndarray, matches: np.ndarray, others: np.ndarray, start: Map) -> Map:
     """The maximum-likelihood map for the numbers of matches and others at each z.
 
-    One more pair each at z = 0, 1, ... 8 that follows `start` keeps it finite, whatever the counts are.
+    One more pair each at z = 0, 1, ... 8 that follows `start` keeps it finite for any counts.
     """
     prior_z = np.arange(9.0)
     z = np.concatenate([z, prior_z])

@@ -74,7 +74,8 @@ class Database:
             return None
         while True:
             try:
-                return self._db.open_table(name)
+                table: LanceTable = self._db.open_table(name)
+                return table
             except (OSError, RuntimeError, ValueError) as error:
                 if folder and set_aside_torn(folder):
                     continue

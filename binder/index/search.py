@@ -236,7 +236,8 @@ def _memory(table: Table) -> Memory:
         rows, numbers = table.numbered([*state.shown, VECTOR])
         rows = rows.combine_chunks()
         table.memory = Memory(state.version, rows, matrix(rows[VECTOR]), numbers)
-    return table.memory
+    memory: Memory = table.memory
+    return memory
 
 
 def _columns(state: State, options: Options) -> list[str]:

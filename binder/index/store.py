@@ -64,7 +64,8 @@ class Record(Config):
         self.check(z)
         if len(z) != 1:
             raise SpaceError(f"expected one vector to search with, got {len(z)}; take their mean(), or one by one")
-        return z.vectors[0]
+        query_D: Vectors = z.vectors[0]
+        return query_D
 
 
 class Store:
@@ -136,10 +137,9 @@ class Store:
     def note(self, key: str) -> str | None:
         """The note under that key; None if there is none."""
         notes = self.table(NOTES)
-        for batch in notes.scan(["value"], one_of("key", [key])) if notes else ():
-            for row in batch.to_pylist():
-                return row["value"]
-        return None
+        batches = notes.scan(["value"], one_of("key", [key])) if notes else ()
+        values: list[str] = [row["value"] for batch in batches for row in batch.to_pylist()]
+        return values[0] if values else None
 
     def notes_version(self) -> int | None:
         """A number that changes with every note, whichever process wrote it."""
@@ -209,16 +209,16 @@ def load_space(
 
 def _folder(location: str) -> Path | None:
     """The folder that a location names; None for an object store. Raises StoreError for what cannot be either."""
-    said = utf8(location)[:200].replace("\0", "\\0")
+    shown = utf8(location)[:200].replace("\0", "\\0")
     if location != utf8(location) or not location.strip():
-        raise StoreError(f"{said!r}: not a valid location for an index")
+        raise StoreError(f"{shown!r}: not a valid location for an index")
     if "://" in location:
         return None
     try:
         folder = Path(location).expanduser().absolute()
         kind = "a file" if folder.is_file() else kind_of(folder)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
-        raise StoreError(f"{said}: not a valid location for an index: {why(error)}") from None
+        raise StoreError(f"{shown}: not a valid location for an index: {why(error)}") from None
     if kind not in (None, "a folder"):
-        raise StoreError(f"{said}: is {kind}, not a folder; choose another location")
+        raise StoreError(f"{shown}: is {kind}, not a folder; choose another location")
     return folder

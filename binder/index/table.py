@@ -53,7 +53,7 @@ class State:
 
     @property
     def embed_dim(self) -> int:
-        return self.schema.field(VECTOR).type.list_size
+        return int(self.schema.field(VECTOR).type.list_size)
 
     @property
     def nbytes(self) -> int:
@@ -248,12 +248,17 @@ class Table:
                 if attempt == ATTEMPTS - 1:
                     raise
                 time.sleep(random.uniform(0, 0.01 * 2 ** min(attempt, 6)))
-                self.inner.checkout_latest()
+                self._refresh()
         self.commits += 1
         if self._files:
             with guarded(self.where):
                 self._files.flush()
         return done
+
+    def _refresh(self) -> None:
+        """See the commits of other processes."""
+        inner: Any = self.inner  # LanceDB gives this method no types
+        inner.checkout_latest()
 
     def _compiled(self, where: str | Expr) -> str | Expr:
         return self.condition(where) if isinstance(where, str) else where
@@ -302,7 +307,7 @@ class Table:
             try:
                 self.commit(lambda: self.inner.add_columns(pa.schema(new)))
             except StoreError:
-                self.inner.checkout_latest()
+                self._refresh()
                 if not set(schema.names) <= set(self.state().schema.names):  # else another process was faster
                     raise
         return rows.cast(schema)

@@ -105,14 +105,13 @@ def write(path: Path, tables: Sequence[Table], record: Record) -> int:
 
 def _checked(part: Any, modality: str, names: Sequence[str] | None, record: Record) -> Embeddings:
     """Vectors as Embeddings of the index's space. Raises SpaceError, ConfigError where they do not fit."""
-    if not isinstance(part, Embeddings):
-        part = Embeddings(part, record.space, names or ())
-    elif names is not None:
-        part = Embeddings(part.vectors, part.space, names, part.modality)
-    if part.modality not in (None, modality):
-        raise ConfigError(f"these are vectors of {part.modality}, not of {modality}")
-    record.check(part)
-    return part
+    z = part if isinstance(part, Embeddings) else Embeddings(part, record.space)
+    if names is not None:
+        z = Embeddings(z.vectors, z.space, names, z.modality)
+    if z.modality not in (None, modality):
+        raise ConfigError(f"these are vectors of {z.modality}, not of {modality}")
+    record.check(z)
+    return z
 
 
 def _rows(z: Embeddings, metadata: pa.Table | None, inline: bool) -> pa.Table:
@@ -148,7 +147,7 @@ def _rows_of_file(path: Path, found: pa.Table, record: Record) -> pa.Table:
 
 def _texts(found: pa.Table, name: str) -> list[str]:
     """A column that must name something in every row. Raises ValueError where it does not."""
-    cells = found[name].to_pylist()
+    cells: list[str] = found[name].to_pylist()
     if not all(isinstance(cell, str) and cell for cell in cells):
         raise ValueError(f"a row has no {name}")
     return cells
