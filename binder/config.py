@@ -1,4 +1,4 @@
-"""Configurations: frozen pydantic models that refuse unknown keys, read from TOML and `--set a.b=c`."""
+"""Configurations: frozen pydantic models that reject unknown keys, read from TOML and from `--set a.b=c`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from binder.errors import ConfigError, nearest, one_line
 from binder.files import DEEPEST, check_depth, read_text
 
-MOST_BYTES = 4 * 2**20  # of a TOML file
-MOST = 2**63 - 1  # whole number in TOML; also what torch takes as a seed
-ANCHORS = Path(__file__).parent / "anchors"  # those that are shipped, by name
+MAX_BYTES = 4 * 2**20  # of a TOML file
+MAX_INT = 2**63 - 1  # largest integer in TOML, and largest seed in torch
+ANCHORS = Path(__file__).parent / "anchors"  # the shipped ones, by name
 
 
 class Config(BaseModel):
-    """Base of every configuration: immutable, no unknown keys, every number finite."""
+    """Base class of all configurations: immutable, without unknown keys, every number finite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -27,34 +27,32 @@ class Config(BaseModel):
 class TrainConfig(Config):
     """How long and how fast to train. The defaults need no tuning on small data (hundreds to thousands of pairs)."""
 
-    # a run ends with whichever of these comes first; without any, after 1,000 steps or 10 epochs, whichever is more
+    # a run ends at whichever of these comes first; by default after 1,000 steps or 10 epochs, whichever is longer
     epochs: int | None = Field(None, ge=1)  # passes over the pairs
-    steps: int | None = Field(None, ge=1)  # optimiser steps
-    minutes: float | None = Field(None, gt=0)  # stop (and cool down the learning rate) by then
-    batch_size: int = Field(
-        48, ge=2
-    )  # pairs; small ones learn more from each pair, large ones use an accelerator better
+    steps: int | None = Field(None, ge=1)  # of the optimizer
+    minutes: float | None = Field(None, gt=0)  # the learning rate is annealed to end by then
+    batch_size: int = Field(48, ge=2)  # pairs; small batches learn more per pair, large ones use accelerators better
     lr: float = Field(1e-3, gt=0)  # peak learning rate of AdamW
     weight_decay: float = Field(0.05, ge=0)
-    warmup: float = Field(0.05, ge=0, lt=1)  # share of the run in which the learning rate rises
-    clip_grad: float = Field(1.0, gt=0)  # largest gradient norm
-    ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights that are kept; 0 keeps the last ones
-    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the encoder's forward pass; auto: bf16 where it is native
-    val_fraction: float = Field(0.1, ge=0, lt=1)  # share held out (at most 10,000 rows)
-    checkpoint_seconds: float = Field(30.0, ge=0)  # at most this much work is lost to a killed process
+    warmup: float = Field(0.05, ge=0, lt=1)  # share of the run during which the learning rate rises
+    clip_grad: float = Field(1.0, gt=0)  # maximum norm of the gradient
+    ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights, which are the result; 0: no averaging
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # of the forward pass; auto: bf16 if the device supports it
+    val_fraction: float = Field(0.1, ge=0, lt=1)  # share of the rows that is held out (at most 10,000 rows)
+    checkpoint_seconds: float = Field(30.0, ge=0)  # the most work that is lost when the process is killed
 
 
 class AlignConfig(Config):
-    """Everything `binder align` can be told in a file."""
+    """All settings of `binder align`."""
 
     anchor: str = "mini"
-    to: str = "image"  # image, text, both, or the modality of one of `encoders`
-    encoders: tuple[str, ...] = ()  # run folders of aligned encoders that may be trained against; they stay frozen
+    to: str = "image"  # what to train against: image, text, both, or the modality of one of `encoders`
+    encoders: tuple[str, ...] = ()  # run folders of aligned encoders that can be trained against; they stay frozen
     init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from
-    seed: int = Field(0, ge=0, le=MOST)
+    seed: int = Field(0, ge=0, le=MAX_INT)
     train: TrainConfig = TrainConfig()
-    loss: dict[str, Any] = {}  # `kind`, and the settings of that loss: checked against `binder.train.losses`
-    encoder: dict[str, Any] = {}  # checked against the modality's own configuration
+    loss: dict[str, Any] = {}  # `kind`, and the settings of that loss; validated in `binder.train.losses`
+    encoder: dict[str, Any] = {}  # validated against the modality's own configuration
 
     @field_validator("anchor")
     @classmethod
@@ -82,9 +80,9 @@ C = TypeVar("C", bound=Config)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """Contents of a TOML file. Raises ConfigError naming the file and the line."""
+    """The contents of a TOML file. Raises ConfigError that names the file and the line."""
     try:
-        return _parsed(read_text(path, MOST_BYTES))
+        return _parsed(read_text(path, MAX_BYTES))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (ValueError, OSError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
@@ -92,7 +90,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def apply_sets(values: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
-    """`values` with every `a.b=c` of `sets` put in; c is read as TOML, and as a string where it is none."""
+    """`values` with each `a.b=c` of `sets` applied; c is read as TOML, or else as a string."""
     result = _copy(values)
     for text in sets:
         key, equals, raw = text.partition("=")
@@ -109,7 +107,7 @@ def apply_sets(values: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]
 
 
 def validate(model: type[C], values: Mapping[str, Any], where: str) -> C:
-    """`values` as a `model`. Raises ConfigError: one line with the key, what was expected, the nearest valid key."""
+    """`values` as a `model`. Raises ConfigError: one line with the key, what was expected, and the nearest key."""
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
@@ -121,9 +119,9 @@ def _copy(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_anywhere(name: str) -> str:
-    """A name that ends in the path of what is there (runs/one, timm:FOLDER, MODEL/FILE) with that path absolute.
+    """Make the path in a name (runs/one, timm:FOLDER, MODEL/FILE) absolute if it exists.
 
-    So it means the same from another working directory. Every other name is returned as it is.
+    The name then means the same in any working directory. Every other name is returned unchanged.
     """
     library = re.match("(timm:local-dir:|timm:|transformers:)(.+)", name)
     architecture, slash, file = name.partition("/")
@@ -148,7 +146,7 @@ def _toml_value(raw: str, text: str) -> Any:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    """TOML of bounded depth, whole numbers of 64 bits. Raises ValueError."""
+    """Parse TOML, with a limit on its depth and integers of at most 64 bits. Raises ValueError."""
     try:
         found = tomllib.loads(text)
     except RecursionError:
@@ -162,7 +160,7 @@ def _check_numbers(value: Any) -> None:
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for one in inner:
         _check_numbers(one)
-    if isinstance(value, int) and abs(value) > MOST:
+    if isinstance(value, int) and abs(value) > MAX_INT:
         raise ValueError("a whole number of more than 64 bits")
 
 
@@ -171,7 +169,7 @@ def _line(error: Exception) -> str:
 
 
 def _shown(value: Any) -> str:
-    """What was given, at most a line of it."""
+    """A value as an error message shows it, in at most one line."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # 4,300 digits; lists within lists

@@ -262,4 +262,4 @@ def test_align_shows_its_baselines_beside_the_trained_result(binder, toy, toys, 
     assert "untrained R@1" in text
     assert "untrained: a random projection" in text
     assert "ridge R@1" in text
-    assert "ridge: ridge regression from the features of the trunk as it came" in text
+    assert "ridge: ridge regression on the initial features of the trunk" in text

@@ -73,7 +73,7 @@ def test_tokens_are_averaged_and_of_too_many_features_the_angles_stay(monkeypatc
     wide = torch.randn(8, 60_000, generator=torch.Generator().manual_seed(0))
     wide[1] = wide[0] + 0.5 * wide[1]
     narrow = pooled(wide)
-    assert narrow.shape == (8, closed_form.WIDEST)
+    assert narrow.shape == (8, closed_form.MAX_FEATURES)
     assert torch.equal(narrow, pooled(wide))
     cosine = torch.nn.functional.normalize(narrow) @ torch.nn.functional.normalize(narrow).T
     expected = torch.nn.functional.normalize(wide) @ torch.nn.functional.normalize(wide).T

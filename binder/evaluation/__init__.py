@@ -1,1 +1,1 @@
-"""How good an alignment is: retrieval, zero-shot classification, what is confused with what."""
+"""Evaluation: retrieval metrics, zero-shot classification, confusions."""

@@ -1,4 +1,4 @@
-"""Which held-out items a run mistakes for which, and which pairs agree least. NumPy only.
+"""Which held-out items are confused with each other, and which pairs are least similar. NumPy only.
 
 Shapes: N rows, U unique items of one modality, D embed_dim.
 """
@@ -16,26 +16,26 @@ from binder.evaluation.retrieval import matches
 
 @dataclass(frozen=True)
 class Confusion:
-    """A query that found something else before its own target. Items are named by a row they stand in."""
+    """A query whose first hit is wrong. Each item is given by a row it occurs in."""
 
     query: int
-    right: int  # a row of the target that it should have found
-    found: int  # a row of the target that it found instead
+    right: int  # row of its most similar match
+    found: int  # row of the wrong target that was found instead
     right_cosine: float
     found_cosine: float
-    times: int = 1  # how many queries made this very mistake
+    times: int = 1  # number of queries that made the same mistake
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A row and how well its two items agree."""
+    """A row and the similarity of its two items."""
 
     row: int
     cosine: float
 
 
 def confusions(query: Side, target: Side) -> list[Confusion]:
-    """The mistakes of a search for the rows' targets, the most frequent first, then those by the largest margin."""
+    """The queries whose first hit is wrong: the most frequent mistakes first, then those with the largest margin."""
     relevant = matches(query, target)
     asked = sorted(relevant)
     of_query, of_target = _first_rows(query), _first_rows(target)
@@ -59,7 +59,7 @@ def confusions(query: Side, target: Side) -> list[Confusion]:
 
 
 def weakest(query: Side, target: Side) -> list[Pair]:
-    """The rows that hold both, the least agreeing first; of a pair that repeats, one row."""
+    """The rows that have both items, the least similar first; one row for each distinct pair."""
     rows: dict[tuple[int, int], int] = {}
     for row, pair in enumerate(zip(query.of_row.tolist(), target.of_row.tolist(), strict=True)):
         if min(pair) >= 0:
@@ -73,7 +73,7 @@ def _margin(c: Confusion) -> float:
 
 
 def _first_rows(side: Side) -> dict[int, int]:
-    """Position of an item -> the first row that holds it."""
+    """Position of an item -> the first row it occurs in."""
     first: dict[int, int] = {}
     for row, position in enumerate(side.of_row.tolist()):
         first.setdefault(position, row)

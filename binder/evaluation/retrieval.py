@@ -58,7 +58,7 @@ def figures(row: Mapping[str, Any], baselines: Sequence[Mapping[str, Any]] = ())
 
 
 def matches(query: Side, target: Side) -> dict[int, NDArray[np.int64]]:
-    """Position of each query -> positions of its targets."""
+    """Position of each query -> positions of its matches."""
     found: dict[int, set[int]] = {}
     for q, t in zip(query.of_row.tolist(), target.of_row.tolist(), strict=True):
         if q >= 0 and t >= 0:

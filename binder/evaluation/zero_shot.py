@@ -17,9 +17,9 @@ from binder.space import vectors
 def class_vectors(
     labels: Sequence[str], templates: Iterable[str], embed_text: Callable[[Sequence[str]], vectors.Vectors]
 ) -> vectors.Vectors:
-    """C labels -> (C, D): the mean of the prompts' vectors, normalised (prompt ensemble, Radford et al. 2021).
+    """C labels -> (C, D): the normalized mean of each label's prompts (prompt ensembling, Radford et al. 2021).
 
-    Raises ConfigError for labels that repeat and for a template without {}.
+    Raises ConfigError for duplicate labels and for a template without {}.
     """
     templates = list(templates)
     if len(set(labels)) != len(labels) or not labels:

@@ -1,8 +1,8 @@
-"""Several processes of one run, as `torchrun` starts them: who is who, and what they exchange.
+"""Distributed training: the processes of a run that `torchrun` started, and what they exchange.
 
-Every process holds the whole encoder and a share of each batch. The loss needs all items of a batch against all, so
-the vectors are gathered; each process lets gradients flow through its own share only, and the sum of their gradients
-is the gradient of the whole batch. Without torchrun there is one process, and nothing here does anything.
+Every process holds the whole encoder and takes a share of each batch. The loss compares all items of a batch with each
+other, so the embeddings are gathered. Gradients flow through a process's own share only, and their sum over the
+processes is the gradient of the whole batch. Without torchrun there is one process, and nothing is exchanged.
 
 Shapes: B batch of all processes, D embed_dim.
 """
@@ -32,19 +32,19 @@ class Group:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files and speaks to people."""
+        """Whether this is the process that writes files and reports to the user."""
         return self.rank == 0
 
     def shares(self, n: int) -> list[int]:
-        """How many of n rows each process takes."""
+        """The number of rows, of n, that each process takes."""
         return [len(part) for part in np.array_split(np.arange(n), self.size)]
 
     def share(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Those of the rows that this process takes."""
+        """The rows that this process takes."""
         return np.array_split(rows, self.size)[self.rank]
 
     def gather(self, own: Tensor, n: int) -> Tensor:
-        """This process's vectors (its share, D) -> those of all (n, D); gradients flow through its own."""
+        """Embeddings of this process (its share, D) -> those of all (n, D); gradients flow through its own."""
         if self.size == 1:
             return own
         shares = self.shares(n)
@@ -58,7 +58,7 @@ class Group:
         return torch.cat(found)
 
     def sum_gradients(self, trained: Sequence[Tensor]) -> None:
-        """Add up what the processes found, in place. A process with an empty share counts as zero."""
+        """Sum the gradients over the processes, in place; that of an empty share counts as zero."""
         if self.size == 1:
             return
         for p in trained:
@@ -71,7 +71,7 @@ class Group:
             p.grad = grad.view_as(p)
 
     def agree(self, value: float) -> float:
-        """The first process's value, for what clocks tell differently."""
+        """The value of the first process, for what differs between processes, such as clocks."""
         if self.size == 1:
             return value
         box = torch.tensor([value], dtype=torch.float64, device=_device())
@@ -81,7 +81,7 @@ class Group:
 
     @contextmanager
     def main_first(self) -> Iterator[None]:
-        """The body runs in the first process, and then in the others, which find in the cache what it left."""
+        """Run the body in the first process, then in the others, which find its results in the cache."""
         if self.size > 1 and not self.is_main:
             with _together():
                 dist.barrier()
@@ -95,13 +95,13 @@ ALONE = Group()
 
 
 def rank() -> int:
-    """The number of this process among those that torchrun started; 0 without it. Imports nothing."""
+    """The rank of this process among those that torchrun started; 0 without torchrun. Imports nothing."""
     return int(os.environ.get("RANK", "0"))
 
 
 @contextmanager
 def joined() -> Iterator[Group]:
-    """The processes that torchrun started, connected for as long as the context lasts."""
+    """The processes that torchrun started, connected until the context ends."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1 or "RANK" not in os.environ:
         yield Group()
@@ -118,7 +118,7 @@ def joined() -> Iterator[Group]:
 
 
 def local_device() -> str:
-    """The device of this process among several: an accelerator of its own where there are any."""
+    """The device of this process among several: its own accelerator, if there are any."""
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
 
@@ -130,7 +130,7 @@ def _device() -> torch.device:
 def _together() -> Iterator[None]:
     try:
         yield
-    except (RuntimeError, ValueError) as error:  # what torch.distributed raises where another process is gone
+    except (RuntimeError, ValueError) as error:  # raised by torch.distributed if another process is gone
         reason = str(error).splitlines()[0][:200]
         raise TrainingError(
             f"another process of this run ended or cannot be reached ({reason}); go on with --resume"

@@ -1,4 +1,4 @@
-"""One process at a time works on a run folder."""
+"""The lock of a run folder: one process at a time works on it."""
 
 from __future__ import annotations
 
@@ -16,47 +16,47 @@ import filelock
 from binder.errors import RunError
 from binder.files import check_target
 
-NAME = ".lock"  # says who holds it; whether it is held only the operating system knows
+NAME = ".lock"  # names the process that holds it; only the operating system knows whether it is held
 
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Hold `folder`, which is made where it is missing and goes again where nothing was left in it.
+    """Lock `folder`, creating it if necessary; a new folder that is still empty afterwards is removed.
 
-    Raises RunError where another process holds it, naming that one, and where it cannot be written. The lock ends
-    with its process however that dies: the file that a killed one leaves locks nothing.
+    Raises RunError if another process holds the lock, or if the folder cannot be written. The lock ends with its
+    process, however that ends: a file left behind by a killed process locks nothing.
     """
     fresh = not check_target(folder, folder=True).exists()
     lock = filelock.FileLock(folder / NAME, timeout=0)
     try:
-        with _undisturbed():
+        with _interrupts_delayed():
             _acquire(lock, folder)
         yield
     finally:
         if lock.is_locked:
-            with contextlib.suppress(OSError):  # Windows deletes no open file
-                (folder / NAME).unlink()  # before the release: whoever opened it meanwhile sees that its name is gone
+            with contextlib.suppress(OSError):  # Windows does not delete open files
+                (folder / NAME).unlink()  # before the release: a process that opened it meanwhile sees that it is gone
             lock.release()
         if fresh:
-            with contextlib.suppress(OSError):  # as a rule there is a run in it now
+            with contextlib.suppress(OSError):  # usually it holds a run now
                 folder.rmdir()
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Ctrl-C waits until the end of this: a file that is there but not yet locked would stay behind."""
-    usual = signal.getsignal(signal.SIGINT)
-    if not callable(usual) or threading.current_thread() is not threading.main_thread():
+def _interrupts_delayed() -> Iterator[None]:
+    """Delay Ctrl-C until the body ends; otherwise a file that exists but is not locked yet could be left behind."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler) or threading.current_thread() is not threading.main_thread():
         yield
         return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda *what: came.append(what))
+    received: list[tuple[int, FrameType | None]] = []
+    signal.signal(signal.SIGINT, lambda *what: received.append(what))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, usual)
-        if came:
-            usual(*came[0])
+        signal.signal(signal.SIGINT, handler)
+        if received:
+            handler(*received[0])
 
 
 def _acquire(lock: filelock.BaseFileLock, folder: Path) -> None:
@@ -73,5 +73,5 @@ def _acquire(lock: filelock.BaseFileLock, folder: Path) -> None:
 def _holder(folder: Path) -> str:
     try:
         return (folder / NAME).read_text(encoding="utf-8") or "?"
-    except OSError:  # Windows lets nobody read what is locked
+    except OSError:  # on Windows a locked file cannot be read
         return "?"

@@ -1,8 +1,8 @@
-"""Ridge regression from a trunk's features, as it came, to the targets: what is reached without any training.
+"""Ridge regression from the features of the untrained trunk to the targets: a baseline without any training.
 
-Hoerl and Kennard, "Ridge regression", Technometrics 1970; the penalty by generalised cross-validation: Golub, Heath
-and Wahba, Technometrics 1979. Everything is computed from sums over the samples, so memory does not grow with them,
-and sums can be added and taken away from each other: a fit without some of the samples costs no second pass.
+Hoerl and Kennard, "Ridge regression", Technometrics 1970; the penalty by generalized cross-validation: Golub, Heath
+and Wahba, Technometrics 1979. Everything is computed from sums over the samples, so memory does not grow with their
+number. Sums can be added and subtracted, so a fit that leaves out some of the samples needs no second pass.
 
 Shapes: N samples, B batch, F features, D embed_dim.
 """
@@ -20,9 +20,9 @@ from binder.devices import device_of
 from binder.encoder import Encoder
 from binder.train.loop import Data
 
-WIDEST = 1024  # features that are told apart: solving takes under a second
-ROWS = 2048  # looked at where they go through the trunk: about a hundredth of the work of a default run
-ROWS_OF_FEATURES = 32_768  # where a frozen trunk's features are at hand
+MAX_FEATURES = 1024  # solving takes less than a second
+MAX_ROWS = 2048  # that have to go through the trunk: about a hundredth of the work of a default run
+MAX_CACHED_ROWS = 32_768  # if the features of a frozen trunk are cached
 PENALTIES = np.logspace(-4, 3, 57)  # relative to the mean variance of the features
 Floats = NDArray[np.float64]
 
@@ -62,7 +62,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class Linear:
-    """A fitted map, as its call: (B, F) -> (B, D), neither normalised nor scaled."""
+    """A fitted map, to be called: (B, F) -> (B, D), neither normalized nor scaled."""
 
     weight_FD: Tensor
     bias_D: Tensor
@@ -73,15 +73,15 @@ class Linear:
 
 
 def ridge(moments: Moments) -> Linear:
-    """The ridge regression on standardised features whose penalty has the least generalised cross-validation error."""
+    """Ridge regression on standardized features, with the penalty of the least generalized cross-validation error."""
     n, mean_F, mean_D = moments.n, moments.x_F / moments.n, moments.y_D / moments.n
     covariance_FF = moments.xx_FF / n - np.outer(mean_F, mean_F)
     scale_F = np.sqrt(np.clip(np.diag(covariance_FF), 0, None))
-    scale_F[scale_F <= 1e-6 * np.sqrt(np.diag(moments.xx_FF) / n)] = np.inf  # constant but for rounding: no weight
+    scale_F[scale_F <= 1e-6 * np.sqrt(np.diag(moments.xx_FF) / n)] = np.inf  # constant up to rounding: no weight
     values_F, vectors_FF = np.linalg.eigh(covariance_FF / np.outer(scale_F, scale_F))
     values_F = np.clip(values_F, 0, None)
     along_FD = vectors_FF.T @ ((moments.xy_FD / n - np.outer(mean_F, mean_D)) / scale_F[:, None])
-    error = float(moments.yy / n - mean_D @ mean_D)  # of the mean alone
+    error = float(moments.yy / n - mean_D @ mean_D)  # of predicting the mean
     penalty = min(PENALTIES, key=lambda p: _gcv(p, n, values_F, (along_FD**2).sum(1), error))
     weight_FD = vectors_FF @ (along_FD / (values_F + penalty)[:, None]) / scale_F[:, None]
     bias_D = mean_D - mean_F @ weight_FD
@@ -89,32 +89,32 @@ def ridge(moments: Moments) -> Linear:
 
 
 def _gcv(penalty: float, n: int, values_F: Floats, power_F: Floats, error: float) -> float:
-    """Generalised cross-validation error of a penalty, up to a factor; infinite where nothing is left to judge by."""
+    """Generalized cross-validation error of a penalty, up to a factor; infinite without any degrees of freedom left."""
     residual = error - (power_F * (values_F + 2 * penalty) / (values_F + penalty) ** 2).sum()
     free = 1 - ((values_F / (values_F + penalty)).sum() + 1) / n
     return float(max(residual, 0.0) / free**2) if free > 1e-6 else float("inf")
 
 
 def pooled(features: Tensor) -> Tensor:
-    """What `Encoder.features` gave, (B, F) or (B, T, F) -> (B, at most WIDEST).
+    """Output of `Encoder.features`, (B, F) or (B, T, F) -> (B, at most MAX_FEATURES).
 
-    Tokens are averaged. Of more features, sums of some with random signs are kept (the hashing trick: Weinberger et
-    al., ICML 2009), which keep the angles between rows and need no matrix.
+    Tokens are averaged. More features than that are hashed: summed with random signs (Weinberger et al., ICML 2009),
+    which preserves the angles between rows and needs no matrix.
     """
     x_BF = features.float().mean(1) if features.ndim == 3 else features.float().flatten(1)
-    if x_BF.shape[1] <= WIDEST:
+    if x_BF.shape[1] <= MAX_FEATURES:
         return x_BF
     generator = torch.Generator().manual_seed(0)
-    bucket_F = torch.randint(WIDEST, (x_BF.shape[1],), generator=generator).to(x_BF.device)
+    bucket_F = torch.randint(MAX_FEATURES, (x_BF.shape[1],), generator=generator).to(x_BF.device)
     sign_F = (torch.randint(2, (x_BF.shape[1],), generator=generator) * 2.0 - 1).to(x_BF.device)
-    return x_BF.new_zeros(len(x_BF), WIDEST).index_add_(1, bucket_F, x_BF * sign_F)
+    return x_BF.new_zeros(len(x_BF), MAX_FEATURES).index_add_(1, bucket_F, x_BF * sign_F)
 
 
 @torch.inference_mode()
 def fit(encoder: Encoder, data: Data, seed: int) -> Linear:
-    """The map from what the trunk gives now to the targets, from at most ROWS rows drawn by `seed`."""
+    """The map from the trunk's present features to the targets, from at most MAX_ROWS rows drawn with `seed`."""
     rng = np.random.default_rng([seed, 2])
-    rows = rng.permutation(len(data))[: ROWS_OF_FEATURES if data.features else ROWS]
+    rows = rng.permutation(len(data))[: MAX_CACHED_ROWS if data.features else MAX_ROWS]
     encoder.eval()
     parts = []
     for part in np.array_split(rows, -(-len(rows) // 64)):

@@ -1,4 +1,4 @@
-"""How well a run does on its held-out rows, and what it is to be compared with.
+"""Evaluation on the held-out rows of a run, and the baselines to compare it with.
 
 Shapes: W windows of one item, U unique items, D embed_dim.
 """
@@ -21,11 +21,11 @@ from binder.space import vectors
 from binder.train import ridge
 from binder.train.prepare import Prepared, Task
 
-RIDGE = "ridge regression from the features of the trunk as it came, in closed form"
+RIDGE = "ridge regression on the initial features of the trunk, in closed form"
 
 
 def retrieval(encoder: Encoder, ready: Prepared, task: Task) -> list[dict[str, Any]]:
-    """Retrieval on the held-out rows between the modality and every frozen modality they have."""
+    """Retrieval on the held-out rows, between the modality and each frozen modality that occurs in them."""
     return _retrieval(_forward(encoder, ready), ready, task)
 
 
@@ -37,7 +37,7 @@ def scores(encoder: Encoder, ready: Prepared, task: Task) -> dict[str, float]:
 
 
 def baselines(ready: Prepared, task: Task) -> list[dict[str, Any]]:
-    """What the encoder reaches without training, as {name, what, retrieval}; the closed form is always among them."""
+    """The baselines, as {name, what, retrieval}: the encoder before training, if that means anything, and ridge."""
     if not ready.val_items:
         return []
     found = []
@@ -58,12 +58,12 @@ def own_side(encoder: Encoder, ready: Prepared) -> Side:
 
 
 def _forward(encoder: Encoder, ready: Prepared) -> Callable[[Tensor], Tensor]:
-    """What makes vectors of what is cached of an item."""
+    """The part of the encoder from what is cached of an item to its embedding."""
     return encoder.eval().head if ready.data.features else encoder.eval()
 
 
 def _trunk(encoder: Encoder, ready: Prepared) -> Callable[[Tensor], Tensor]:
-    """What makes features of what is cached of an item."""
+    """The part of the encoder from what is cached of an item to its features."""
     return (lambda features: features) if ready.data.features else encoder.eval().features
 
 
@@ -82,8 +82,8 @@ def _retrieval(
 
 @torch.inference_mode()
 def _side(forward: Callable[[Tensor], Tensor], ready: Prepared) -> Side:
-    """The held-out items through `forward` from their cached windows, all windows of an item averaged."""
-    ready.data.items.let_go()  # of what was trained on: this needs memory of its own
+    """Encode the held-out items with `forward` from their cached windows, averaging the windows of an item."""
+    ready.data.items.let_go()  # of the pages of training: this needs memory of its own
     keys = list(dict.fromkeys(ready.val_items))
     items, device = ready.data.items, device_of(ready.encoder)
     rows = []
