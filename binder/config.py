@@ -33,7 +33,7 @@ class TrainConfig(Config):
     minutes: float | None = Field(None, gt=0)  # the learning rate is annealed to end by then
     batch_size: int = Field(48, ge=2)  # pairs; small batches learn more per pair, large ones use accelerators better
     lr: float = Field(1e-3, gt=0)  # peak learning rate of AdamW
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.05, ge=0)  # of AdamW; not on biases and gains
     warmup: float = Field(0.05, ge=0, lt=1)  # share of the run during which the learning rate rises
     clip_grad: float = Field(1.0, gt=0)  # maximum norm of the gradient
     ema: float = Field(0.99, ge=0, lt=1)  # decay of the averaged weights, which are the result; 0: no averaging
@@ -45,12 +45,12 @@ class TrainConfig(Config):
 class AlignConfig(Config):
     """All settings of `binder align`."""
 
-    anchor: str = "mini"
+    anchor: str = "mini"  # whose space to align to: mini, MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO or a folder
     to: str = "image"  # what to train against: image, text, both, or the modality of one of `encoders`
     encoders: tuple[str, ...] = ()  # run folders of aligned encoders that can be trained against; they stay frozen
     init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from
-    seed: int = Field(0, ge=0, le=MAX_INT)
-    train: TrainConfig = TrainConfig()
+    seed: int = Field(0, ge=0, le=MAX_INT)  # of weights, split, order and augmentation
+    train: TrainConfig = TrainConfig()  # how long and how fast to train
     loss: dict[str, Any] = {}  # `kind`, and the settings of that loss; validated in `binder.train.losses`
     encoder: dict[str, Any] = {}  # validated against the modality's own configuration
 

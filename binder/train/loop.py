@@ -127,8 +127,8 @@ class Run:
         self.encoder.load_state_dict(state["encoder"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
-        before_0_3 = "loss" not in state  # there was one loss then
-        self.loss.load_state_dict({"log_scale": state["log_scale"]} if before_0_3 else state["loss"])
+        older = "loss" not in state  # from before a loss had a state of its own
+        self.loss.load_state_dict({"log_scale": state["log_scale"]} if older else state["loss"])
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
         self.history, self.window = list(state["history"]), list(state["window"])
 

@@ -76,7 +76,7 @@ class InfoNCE(Loss):
     class Config(config.Config):
         temperature: float = Field(0.05, gt=0, le=1)  # of the logits
         soft: float = Field(0.02, ge=0)  # temperature of the similarities between targets; 0: hard targets
-        learn_temperature: bool = False
+        learn_temperature: bool = False  # train the temperature as well, starting from this one
 
     def __init__(self, settings: Config, context: Context) -> None:
         super().__init__(settings, context)
@@ -148,7 +148,7 @@ def _chosen(table: Mapping[str, Any], where: str) -> tuple[type[Loss], config.Co
 
 
 def _with_kind(table: Mapping[str, Any]) -> dict[str, Any]:
-    """A `loss` table with its kind. Without one it is as binder up to 0.2 wrote it: `bank` is 0 for no bank."""
+    """A `loss` table with its kind. A table from before there were kinds has none, and `bank` is 0 for no bank."""
     values = {"kind": table.get("kind", InfoNCE.name), **table}
     if values["kind"] == InfoNCE.name and "bank" in values:
         if values["bank"] == 0:
