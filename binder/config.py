@@ -86,7 +86,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file") from None
     except (ValueError, OSError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError(f"{str(path)[:200]}: not a readable TOML file: {_line(error)}") from None
+        raise ConfigError(f"{str(path)[:200]}: not a readable TOML file: {one_line(error)}") from None
 
 
 def apply_sets(values: Mapping[str, Any], sets: Sequence[str]) -> dict[str, Any]:
@@ -142,7 +142,7 @@ def _toml_value(raw: str, text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return raw
     except ValueError as error:
-        raise ConfigError(f"--set {text[:80]!r}: {_line(error)}") from None
+        raise ConfigError(f"--set {text[:80]!r}: {one_line(error)}") from None
 
 
 def _parsed(text: str) -> dict[str, Any]:
@@ -162,10 +162,6 @@ def _check_numbers(value: Any) -> None:
         _check_numbers(one)
     if isinstance(value, int) and abs(value) > MAX_INT:
         raise ValueError("a whole number of more than 64 bits")
-
-
-def _line(error: Exception) -> str:
-    return one_line(error)
 
 
 def _shown(value: Any) -> str:

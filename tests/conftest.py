@@ -13,6 +13,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; also the same sums in every process
 
 sys.path.insert(0, str(Path(__file__).parent / "toy"))  # the toy plugin's modules and `support`
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))  # `reference`
 
 import pytest
 from support import FAST, distribution, installed, write_csv, write_toys

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+import reference
 from plugin_env import Environment
 
 import binder
@@ -15,10 +15,6 @@ from binder.registry import known_plugins
 
 ROOT = Path(binder.__file__).parents[1]
 DOCS = ROOT / "docs"
-sys.path.insert(0, str(ROOT / "tools"))
-
-import reference
-
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# file: (\S+)\n")
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import reference
 
 import binder
 from binder import errors
@@ -60,19 +61,6 @@ BUDGETS = {
     "the top": 2000,
     "train": 1670,
 }
-# public names for the commands of plugins
-COMMANDS = (
-    "common_options",
-    "say",
-    "print_table",
-    "print_json",
-    "ProgressBar",
-    "write_text",
-    "render_page",
-    "shown_item",
-    "get_modality",
-    "retrieval",
-)
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 
 
@@ -299,7 +287,7 @@ def heavy_modules_of(code: str) -> str:
         "import binder.registry as r; r.registry().names(); r.known_plugins()",
         "import binder.data.manifest, binder.space.vectors",
         "from binder import Embeddings",
-        f"from binder import {', '.join(COMMANDS)}",
+        f"from binder import {', '.join(reference.COMMANDS)}",
     ],
 )
 def test_importing_what_a_plugin_needs_imports_nothing_slow(code):

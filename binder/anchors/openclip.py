@@ -26,7 +26,7 @@ from torch import Tensor
 from binder.anchors import folder as anchor_folder
 from binder.anchors import reach
 from binder.anchors.bounds import no_larger_than, weights_in
-from binder.anchors.trunk import Trunk, hash_weights, random_state_restored
+from binder.anchors.trunk import Trunk, hash_weights, loading
 from binder.errors import AnchorError, kind_and_words, nearest
 from binder.files import is_file, why
 
@@ -167,7 +167,7 @@ def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
     own = {"bpe_path": str(bpe)} if bpe and bpe.is_file() else {}
     with _hub(name, model_name, pretrained) if folder is None and file is None else contextlib.nullcontext():
         limit = no_larger_than(weights_in(folder) if folder else file)
-        with _explained(name, "weights"), limit, random_state_restored:
+        with _explained(name, "weights"), limit, loading:
             model = open_clip.create_model(model_name, pretrained=pretrained, require_pretrained=True)
             preprocess = open_clip.get_model_preprocess_cfg(model)
         with _explained(name, "tokenizer"):

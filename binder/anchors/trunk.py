@@ -23,6 +23,7 @@ from torch.func import functional_call
 
 from binder.anchors import reach
 from binder.anchors.bounds import no_larger_than, weights_in
+from binder.devices import random_state_restored
 from binder.errors import ConfigError, nearest, one_line
 from binder.files import read_json, why
 from binder.scoped import ProcessWide
@@ -91,7 +92,7 @@ def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: tor
     repository = _repository(library, rest)
     hub = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
     quiet = only_errors if library == "transformers" else contextlib.nullcontext()
-    with hub, _explained(name), quiet, random_state_restored:
+    with hub, _explained(name), quiet, loading:
         with no_larger_than(weights_in(folder) if folder else None):
             model, transform = loaders[library](rest)
         fingerprint = hash_weights(model.state_dict())
@@ -129,7 +130,7 @@ def _transformers_errors_only() -> Iterator[None]:
 
 only_errors = ProcessWide(_transformers_errors_only)  # it warns about weights that are left out on purpose
 # libraries fill a model with random weights before they load its own
-random_state_restored = ProcessWide(lambda: torch.random.fork_rng(devices=[]))
+loading = ProcessWide(lambda: random_state_restored(torch.device("cpu")))
 
 
 def hash_weights(weights: Mapping[str, Tensor]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -56,21 +57,22 @@ def split_rows(
 def components(links: Sequence[Sequence[Hashable]]) -> list[list[int]]:
     """Positions grouped into connected components: two that share a name, directly or through others, are together."""
     parent = list(range(len(links)))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
     owner: dict[Hashable, int] = {}
     for i, names in enumerate(links):
         for name in names:
-            parent[find(i)] = find(owner.setdefault(name, i))
+            parent[root(parent, i)] = root(parent, owner.setdefault(name, i))
     groups: dict[int, list[int]] = {}
     for i in range(len(links)):
-        groups.setdefault(find(i), []).append(i)
+        groups.setdefault(root(parent, i), []).append(i)
     return list(groups.values())
+
+
+def root(parent: Any, i: int) -> int:
+    """The one that stands for the group of i in a union-find forest, a list or array of parents; it is kept shallow."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = int(parent[i])
+    return i
 
 
 def _by_column(rows: Sequence[Row], links: Sequence[Sequence[Hashable]], column: str) -> tuple[list[int], list[int]]:

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from binder.data.cache import content_key
+from binder.data.split import root
 from binder.errors import BinderError, ConfigError, ItemError
 from binder.index.calibration import SAMPLE, Calibration
 from binder.index.hits import Hit, hits_of
@@ -125,10 +126,10 @@ def near_duplicates(table: Table, cosine: float, progress: Progress) -> list[lis
         parent = np.arange(len(keys))
         for i, j in _pairs(z_ND, cosine, table.name, progress):
             if items[i] != items[j]:
-                parent[_root(parent, max(i, j))] = _root(parent, min(i, j))
+                parent[root(parent, max(i, j))] = root(parent, min(i, j))
         members: dict[int, list[int]] = {}
         for i in range(len(keys)):
-            members.setdefault(_root(parent, i), []).append(i)
+            members.setdefault(root(parent, i), []).append(i)
         found = [group for group in members.values() if len(group) > 1]
         scores = {keys[i]: float(z_ND[i] @ z_ND[group[0]]) for group in found for i in group}
     hits = _hits(table, scores)
@@ -182,13 +183,6 @@ def _pairs(z_ND: Vectors, cosine: float, name: str, progress: Progress) -> Itera
                 if start + i < other + j:
                     yield int(start + i), int(other + j)
         progress(f"comparing {name}", min(n, start + BLOCK), n)
-
-
-def _root(parent: np.ndarray, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = int(parent[i])
-    return i
 
 
 def _hits(table: Table, scores: dict[str, float]) -> dict[str, Hit]:

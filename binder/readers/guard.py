@@ -5,7 +5,7 @@ Free of torch until an encoder is built. Shapes: B batch, W windows of one item,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,7 @@ def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Enco
     from binder.encoder import Encoder
 
     where = f"plugin {plugin}, modality {modality.name!r}"
-    try:
-        encoder = modality.build(config, anchor)
-    except BinderError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{where}: build failed: {kind_and_words(error)}") from error
+    encoder = _called(f"{where}: build", modality.build, config, anchor)
     if not isinstance(encoder, Encoder):
         raise PluginError(f"{where}: build returned {type(encoder).__name__}, expected a binder.Encoder")
     encoder.register_forward_hook(partial(_check_output, where, anchor.embed_dim))
@@ -53,16 +48,21 @@ def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Enco
 def _adapt(modality: Modality, plugin: str, config: Any, items: Sequence[Item]) -> EncoderConfig:
     assert modality.adapt is not None
     where = f"plugin {plugin}, modality {modality.name!r}"
-    try:
-        adapted = modality.adapt(config, items)
-    except BinderError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{where}: adapt failed: {kind_and_words(error)}") from error
+    adapted = _called(f"{where}: adapt", modality.adapt, config, items)
     if not isinstance(adapted, modality.config):
         kind = type(adapted).__name__
         raise PluginError(f"{where}: adapt returned {kind}, expected a {modality.config.__name__}")
     return adapted
+
+
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a plugin's function. Raises PluginError where it raises what is no BinderError."""
+    try:
+        return function(*arguments)
+    except BinderError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what} failed: {kind_and_words(error)}") from error
 
 
 def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple[Any, ...], output: Any) -> None:

@@ -107,7 +107,7 @@ def _drawn(draw: Any, item: Item, size: int) -> str:
 def shown_item(kind: Modality, item: Item) -> dict[str, str | None]:
     """How a page shows an item: its `text`, or its `preview` picture and the `url` and HTML element that play it.
 
-    Both are data URLs; the element (`tag`) is "audio", "video" or the like. What an item does not have is None.
+    Both are data URLs; `tag` is the HTML element that plays it. What an item does not have is None.
     Raises ItemError for an item that cannot be drawn.
     """
     if kind.inline:
