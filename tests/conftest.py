@@ -35,6 +35,15 @@ def cache_folder(tmp_path_factory, monkeypatch) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def _fresh_commands(monkeypatch) -> None:
+    """The command line asks in every test anew which commands plugins add: others may be installed than before."""
+    from binder.cli.main import cli
+
+    monkeypatch.setattr(cli, "_asked", False, raising=False)
+    monkeypatch.setattr(cli, "commands", {})
+
+
 @pytest.fixture(scope="session")
 def toy_site(tmp_path_factory) -> Path:
     site = tmp_path_factory.mktemp("site")

@@ -10,7 +10,6 @@ from support import distribution, installed
 
 import binder as public
 from binder import PluginError
-from binder.cli import main as cli_main
 
 PLUGIN = """
     from pathlib import Path
@@ -53,15 +52,13 @@ PAGE = """{% extends "page.html" %}
 
 
 @pytest.fixture
-def look(tmp_path, binder, monkeypatch):
+def look(tmp_path, binder):
     """Run `binder look ARGS` of an installed plugin -> (exit status, stdout, stderr)."""
     site = tmp_path / "site"
     site.mkdir()
     (site / "fake_look.py").write_text(textwrap.dedent(PLUGIN))
     (site / "look.html").write_text(PAGE)
     distribution(site, "look", "fake_look")
-    monkeypatch.setattr(cli_main.cli, "commands", {})  # as at the start of a process
-    monkeypatch.setattr(cli_main.cli, "_asked", False, raising=False)
     with installed(site, only="look"):
         yield lambda *args: binder("look", *args)
 

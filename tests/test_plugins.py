@@ -18,7 +18,6 @@ from packaging.utils import canonicalize_name
 from support import distribution, installed
 
 from binder import EncoderConfig, PluginError, modality, registry
-from binder.cli import main as cli_main
 
 GOOD = """
     from binder import EncoderConfig, Modality, hookimpl
@@ -247,9 +246,7 @@ def test_a_plugin_knows_which_commands_it_has_added(install):
         assert [p.commands for p in registry.registry().plugins] == [[], ["sonar"], []]
 
 
-def test_the_command_of_a_known_plugin_says_how_to_get_it(install, binder, monkeypatch):
-    monkeypatch.setattr(cli_main.cli, "commands", {})  # as at the start of a process
-    monkeypatch.setattr(cli_main.cli, "_asked", False, raising=False)
+def test_the_command_of_a_known_plugin_says_how_to_get_it(install, binder):
     name, known = next((name, known) for name, known in registry.known_plugins().items() if known.commands)
     for command in known.commands:
         with install():

@@ -122,4 +122,5 @@ def _ranks(scores_N: NDArray[np.float32], relevant_K: NDArray[np.int64]) -> Rank
         before = np.array([np.count_nonzero(wrong >= hit - TIE) for hit in hits])  # wrong ones that score as much
     else:
         before = len(wrong) - np.searchsorted(np.sort(wrong), hits - TIE, side="left")
-    return np.arange(1, len(hits) + 1) + before
+    ranks_K: Ranks = np.arange(1, len(hits) + 1) + before
+    return ranks_K

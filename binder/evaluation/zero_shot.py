@@ -37,4 +37,5 @@ def class_vectors(
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N, C) -> (N, C) rows that sum to 1."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    shares: NDArray[np.floating] = shifted / shifted.sum(1, keepdims=True)
+    return shares

@@ -196,7 +196,7 @@ def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bo
     """Keep the resolved configuration; on resume, refuse one that differs or other data."""
     values = {**settings.model_dump(mode="json", exclude_none=True), "data": data}
     if not (resume and (folder / run_folder.CONFIG).is_file()):
-        run_folder.write_text(folder / run_folder.CONFIG, tomli_w.dumps(_without_none(values)))
+        files.write_text(folder / run_folder.CONFIG, tomli_w.dumps(_without_none(values)))
         return
     before = _begun_with(folder / run_folder.CONFIG)
     changed = _differences(before, _without_none(values))
@@ -234,7 +234,7 @@ def _train(
             return
         run_folder.write_state(folder, state)
         lines = [{"event": "data", **ready.counts}, *({"event": "step", **line} for line in state["history"])]
-        run_folder.write_text(folder / run_folder.LOG, "".join(json.dumps(line) + "\n" for line in lines))
+        files.write_text(folder / run_folder.LOG, "".join(json.dumps(line) + "\n" for line in lines))
 
     save(run.state())
     loop.train(

@@ -57,7 +57,8 @@ def outline(shape: str, rng: np.random.Generator) -> Floats:
         center = np.array([0.55 + 0.08 * wobble, 0.0])
         angle = float(np.arctan2(far[1], far[0] - center[0]))
         inner = _arc(2 * np.pi - angle, angle, 30) * np.hypot(*(far - center)) + center
-        return np.concatenate([outer, inner]) + np.array([0.2, 0.0])
+        crescent: Floats = np.concatenate([outer, inner]) + np.array([0.2, 0.0])
+        return crescent
     if shape == "arrow":
         w, neck = 0.22 + 0.05 * wobble, 0.1
         half = np.array([(-1, -w), (neck, -w), (neck, -0.72), (1, 0)])
@@ -103,7 +104,8 @@ def background(avoid: Floats, size: int, rng: np.random.Generator) -> Floats:
         angle = rng.uniform(0, 2 * np.pi)
         line = np.linspace(-0.5, 0.5, size)
         along = np.clip(line[None, :] * np.cos(angle) + line[:, None] * np.sin(angle) + 0.5, 0, 1)
-        return ends[0] + (ends[1] - ends[0]) * along[:, :, None]
+        graded: Floats = ends[0] + (ends[1] - ends[0]) * along[:, :, None]
+        return graded
     grain = int(rng.choice([4, 8, 16, size]))
     noise = rng.normal(0, rng.uniform(0.02, 0.07), (grain, grain, 1 if rng.random() < 0.6 else 3))
     if grain < size:
@@ -116,8 +118,7 @@ def _ground(avoid: Floats, rng: np.random.Generator) -> Floats:
     """A background color (3,), gray, pale or vivid, at a distance from `avoid`."""
     for _ in range(30):
         gray = float(rng.random()) ** 0.7
-        color = gray + (rng.random(3) - 0.5) * rng.choice([0.05, 0.3, 1.0])
-        color = np.clip(color, 0, 1)
+        color: Floats = np.clip(gray + (rng.random(3) - 0.5) * rng.choice([0.05, 0.3, 1.0]), 0, 1)
         if np.linalg.norm(color - avoid) > 0.5:
             return color
     return np.full(3, 0.0 if avoid.mean() > 0.5 else 1.0)

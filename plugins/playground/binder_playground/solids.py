@@ -57,7 +57,8 @@ def _view(rng: np.random.Generator, solid: str) -> Floats:
     spin = np.array([(a, -d, 0), (d, a, 0), (0, 0, 1)])
     look = np.array([(1, 0, 0), (0, e, b), (0, -b, e)])
     turn = np.array([(c, -f, 0), (f, c, 0), (0, 0, 1)])
-    return turn @ look @ spin
+    rotation: Floats = turn @ look @ spin
+    return rotation
 
 
 def _fit(points: Floats, rng: np.random.Generator, side: int) -> Floats:
@@ -66,7 +67,8 @@ def _fit(points: Floats, rng: np.random.Generator, side: int) -> Floats:
     scale = rng.uniform(0.55, 0.92) * side / (high - low).max()
     room = (side - (high - low) * scale) / 2
     center = side / 2 + rng.uniform(-0.8, 0.8, 2) * room
-    return (points - (low + high) / 2) * scale * (1, -1) + center
+    placed: Floats = (points - (low + high) / 2) * scale * (1, -1) + center
+    return placed
 
 
 def _paint(image: Image.Image, polygons: Floats, depth: Floats, tones: Floats) -> None:

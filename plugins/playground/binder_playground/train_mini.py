@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from open_clip.tokenizer import SimpleTokenizer
 from torch import distributed
+from torch.multiprocessing.spawn import spawn
 
 from binder_playground import world
 from binder_playground.mini import bpe, evaluation
@@ -46,7 +47,7 @@ def train(config: dict[str, Any], out: Path, minutes: float, seed: int, device: 
         train_process(0, *arguments)
     else:
         (work / "meeting").unlink(missing_ok=True)
-        torch.multiprocessing.spawn(train_process, arguments, nprocs=many)
+        spawn(train_process, arguments, nprocs=many)
 
 
 def train_process(

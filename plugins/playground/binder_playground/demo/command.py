@@ -23,7 +23,8 @@ def demo_command(out: Path, seed: int, reference: bool, device: str) -> None:
     """See it work offline: align three modalities to pictures only, then search everything for everything."""
     if (out / "runs").exists():
         raise RunError(f"{out}: holds a demo already; choose another folder with --out, or delete it")
-    from binder_playground.demo.run import BOUND, run
+    from binder_playground.demo.data import BOUND
+    from binder_playground.demo.run import run
 
     say(f"aligning {', '.join(BOUND)} to pictures (none of them is shown a caption) ...", err=True)
     with ProgressBar() as progress:

@@ -50,4 +50,5 @@ def _plane(z_ND: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     x = z_ND - z_ND.mean(0)
     _, _, directions = np.linalg.svd(x, full_matrices=False)
     flat = (x @ directions[:2].T).astype(np.float64)
-    return flat / np.abs(flat).max()
+    scaled: NDArray[np.float64] = flat / np.abs(flat).max()
+    return scaled
