@@ -101,7 +101,7 @@ def test_two_processes_take_the_steps_of_one_with_the_batch_of_both(tmp_path, to
     """108 training rows in batches of 2 x 20: the last of an epoch holds 28, and the shares are uneven."""
     script = tmp_path / "run.py"
     script.write_text("import sys, toy_run; toy_run.torchrun(sys.argv[1:])")
-    path = os.pathsep.join([str(Path(__file__).parent / "toy"), str(toy_site)])
+    path = os.pathsep.join([str(Path(__file__).parents[1] / "toy"), str(toy_site)])
     options = [
         "align",
         "toy",

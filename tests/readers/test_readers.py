@@ -256,7 +256,7 @@ def run_script(tmp_path, code, **more):
     environment = {
         **{name: value for name, value in os.environ.items() if name not in SHORT},
         "BINDER_CACHE": str(tmp_path / "cache"),
-        "PYTHONPATH": os.pathsep.join([str(Path(binder.__file__).parents[1]), str(Path(__file__).parent / "toy")]),
+        "PYTHONPATH": os.pathsep.join([str(Path(binder.__file__).parents[1]), str(Path(__file__).parents[1] / "toy")]),
         **more,
     }
     return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)

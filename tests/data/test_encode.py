@@ -285,7 +285,7 @@ def test_a_plugins_mistake_costs_its_item_and_is_named(cache):
 
 def test_a_plugins_mistake_says_where_in_its_own_code():
     (bad,) = encode.encode(Clumsy(), ["error"]).bad
-    assert re.search(r"KeyError: 'width' \(in tests/test_encode\.py:\d+\); please report it", str(bad[1]))
+    assert re.search(r"KeyError: 'width' \(in data/test_encode\.py:\d+\); please report it", str(bad[1]))
 
 
 @pytest.mark.parametrize(("bad", "said"), [(7, "not finite"), (13, "IndexError: thirteen")])
