@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 SPARE = 1_000_000  # elements beyond those in the file: buffers and masks that are not saved
 SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # allocate a given shape
 LISTED = {torch.arange, torch.linspace, torch.eye}  # allocate a given number of elements
@@ -20,18 +21,20 @@ LISTED = {torch.arange, torch.linspace, torch.eye}  # allocate a given number of
 def no_larger_than(weights: Path | None) -> Iterator[None]:
     """Within this, ValueError is raised before a model gets more elements than the file has bytes.
 
-    Without a file (before it is downloaded) there is no limit.
+    Of a folder, the files of weights in it and below count together. Without one (before it is downloaded) there is no
+    limit.
     """
     if weights is None:
         yield
         return
-    with _Counting(weights.stat().st_size + SPARE):
+    files = [path for path in weights.rglob("*") if path.suffix in SUFFIXES] if weights.is_dir() else [weights]
+    with _Counting(sum(path.stat().st_size for path in files) + SPARE):
         yield
 
 
 def weights_in(folder: Path) -> Path | None:
     """The largest file of weights in a folder; None where there is none."""
-    found = [path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".pt", ".pth")]
+    found = [path for path in folder.iterdir() if path.suffix in SUFFIXES]
     return max((path for path in found if path.is_file()), key=lambda path: path.stat().st_size, default=None)
 
 

@@ -9,9 +9,11 @@ Shapes: B batch, F features of the trunk.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import importlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,7 @@ from torch.func import functional_call
 from binder.anchors import reach
 from binder.anchors.bounds import no_larger_than, weights_in
 from binder.devices import random_state_restored
-from binder.errors import ConfigError, nearest, one_line
+from binder.errors import BinderError, ConfigError, nearest, one_line
 from binder.files import read_json, why
 from binder.scoped import ProcessWide
 
@@ -88,18 +90,16 @@ def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: tor
     library, _, rest = name.partition(":")
     if library not in loaders or not rest:
         raise ConfigError(f"trunk {name!r}: expected {' or '.join(f'{known}:NAME' for known in loaders)}")
-    folder = _folder(rest)
-    repository = _repository(library, rest)
-    hub = contextlib.nullcontext() if folder else reach.hub(f"trunk {name!r}", repository, ConfigError)
-    quiet = only_errors if library == "transformers" else contextlib.nullcontext()
-    with hub, _explained(name), quiet, loading:
-        with no_larger_than(weights_in(folder) if folder else None):
-            model, transform = loaders[library](rest)
+    folder, label = _folder(rest), f"trunk {name!r}"
+    quiet = ["transformers"] if library == "transformers" else []
+    with loading_model(label, folder, _repository(library, rest), libraries=quiet):
+        model, transform = loaders[library](rest)
+    with explained(label, ConfigError):
         fingerprint = hash_weights(model.state_dict())
         with torch.inference_mode():
             features = model.eval()(transform(example)[None])
         if features.ndim != 2 or not bool(features.isfinite().all()):
-            raise ConfigError(f"trunk {name!r}: gives no vector of finite numbers")
+            raise ConfigError(f"{label}: gives no vector of finite numbers")
         out_features = int(features.shape[-1])
     return Trunk(name, model.to(device), transform, out_features, fingerprint=fingerprint)
 
@@ -117,18 +117,66 @@ def load_transformers(name: str) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _transformers_errors_only() -> Iterator[None]:
-    from transformers.utils import logging as transformers_logging
+def loading_model(
+    name: str,
+    folder: Path | None,
+    repository: str | None = None,
+    *,
+    error: type[BinderError] = ConfigError,
+    libraries: Sequence[str] = (),
+) -> Iterator[None]:
+    """Within this, libraries load the model that messages call `name`: from a folder, or from the hub.
 
-    before = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity(logging.ERROR)
+    From a folder, no model is made larger than the files of weights in it. Without one, the hub is asked first whether
+    it answers and has the `repository`, if the name means one; where it does not answer, only what is cached is used.
+    The `libraries` log errors only, the random state is as before afterwards, and whatever is raised becomes an `error`
+    of one line.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.nullcontext() if folder else reach.hub(name, repository, error))
+        stack.enter_context(explained(name, error))
+        for library in libraries:
+            stack.enter_context(_quiet(library))
+        if folder and "transformers" in libraries:
+            stack.enter_context(_no_bars)
+        stack.enter_context(loading)
+        stack.enter_context(no_larger_than(folder))
+        yield
+
+
+@functools.cache
+def _quiet(library: str) -> ProcessWide:
+    return ProcessWide(partial(_errors_only, library))
+
+
+@contextlib.contextmanager
+def _errors_only(library: str) -> Iterator[None]:
+    """Libraries warn about weights that are left out on purpose."""
+    importlib.import_module(library)  # which sets the level of its log
+    log = logging.getLogger(library)
+    before = log.level
+    log.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        transformers_logging.set_verbosity(before)
+        log.setLevel(before)
 
 
-only_errors = ProcessWide(_transformers_errors_only)  # it warns about weights that are left out on purpose
+@contextlib.contextmanager
+def _without_bars() -> Iterator[None]:
+    from transformers.utils import logging as settings
+
+    shown = settings.is_progress_bar_enabled()
+    if shown:
+        settings.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            settings.enable_progress_bar()
+
+
+_no_bars = ProcessWide(_without_bars)  # one that counts tensors, for every model
 # libraries fill a model with random weights before they load its own
 loading = ProcessWide(lambda: random_state_restored(torch.device("cpu")))
 
@@ -213,16 +261,16 @@ class _Pooled(nn.Module):
 
 
 @contextlib.contextmanager
-def _explained(name: str) -> Iterator[None]:
-    """Turns anything that a library raises while it loads a model into a ConfigError."""
+def explained(name: str, error: type[BinderError]) -> Iterator[None]:
+    """Turns anything that a library raises while it loads a model into an `error` of one line."""
     try:
         yield
-    except ConfigError:
+    except BinderError:
         raise
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"trunk {name!r}: needs the package {error.name}: pip install {error.name}") from None
-    except Exception as error:  # about hubs, files, configurations: each library raises its own
-        reason = one_line(error)
+    except ModuleNotFoundError as caught:
+        raise error(f"{name}: needs the package {caught.name}: pip install {caught.name}") from None
+    except Exception as caught:  # about hubs, files, configurations: each library raises its own
+        reason = one_line(caught)
         if reach.is_out_of_reach(reason):
             reason = "it is not on this machine, and the hub does not answer"
-        raise ConfigError(f"trunk {name!r}: cannot be loaded: {type(error).__name__}: {reason}") from None
+        raise error(f"{name}: cannot be loaded: {type(caught).__name__}: {reason}") from None
