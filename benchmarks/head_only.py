@@ -81,14 +81,14 @@ def small_anchor() -> Anchor:
     import torch
     from open_clip.model import CLIP
 
-    from binder import Anchor
+    from binder import OpenClipAnchor
 
     vision = {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16}
     text = {"context_length": 12, "vocab_size": 49408, "width": 64, "heads": 2, "layers": 1}
     torch.manual_seed(0)
     model = CLIP(embed_dim=DIM, vision_cfg=vision, text_cfg=text)
     size = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    return Anchor("small", model, size, open_clip.SimpleTokenizer(context_length=12))
+    return OpenClipAnchor("small", model, size, open_clip.SimpleTokenizer(context_length=12))
 
 
 def pairs(n: int) -> list[dict[str, Any]]:

@@ -32,7 +32,7 @@ from torch.nn import functional as F
 from turns import Turns
 
 import binder
-from binder import Anchor, Encoder
+from binder import Anchor, Encoder, OpenClipAnchor
 from binder.registry import registry
 
 LEAST = 0.85  # of the ideal
@@ -59,7 +59,8 @@ def random_anchor(name: str) -> Anchor:
 
     torch.manual_seed(0)
     model = open_clip.create_model(name)
-    return Anchor(f"random {name}", model, open_clip.get_model_preprocess_cfg(model), open_clip.get_tokenizer(name))
+    preprocess = open_clip.get_model_preprocess_cfg(model)
+    return OpenClipAnchor(f"random {name}", model, preprocess, open_clip.get_tokenizer(name))
 
 
 class UsualLoop:

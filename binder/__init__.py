@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from binder.anchors.kind import AnchorKind
 from binder.config import Config
 from binder.errors import (
     AnchorError,
@@ -26,8 +27,10 @@ from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality, PictureConfig
 
 if TYPE_CHECKING:
-    from binder.anchors.openclip import Anchor
-    from binder.anchors.trunk import Trunk, image_trunk, load_transformers, load_trunk
+    from binder.anchors.base import Anchor
+    from binder.anchors.openclip import OpenClipAnchor
+    from binder.anchors.towers import checked_text
+    from binder.anchors.trunk import Trunk, image_trunk, load_transformers, load_trunk, loading_model
     from binder.api import Binder
     from binder.artifact.hub import pull, push
     from binder.cli.options import common_options
@@ -59,12 +62,13 @@ if TYPE_CHECKING:
     from binder.train.align import Result, align
 
 _LAZY = {
-    "Anchor": "binder.anchors.openclip",
+    "Anchor": "binder.anchors.base",
     "Binder": "binder.api",
     "Embeddings": "binder.space.embeddings",
     "Encoder": "binder.encoder",
     "Hit": "binder.index",
     "Index": "binder.index",
+    "OpenClipAnchor": "binder.anchors.openclip",
     "PairsReport": "binder.pairs",
     "PictureEncoder": "binder.encoders.picture",
     "PointConfig": "binder.encoders.points.config",
@@ -84,6 +88,7 @@ _LAZY = {
     "Trunk": "binder.anchors.trunk",
     "align": "binder.train.align",
     "check_pairs": "binder.pairs",
+    "checked_text": "binder.anchors.towers",
     "common_options": "binder.cli.options",
     "decode_text": "binder.formats.content",
     "existing_file": "binder.formats.content",
@@ -93,6 +98,7 @@ _LAZY = {
     "isolated": "binder.readers",
     "load_transformers": "binder.anchors.trunk",
     "load_trunk": "binder.anchors.trunk",
+    "loading_model": "binder.anchors.trunk",
     "picture_modality": "binder.encoders.kinds",
     "picture_tower": "binder.encoders.picture",
     "point_modality": "binder.encoders.kinds",
@@ -118,6 +124,7 @@ _LAZY = {
 __all__ = [
     "Anchor",
     "AnchorError",
+    "AnchorKind",
     "Binder",
     "BinderError",
     "Config",
@@ -131,6 +138,7 @@ __all__ = [
     "ItemError",
     "ManifestError",
     "Modality",
+    "OpenClipAnchor",
     "PairsReport",
     "PictureConfig",
     "PictureEncoder",
@@ -156,6 +164,7 @@ __all__ = [
     "Trunk",
     "align",
     "check_pairs",
+    "checked_text",
     "common_options",
     "decode_text",
     "existing_file",
@@ -166,6 +175,7 @@ __all__ = [
     "isolated",
     "load_transformers",
     "load_trunk",
+    "loading_model",
     "name_of",
     "picture_modality",
     "picture_tower",

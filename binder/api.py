@@ -5,16 +5,14 @@ Shapes: N items, D embed_dim, C classes.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from binder import readers
-from binder.anchors import openclip as anchors
+from binder.anchors.base import Anchor
 from binder.artifact import hub, run_folder
 from binder.data import encode, manifest
 from binder.data.columns import column_of, encoded_side
@@ -26,24 +24,12 @@ from binder.encoder import Encoder, Span
 from binder.errors import ConfigError, ItemError, ManifestError, PluginError
 from binder.evaluation import zero_shot
 from binder.evaluation.retrieval import retrieval_rows
+from binder.evaluation.zero_shot import Classification
 from binder.modality import Item
-from binder.registry import registry
+from binder.registry import Registry
+from binder.registry import registry as installed
 from binder.space import vectors
 from binder.space.embeddings import Embeddings
-
-log = logging.getLogger(__name__)
-
-SAME_LABEL = 0.995  # cosine of two labels above which the anchor cannot tell them apart
-
-
-@dataclass(frozen=True)
-class Classification:
-    """The result of zero-shot classification for one item."""
-
-    item: str
-    label: str  # the most probable one
-    score: float  # its probability among the labels given
-    scores: dict[str, float]  # label -> probability; they sum to 1
 
 
 class Binder:
@@ -56,25 +42,31 @@ class Binder:
 
     def __init__(
         self,
-        anchor: str | anchors.Anchor = "mini",
+        anchor: str | Anchor = "mini",
         *,
+        prompt: str | None = None,
         device: str = "auto",
         workers: int = 0,
         batch_size: int = 64,
+        registry: Registry | None = None,
     ) -> None:
+        """The space of an anchor: its name, or one that is loaded already.
+
+        `prompt` names the instruction that texts are given, of an anchor that has such; `registry` holds the plugins,
+        by default all that are installed.
+        """
         readers.check_workers(workers)
         if workers:
             readers.warm(["binder.anchors.openclip", "open_clip"])  # in parallel with this process
         where = pick_device(device)
-        self.anchor = anchors.load(anchor, where) if isinstance(anchor, str) else anchor.to(where)
+        self.registry = registry or installed()
+        loaded = self.registry.load_anchor(anchor, where) if isinstance(anchor, str) else anchor.to(where)
+        self.anchor: Anchor = loaded if prompt is None else loaded.with_prompt(prompt)
         self.workers, self.batch_size = workers, batch_size
-        self.encoders: dict[str, Encoder] = {}
+        self.encoders: dict[str, Encoder] = dict(self.anchor.towers)
         self.cards: dict[str, run_folder.Card] = {}
         self.trunk: str | None = None
         self.runs: dict[str, str] = {}  # modality -> where its encoder was loaded from
-        for modality in registry().modalities():
-            if modality.frozen:
-                self.encoders[modality.name] = modality.build(modality.config(), self.anchor)
 
     @classmethod
     def of(
@@ -82,18 +74,20 @@ class Binder:
         encoders: str | Path | Sequence[str | Path],
         *,
         anchor: str | None = None,
+        prompt: str | None = None,
         trunk: str | None = None,
         device: str = "auto",
         workers: int = 0,
     ) -> Binder:
         """The space of these aligned encoders, with all of them loaded; without any, the space of `anchor` or mini.
 
-        `anchor` and `trunk` are the new locations of those that the encoders were trained with, if they were moved.
+        `anchor` and `trunk` are the new locations of those that the encoders were trained with, if they were moved;
+        `prompt` names the anchor's instruction for texts.
         """
         encoders = [encoders] if isinstance(encoders, str | Path) else encoders
         if anchor is None:
             anchor = run_folder.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
-        return cls(anchor, device=device, workers=workers).load(encoders, trunk=trunk)
+        return cls(anchor, prompt=prompt, device=device, workers=workers).load(encoders, trunk=trunk)
 
     def __reduce__(self) -> Any:
         """Pickles the names of the anchor and the run folders, not the weights."""
@@ -101,7 +95,25 @@ class Binder:
         if unsaved:
             raise ConfigError(f"a Binder cannot be pickled: its encoder for {unsaved[0]!r} is in no run folder")
         runs = list(self.runs.values())
-        return _unpickled, (runs, self.anchor.name, self.trunk, str(self.anchor.device), self.workers, self.batch_size)
+        anchor = self.anchor
+        return _unpickled, (
+            runs,
+            anchor.name,
+            anchor.prompt,
+            self.trunk,
+            str(anchor.device),
+            self.workers,
+            self.batch_size,
+        )
+
+    def for_queries(self) -> Binder:
+        """The same space, whose texts are encoded as what is asked, where the anchor makes a difference."""
+        anchor = self.anchor.for_queries()
+        if anchor is self.anchor:
+            return self
+        other = object.__new__(Binder)  # `copy` would load everything again
+        other.__dict__.update(self.__dict__, anchor=anchor, encoders={**self.encoders, **anchor.towers})
+        return other
 
     @property
     def space(self) -> str:
@@ -116,10 +128,17 @@ class Binder:
         Raises SpaceError for an encoder aligned to another anchor, ConfigError for a second one of the same modality.
         """
         for folder in [run] if isinstance(run, str | Path) else run:
-            aligned = run_folder.load(hub.local(folder), self.anchor, trunk=trunk)
+            aligned = run_folder.load(hub.local(folder), self.anchor, self.registry, trunk=trunk)
             name = aligned.card.modality
             if name in self.cards:
                 raise ConfigError(f"{folder}: an encoder for {name!r} is loaded already")
+            if name in self.encoders:
+                raise ConfigError(
+                    f"{folder}: an encoder for {name!r}, which anchor {self.anchor.name} encodes itself; align one "
+                    "beside it under a name of its own (--as-new)"
+                )
+            if aligned.card.kind:
+                self.registry = self.registry.with_name(name, aligned.card.kind)
             self.encoders[name], self.cards[name] = aligned.encoder, aligned.card
             self.trunk = trunk or self.trunk
             self.runs[name] = str(folder) if str(folder).startswith(hub.PREFIX) else str(Path(folder).absolute())
@@ -172,14 +191,14 @@ class Binder:
         With `every_s`, there is a row per segment of so many seconds, named FILE#t=START,END (a W3C media fragment).
         Raises ItemError for the first item that cannot be read.
         """
-        modality, values = _one(items)
+        modality, values = self._one(items)
         encoded = self.encode(modality, values, every_s=every_s, strict=True)
         spans = encoded.spans or [None] * len(encoded.good)
         names = (_name(values[p]) + _fragment(span) for p, span in zip(encoded.good, spans, strict=True))
         return Embeddings(encoded.vectors, self.space, tuple(names), modality)
 
     def __getattr__(self, name: str) -> Callable[[Item | Sequence[Item]], Embeddings]:
-        if name.startswith("_") or name not in registry().names():
+        if name.startswith("_") or name not in (self.__dict__.get("registry") or installed()).names():
             raise AttributeError(f"Binder has no attribute {name!r}, and there is no installed modality of that name")
         return lambda items: self.embed(**{name: items})  # type: ignore[arg-type]
 
@@ -191,7 +210,7 @@ class Binder:
         `template` is the prompt with {} in place of the label; several are averaged. Raises ItemError for an item that
         cannot be read.
         """
-        modality, values = _one(items)
+        modality, values = self._one(items)
         z_ND = self.encode(modality, values, strict=True).vectors
         return self.classify_vectors(z_ND, [_name(v) for v in values], modality, labels, template)
 
@@ -208,7 +227,7 @@ class Binder:
         classes_CD = zero_shot.class_vectors(
             labels, templates, lambda texts: self.encode("text", texts, strict=True).vectors
         )
-        self._warn_same_labels(labels, classes_CD)
+        zero_shot.warn_same_labels(labels, classes_CD, self.anchor.name)
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
         probabilities = zero_shot.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
@@ -231,13 +250,16 @@ class Binder:
         mappings. Returns the rows that `binder eval` prints, and (file:row, reason) of items that could not be read.
         Raises ManifestError if there is nothing to compare.
         """
-        known = registry().modalities()
+        known = self.registry.modalities()
         if isinstance(pairs, str | Path):
             rows, name = manifest.read(pairs, known, modality, strict), str(pairs)
         else:
             given = list(pairs)
             ours = [row for row in given if isinstance(row, Row)]
             rows, name = ours or manifest.read([row for row in given if not isinstance(row, Row)], known), "rows"
+        for own, card in self.cards.items():
+            if card.kind:
+                rows = manifest.with_name(rows, own, card.kind)
         usable = self._comparable(rows, name)
         sides, problems = {}, []
         for own in usable:
@@ -255,7 +277,7 @@ class Binder:
 
     def _comparable(self, rows: Sequence[Row], name: str) -> list[str]:
         """The modalities of the rows that can be encoded. Raises ConfigError if there are fewer than two."""
-        present = [m for m in registry().names() if any(m in row.items for row in rows)]
+        present = [m for m in self.registry.names() if any(m in row.items for row in rows)]
         usable = [m for m in present if m in self.encoders]
         if len(usable) < 2:
             missing = [m for m in present if m not in self.encoders]
@@ -269,45 +291,40 @@ class Binder:
 
     def trained_together(self, a: str, b: str) -> bool:
         """Whether pairs of these two modalities were trained on: by the anchor, or by one of the loaded encoders."""
-        if {a, b} == {"image", "text"}:
+        if {a, b} <= set(self.anchor.towers):
             return True
         return any(x in self.cards and y in self.cards[x].trained_against for x, y in ((a, b), (b, a)))
 
     def _warn_unknown_words(self, modality: str, items: Sequence[Item]) -> None:
         """Warn about words in texts that the anchor does not know."""
-        kind = registry().get(modality)
-        if kind.inline and kind.frozen:
+        kind = self.registry.get(modality)
+        if kind.inline and modality in self.anchor.towers:
             self.anchor.warn_unknown([item for item in items if isinstance(item, str)])
 
-    def _warn_same_labels(self, labels: Sequence[str], classes_CD: vectors.Vectors) -> None:
-        """Warn about labels that the anchor cannot tell apart, between which scores are arbitrary."""
-        cosines = np.triu(classes_CD @ classes_CD.T, 1)
-        same = [(labels[i], labels[j]) for i, j in np.argwhere(cosines > SAME_LABEL)[:3]]
-        if same:
-            pairs = ", ".join(f"{a!r} and {b!r}" for a, b in same)
-            log.warning("anchor %s cannot tell these labels apart: %s", self.anchor.name, pairs)
+    def _one(self, items: dict[str, Any]) -> tuple[str, list[Item]]:
+        """The only modality of the keywords, and its items as a list."""
+        if len(items) != 1:
+            raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items) or 'none'}")
+        ((modality, values),) = items.items()
+        as_list = listed(values, self.registry.get(modality).inline)
+        if not as_list:
+            raise ItemError(modality, "an empty list of items")
+        return modality, as_list
 
     def _encoder(self, modality: str) -> Encoder:
         if modality not in self.encoders:
-            registry().get(modality)
+            self.registry.get(modality)
             loaded = ", ".join(self.encoders)
             raise PluginError(f"no aligned encoder for {modality!r} is loaded (loaded: {loaded}); give its run folder")
         return self.encoders[modality]
 
 
-def _unpickled(runs: list[str], anchor: str, trunk: str | None, device: str, workers: int, batch_size: int) -> Binder:
+def _unpickled(
+    runs: list[str], anchor: str, prompt: str | None, trunk: str | None, device: str, workers: int, batch_size: int
+) -> Binder:
     """Rebuild a pickled Binder."""
-    return Binder(anchor, device=device, workers=workers, batch_size=batch_size).load(runs, trunk=trunk)
-
-
-def _one(items: dict[str, Any]) -> tuple[str, list[Item]]:
-    if len(items) != 1:
-        raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items) or 'none'}")
-    ((modality, values),) = items.items()
-    as_list = listed(values, registry().get(modality).inline)
-    if not as_list:
-        raise ItemError(modality, "an empty list of items")
-    return modality, as_list
+    space = Binder(anchor, prompt=prompt, device=device, workers=workers, batch_size=batch_size)
+    return space.load(runs, trunk=trunk)
 
 
 def _fragment(span: Span | None) -> str:

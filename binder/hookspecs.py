@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from binder.anchors.kind import AnchorKind
     from binder.modality import Modality
 
 PROJECT = "binder"
@@ -20,6 +21,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def binder_register_modalities() -> Sequence[Modality]:  # type: ignore[empty-body]
     """Return the modalities that this plugin provides."""
+
+
+@hookspec
+def binder_register_anchors() -> Sequence[AnchorKind]:  # type: ignore[empty-body]
+    """Return the kinds of anchors that this plugin can load."""
 
 
 @hookspec

@@ -16,7 +16,7 @@ from binder.errors import ItemError, PluginError, kind_and_words, warn_renamed
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from binder.anchors.openclip import Anchor
+    from binder.anchors.base import Anchor
     from binder.encoder import Encoder
 
 # words that mean something else in the Python API, manifests and indexes; a test checks that none is missing
@@ -24,9 +24,9 @@ RESERVED = frozenset(
     re.findall(
         r"\w+",
         "anchor batch_size both cards classify classify_vectors collapse device embed encode encoders end_s "
-        "evaluate every_s exact force group item items k labels load metadata modalities mode modality names of "
-        "per_item progress query rank_by runs self space sources start_s strict template to trained_together trunk "
-        "vector vectors where workers",
+        "evaluate every_s exact for_queries force group item items k labels load metadata modalities mode modality "
+        "names of per_item progress prompt query rank_by registry runs self space sources start_s strict template to "
+        "trained_together trunk vector vectors where workers",
     )
 )
 
@@ -75,6 +75,11 @@ class PictureConfig(EncoderConfig):
     hidden: int | None = Field(None, ge=1)  # width of the adapter's hidden layer; by default embed_dim
 
 
+def only_by_anchors(config: Any, anchor: Anchor) -> Encoder:
+    """Stands for the `build` of a modality that only anchors encode. Raises PluginError."""
+    raise PluginError("a modality without an encoder of its own: only an anchor can encode it")
+
+
 @dataclass(frozen=True)
 class Modality:
     """Everything the core knows about a kind of input.
@@ -86,14 +91,20 @@ class Modality:
     name: str  # singular, lower case: the column in manifests and the keyword in the Python API
     suffixes: frozenset[str]  # with the dot, lower case; a suffix that several modalities claim is ambiguous
     config: type[EncoderConfig]
-    build: Callable[[Any, Anchor], Encoder]  # (config, anchor) -> encoder with fresh weights
+    build: Callable[[Any, Anchor], Encoder] = only_by_anchors  # (config, anchor) -> encoder with fresh weights
     adapt: Callable[[Any, Sequence[Item]], Any] | None = None  # (config, sample of training items) -> config with
     # the fields that the user left open filled from the data (a window length, statistics); saved with the encoder
+    read: Callable[..., Any] | None = None  # the item decoded, for an anchor that encodes the modality itself and
+    # brings its own preprocessing; which keyword arguments it takes (a rate) is the modality's to say
     preview: Callable[[Item], Image] | None = None  # the picture of an item in reports
     media: str | None = None  # MIME type as which a web page can play the item
     diagnose: Callable[[], dict[str, str]] | None = None  # what `binder doctor` prints: decoders, versions
     inline: bool = False  # the item is the value itself (text), not a path to a file
-    frozen: bool = False  # encoded by the anchor's own tower: nothing to train, nothing to load
+
+    @property
+    def trainable(self) -> bool:
+        """Whether there is an encoder that can be aligned."""
+        return self.build is not only_by_anchors
 
 
 def check_name(name: object) -> None:
@@ -116,15 +127,14 @@ def check(modality: Modality) -> None:
             raise PluginError(f"{where}: suffix {suffix!r} must be lower case with a dot in front, such as '.csv'")
     if not (isinstance(modality.config, type) and issubclass(modality.config, EncoderConfig)):
         raise PluginError(f"{where}: config must be a class derived from binder.EncoderConfig, got {modality.config!r}")
-    for field in ("build", "adapt", "preview", "diagnose"):
+    for field in ("build", "adapt", "read", "preview", "diagnose"):
         value = getattr(modality, field)
         if not (callable(value) or (value is None and field != "build")):
             raise PluginError(f"{where}: {field} must be a function, got {type(value).__name__}")
     if modality.media is not None and not re.fullmatch(r"[a-z]+/[\w.+-]+", str(modality.media)):
         raise PluginError(f"{where}: media must be a MIME type such as 'image/png', got {modality.media!r}")
-    for field in ("inline", "frozen"):
-        if not isinstance(getattr(modality, field), bool):
-            raise PluginError(f"{where}: {field} must be True or False, got {getattr(modality, field)!r}")
+    if not isinstance(modality.inline, bool):
+        raise PluginError(f"{where}: inline must be True or False, got {modality.inline!r}")
     try:
         modality.config()
     except Exception as error:

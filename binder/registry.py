@@ -1,16 +1,20 @@
-"""Discovery of plugins. One that fails to load is kept with its error and affects no other. Free of torch."""
+"""Discovery of plugins. One that fails to load is kept with its error and affects no other. Free of torch.
+
+Modalities and kinds of anchors are looked up here.
+"""
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.metadata
 import importlib.util
 import logging
 import os
+import re
 import time
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -19,18 +23,23 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from binder import hookspecs
-from binder.errors import PluginError, kind_and_words, nearest, one_line
-from binder.modality import Modality, check
-from binder.readers.guard import guarded
+from binder.anchors import kind as anchor_kinds
+from binder.anchors.kind import AnchorKind
+from binder.errors import AnchorError, BinderError, PluginError, kind_and_words, nearest, one_line
+from binder.known_plugins import known_plugins
+from binder.modality import Modality, check, check_name
+from binder.readers.guard import guarded, watch
 
 if TYPE_CHECKING:
     import click
+
+    from binder.anchors.base import Anchor
 
 log = logging.getLogger(__name__)
 
 CORE = "modality-binder"  # the distribution of this package
 HOOK = b"binder_register_commands"
-BUILTIN = "binder"  # the plugin inside the core: image and text
+BUILTIN = "binder"  # the plugin inside the core: image and text, OpenCLIP's models
 
 
 @dataclass
@@ -40,6 +49,7 @@ class Plugin:
     name: str
     version: str
     modalities: list[Modality] = field(default_factory=list)
+    anchors: list[AnchorKind] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)  # known after `Registry.register_commands`
     error: str | None = None  # why it is unusable, in one line
     import_s: float = 0.0  # seconds that importing it took; every command waits for that
@@ -56,18 +66,6 @@ class Plugin:
             for path in files:
                 digest.update(path.relative_to(self.place.parent).as_posix().encode() + path.read_bytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class KnownPlugin:
-    """A plugin of this project, installed or not."""
-
-    distribution: str
-    folder: str  # in a checkout
-    summary: str
-    wheel: str = ""  # in a release: the URL of its wheel, with a hash
-    commands: Sequence[str] = ()  # that it adds to `binder`; if empty, it provides the modality of its name
-    needs: Sequence[str] = ()  # names of other known plugins to install with it
 
 
 class Registry:
@@ -114,6 +112,58 @@ class Registry:
     def by_suffix(self, suffix: str) -> list[Modality]:
         """The modalities that claim a suffix such as '.wav'."""
         return [m for m in self.modalities() if suffix.lower() in m.suffixes]
+
+    def anchor_kinds(self) -> list[AnchorKind]:
+        """All kinds of anchors, the core's own first."""
+        return [kind for plugin in self.plugins for kind in plugin.anchors]
+
+    def load_anchor(self, name: str, device: Any = "cpu") -> Anchor:
+        """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights."""
+        plugin, kind = self._anchor_kind(name)
+        try:
+            anchor = kind.load(name, device)
+        except BinderError as error:
+            others = [other.prefix for other in self.anchor_kinds() if other.prefix]
+            if kind.prefix or not others or not isinstance(error, AnchorError):
+                raise
+            raise AnchorError(f"{error} (models of other libraries have a prefix: {', '.join(others)})") from None
+        except Exception as error:
+            raise AnchorError(f"anchor {name!r}: plugin {plugin.name} failed: {kind_and_words(error)}") from error
+        if plugin.name != BUILTIN:
+            for modality, tower in anchor.towers.items():
+                watch(tower, f"anchor {name}, its {modality} tower", anchor.embed_dim)
+        return anchor
+
+    def with_name(self, name: str, of: str) -> Registry:
+        """The same plugins, and the modality `of` also under a name of one's own. Raises PluginError for a bad name."""
+        check_name(name)
+        if name in self.names():
+            raise PluginError(f"{name!r} is a modality already; choose another name")
+        owner = self.owner(of)
+        record = replace(self.get(of), name=name, suffixes=frozenset())
+        other = copy.copy(self)
+        other.plugins = [replace(p, modalities=[*p.modalities, record]) if p is owner else p for p in self.plugins]
+        return other
+
+    def _anchor_kind(self, name: str) -> tuple[Plugin, AnchorKind]:
+        """The kind of anchor that a name means, by its prefix. Raises AnchorError."""
+        found = [(p, kind) for p in self.plugins for kind in p.anchors if kind.prefix and name.startswith(kind.prefix)]
+        if len(found) > 1:
+            both = " and ".join(f"{plugin.name} {plugin.version}" for plugin, _ in found)
+            raise AnchorError(
+                f"anchor {name!r}: the prefix {found[0][1].prefix!r} is provided by {both}; uninstall one, or choose "
+                "with BINDER_PLUGINS"
+            )
+        if found:
+            return found[0]
+        prefix = re.match(r"[a-z][a-z0-9-]*:|", name)
+        owners = {p: short for short, known in known_plugins().items() for p in known.anchors}
+        if prefix and (short := owners.get(prefix[0])):
+            broken = [p for p in self.plugins if p.error and short in p.name]
+            if broken:
+                raise AnchorError(f"anchor {name!r}: plugin {short} {broken[0].version} is broken: {broken[0].error}")
+            raise AnchorError(f"anchor {name!r} needs a plugin: binder plugins install {short} --from PLACE")
+        return next((plugin, kind) for plugin in self.plugins for kind in plugin.anchors if not kind.prefix)
 
     def register_commands(self, cli: click.Group) -> None:
         """Let every plugin add its commands to `cli`. A plugin that fails is logged and does not affect the others."""
@@ -165,6 +215,7 @@ class Registry:
             self._manager.register(module, name=key)
             self._manager.check_pending()
             found = _modalities_of(module)
+            plugin.anchors = _anchors_of(module)
             plugin.modalities = found if name == BUILTIN else [guarded(m, f"{name} {version}") for m in found]
         except (Exception, SystemExit) as error:
             plugin.error = _one_line(error)
@@ -172,7 +223,7 @@ class Registry:
                 self._manager.unregister(module)
 
     def _unknown(self, name: str) -> str:
-        known = [short for short, plugin in known_plugins().items() if not plugin.commands]
+        known = [short for short, plugin in known_plugins().items() if not plugin.commands and not plugin.anchors]
         broken = [p for p in self.plugins if p.error and name in p.name]
         if broken:
             return f"modality {name!r}: plugin {broken[0].name} {broken[0].version} is broken: {broken[0].error}"
@@ -224,13 +275,6 @@ def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
         return HOOK
 
 
-@cache
-def known_plugins() -> Mapping[str, KnownPlugin]:
-    """This project's plugins by name, installed or not, from `known_plugins.toml`."""
-    table = tomllib.loads((Path(__file__).parent / "known_plugins.toml").read_text(encoding="utf-8"))
-    return {name: KnownPlugin(**entry) for name, entry in table.items()}
-
-
 def _modalities_of(module: Any) -> list[Modality]:
     hook = getattr(module, "binder_register_modalities", None)
     modalities = list(hook()) if hook is not None else []
@@ -245,6 +289,16 @@ def _modalities_of(module: Any) -> list[Modality]:
     if repeated:
         raise ValueError(f"binder_register_modalities returns {min(repeated)!r} twice")
     return modalities
+
+
+def _anchors_of(module: Any) -> list[AnchorKind]:
+    hook = getattr(module, "binder_register_anchors", None)
+    kinds = list(hook()) if hook is not None else []
+    for kind in kinds:
+        if not isinstance(kind, AnchorKind):
+            raise TypeError(f"binder_register_anchors must return binder.AnchorKind records, got {type(kind).__name__}")
+        anchor_kinds.check(kind)
+    return kinds
 
 
 def _place(module: ModuleType | Any) -> Path | None:

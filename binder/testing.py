@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 import torch
 
-from binder.anchors.openclip import Anchor
+from binder.anchors.base import Anchor
 from binder.config import validate
 from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError
@@ -44,8 +44,10 @@ def tiny_anchor(seed: int = 0) -> Anchor:
     """A small CLIP of OpenCLIP's architecture with random weights, D = 32. For tests only."""
     import open_clip
 
+    from binder.anchors.openclip import OpenClipAnchor
+
     tokenizer = open_clip.SimpleTokenizer(context_length=16)
-    return Anchor("tiny", _tiny_model(seed), TINY_PREPROCESS, tokenizer)
+    return OpenClipAnchor("tiny", _tiny_model(seed), TINY_PREPROCESS, tokenizer)
 
 
 def write_tiny_checkpoint(folder: Path, seed: int = 0) -> Path:

@@ -11,6 +11,7 @@ from support import NAMES, write_csv, write_toys
 import binder
 from binder import Binder, ConfigError, Embeddings, ItemError, ManifestError, PluginError, RunError, SpaceError
 from binder.data.encode import encode
+from binder.registry import registry
 from binder.space import vectors
 from binder.testing import write_tiny_checkpoint
 
@@ -99,7 +100,7 @@ def test_embed_keeps_the_order_and_repeats(space, toys, run, anchor):
     z = space.embed(toy=[str(p) for p in paths])
     assert z.items == tuple(map(str, paths))
     assert (z.space, z.modality) == (anchor.fingerprint, "toy")
-    want = encode(binder.artifact.run_folder.load(run, anchor).encoder, paths).vectors
+    want = encode(binder.artifact.run_folder.load(run, anchor, registry()).encoder, paths).vectors
     np.testing.assert_allclose(z.vectors, want, atol=1e-6)
     np.testing.assert_array_equal(z.vectors[0], z.vectors[2])
     for one in (space.toy(paths[1]), space.embed(toy=np.load(paths[1])), space.toy([paths[1]])):

@@ -140,7 +140,7 @@ def test_vectors_of_texts_come_from_the_cache(archive, cached, monkeypatch):
         monkeypatch.setenv("BINDER_CACHE", str(archive / "cache"))
     report = check_pairs(archive / "pairs.csv", encoder=archive / "run")
     assert report.columns == {"imu": 8, "text": 8}
-    assert bool(encoded) is not cached
+    assert (sum(encoded) > 1) is not cached  # one text is tried out when an anchor is loaded
 
 
 def _any() -> Embeddings:

@@ -22,7 +22,8 @@ from packaging.utils import canonicalize_name
 
 import binder
 from binder.devkit.new import _bounds
-from binder.registry import CORE, known_plugins
+from binder.known_plugins import known_plugins
+from binder.registry import CORE
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))]

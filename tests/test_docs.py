@@ -11,7 +11,7 @@ import reference
 from plugin_env import Environment
 
 import binder
-from binder.registry import known_plugins
+from binder.known_plugins import known_plugins
 
 ROOT = Path(binder.__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -43,6 +43,7 @@ from binder.artifact import hub, run_folder, vectors_file
 from binder.encoder import Span
 from binder.index import condition, lance, transfer
 from binder.index import rows as columns
+from binder.registry import registry
 from binder.space import vectors
 from binder.testing import tiny_anchor, write_tiny_checkpoint
 from binder.train import lock
@@ -500,21 +501,21 @@ def test_an_encoder_that_is_not_what_its_card_says_is_one_line(copy, anchor):
     for says, tensors in bad.items():
         save_file(tensors, copy / "encoder.safetensors")
         with pytest.raises(RunError) as caught:
-            run_folder.load(copy, anchor)
+            run_folder.load(copy, anchor, registry())
         assert says in one_line(caught)
     save_file(weights, copy / "encoder.safetensors")
     data = (copy / "encoder.safetensors").read_bytes()
     for lie in (data[:-4], (2**60).to_bytes(8, "little") + data[8:], data[:8] + b"[" * 100 + data[108:], b""):
         (copy / "encoder.safetensors").write_bytes(lie)
         with pytest.raises(RunError) as caught:
-            run_folder.load(copy, anchor)
+            run_folder.load(copy, anchor, registry())
         one_line(caught)
     (copy / "encoder.safetensors").write_bytes(data)
     changed(copy, embed_dim=10**9)
     with pytest.raises(RunError, match="embed_dim is 1000000000, the anchor has 32"):
-        run_folder.load(copy, anchor)
+        run_folder.load(copy, anchor, registry())
     changed(copy, embed_dim=32)
-    assert run_folder.load(copy, anchor).card.embed_dim == 32
+    assert run_folder.load(copy, anchor, registry()).card.embed_dim == 32
 
 
 @pytest.mark.parametrize("state", [7, [], {}, {"encoder": {}}, {"step": "one"}, {"model": torch.zeros(2)}])
@@ -788,7 +789,7 @@ def test_an_encoder_whose_trunk_has_moved_is_loaded_where_its_new_place_is_named
     run_folder.write_aligned(tmp_path / "run", card, encoder.state_dict())
     (tmp_path / "tower").rename(tmp_path / "moved")
     with pytest.raises(ConfigError) as caught:
-        run_folder.load(tmp_path / "run", anchor)
+        run_folder.load(tmp_path / "run", anchor, registry())
     assert "if it has moved, name the new place" in one_line(caught)
-    found = run_folder.load(tmp_path / "run", anchor, trunk=f"timm:{tmp_path / 'moved'}")
+    found = run_folder.load(tmp_path / "run", anchor, registry(), trunk=f"timm:{tmp_path / 'moved'}")
     assert found.encoder.state_dict().keys() == encoder.state_dict().keys()

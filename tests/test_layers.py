@@ -21,7 +21,7 @@ PLUGINS = ROOT.parent / "plugins"
 
 # A part imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
-    {"errors", "scoped"},
+    {"errors", "known_plugins", "scoped"},
     {"files", "space"},
     {"config"},
     {"modality"},
@@ -45,7 +45,7 @@ MOST_AT_THE_TOP = 14  # modules
 MOST_LINES = 350  # of a file, in core and plugins
 # Lines of Python of each part: those after the move into this layout plus 15 %. Raise one with a reason in the commit.
 BUDGETS = {
-    "anchors": 970,
+    "anchors": 1260,
     "artifact": 750,
     "cli": 2250,
     "data": 1810,
@@ -58,8 +58,8 @@ BUDGETS = {
     "readers": 1400,
     "report": 720,
     "space": 330,
-    "the top": 2000,
-    "train": 1670,
+    "the top": 2250,
+    "train": 1950,
 }
 WORDS = re.compile("audio|video|chart|spectrogram|speech", re.IGNORECASE)
 
@@ -213,7 +213,9 @@ def words(source: str) -> set[str]:
     docstrings = set()
     for node in ast.walk(tree):
         if isinstance(node, documented) and ast.get_docstring(node) is not None:
-            docstrings.add(id(node.body[0].value))
+            first = node.body[0]
+            assert isinstance(first, ast.Expr)
+            docstrings.add(id(first.value))
     found = set()
     for node in ast.walk(tree):
         for _, value in ast.iter_fields(node):

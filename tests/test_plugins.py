@@ -49,7 +49,7 @@ def test_the_cores_own_modalities_come_through_the_same_seam(install):
     with install():
         assert registry.registry().names() == ["image", "text"]
         assert registry.registry().owner("image").name == "binder"
-        assert all(modality.frozen for modality in registry.registry().modalities())
+        assert not any(modality.trainable for modality in registry.registry().modalities())
 
 
 def test_an_installed_plugin_is_found_with_its_version(toy):

@@ -20,7 +20,7 @@ import click
 from binder import errors, hookspecs
 from binder.cli.main import VERBS, cli
 from binder.config import AlignConfig, TrainConfig
-from binder.registry import known_plugins
+from binder.known_plugins import known_plugins
 from binder.train.losses import LOSSES
 
 binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
@@ -151,7 +151,7 @@ def settings() -> str:
         "`kind` names one of these losses; the other keys are its own.",
     ]
     for name, loss in LOSSES.items():
-        inherited = [base.Config for base in loss.__mro__ if "Config" in vars(base)]
+        inherited = [vars(base)["Config"] for base in loss.__mro__ if "Config" in vars(base)]
         rows = dict(row for config in reversed(inherited) for row in _rows(config).items())
         parts += [f'### `kind = "{name}"`', _doc(loss), _as_table(rows)]
     parts += [

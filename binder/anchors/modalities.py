@@ -1,18 +1,18 @@
-"""The anchor's own modalities, image and text, registered through the same hook as those of plugins."""
+"""What the core brings itself, registered through the hooks of plugins: image and text, OpenCLIP's models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from binder.anchors.kind import AnchorKind
 from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from binder.anchors.openclip import Anchor
-    from binder.encoder import Encoder
+    from binder.anchors.base import Anchor
 
 # fmt: off
 IMAGE_SUFFIXES = frozenset({
@@ -21,22 +21,16 @@ IMAGE_SUFFIXES = frozenset({
 # fmt: on
 
 
-def _preview_image(item: Item) -> Image:
+def _read_image(item: Item) -> Image:
     from binder.formats.picture import read_image
 
     return read_image(item)
 
 
-def _build_image(config: EncoderConfig, anchor: Anchor) -> Encoder:
-    from binder.anchors.towers import ImageTower
+def _read_text(item: Item) -> str:
+    from binder.anchors.towers import checked_text
 
-    return ImageTower(anchor)
-
-
-def _build_text(config: EncoderConfig, anchor: Anchor) -> Encoder:
-    from binder.anchors.towers import TextTower
-
-    return TextTower(anchor)
+    return checked_text(item)
 
 
 def _preview_text(item: Any) -> Image:
@@ -54,19 +48,34 @@ def binder_register_modalities() -> Sequence[Modality]:
             name="image",
             suffixes=IMAGE_SUFFIXES,
             config=EncoderConfig,
-            build=_build_image,
-            preview=_preview_image,
+            read=_read_image,
+            preview=_read_image,
             media="image/png",
-            frozen=True,
         ),
         Modality(
             name="text",
             suffixes=frozenset(),
             config=EncoderConfig,
-            build=_build_text,
+            read=_read_text,
             preview=_preview_text,
             media="text/plain",
             inline=True,
-            frozen=True,
         ),
     ]
+
+
+def _load_openclip(name: str, device: str) -> Anchor:
+    from binder.anchors.openclip import load
+
+    return load(name, device)
+
+
+def _list_openclip() -> Sequence[tuple[str, str]]:
+    from binder.anchors.openclip import available
+
+    return available()
+
+
+@hookimpl
+def binder_register_anchors() -> Sequence[AnchorKind]:
+    return [AnchorKind("", "mini, MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO, or a folder", _load_openclip, _list_openclip)]

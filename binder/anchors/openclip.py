@@ -1,4 +1,4 @@
-"""The anchor: a frozen OpenCLIP model to whose space every modality is aligned.
+"""The core's own kind of anchor: OpenCLIP models.
 
 Names: `mini` (shipped), `MODEL/TAG` (any pretrained OpenCLIP model), `MODEL/FILE` (a checkpoint of a known
 architecture), `hf-hub:ORG/REPO`, or a folder in OpenCLIP's layout (`open_clip_config.json` beside the weights, and
@@ -12,10 +12,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import logging
-import math
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,23 +23,19 @@ from torch import Tensor
 
 from binder.anchors import folder as anchor_folder
 from binder.anchors import reach
+from binder.anchors.base import Anchor
 from binder.anchors.bounds import no_larger_than, weights_in
+from binder.anchors.towers import ImageTower, TextTower
 from binder.anchors.trunk import Trunk, hash_weights, loading
+from binder.encoder import Encoder
 from binder.errors import AnchorError, kind_and_words, nearest
 from binder.files import is_file, why
 
-log = logging.getLogger(__name__)
-
-WORD = re.compile(r"[^\W\d_]+|[^\w\s!-~]+")  # letters of any script, or symbols outside ASCII
 SHIPPED = Path(__file__).parent  # holds a folder for each shipped anchor
 
 
-class Anchor:
-    """A frozen CLIP: two towers, their preprocessing, and the fingerprint of their space.
-
-    A plain class, not a Module, so that its weights stay out of the `state_dict` of an encoder that holds it. Pickled
-    for worker processes it drops the weights and keeps the preprocessing.
-    """
+class OpenClipAnchor(Anchor):
+    """A frozen CLIP: two towers, their preprocessing, and the fingerprint of their space."""
 
     def __init__(
         self,
@@ -49,32 +43,28 @@ class Anchor:
         model: torch.nn.Module,
         preprocess: dict[str, Any],  # OpenCLIP's preprocess_cfg: size, mean, std, interpolation, resize_mode
         tokenizer: Any,
-        card: dict[str, Any] | None = None,
+        card: dict[str, Any] | None = None,  # says which words it knows
     ) -> None:
         from open_clip.transform import PreprocessCfg, image_transform_v2
 
-        self.name = name
+        short = tokenizer(["a"])
+        with torch.inference_mode():
+            clip: Any = model.eval()
+            embed_dim = int(clip.encode_text(short).shape[-1])
+        super().__init__(name, model, embed_dim=embed_dim, fingerprint=_fingerprint(model, preprocess, tokenizer))
         self.transform = image_transform_v2(PreprocessCfg(**preprocess), is_train=False)  # PIL -> (3, H, W) float
         self.tokenizer = tokenizer  # list of str -> (B, L) int64
-        self.card = card or {}
-        self._warned: set[str] = set()  # unknown words that were reported
-        self._model: torch.nn.Module | None = model.eval().requires_grad_(False)
-        self.fingerprint = _fingerprint(model, preprocess, tokenizer)
-        short = tokenizer(["a"])
         self.padding = int(short[0, -1])  # the last token of a text that does not fill the context
-        with torch.inference_mode():
-            self.embed_dim = int(self.encode_text(short).shape[-1])
-
-    @property
-    def model(self) -> torch.nn.Module:
-        if self._model is None:
-            raise AnchorError(f"anchor {self.name}: a worker process has no weights; only `preprocess` runs there")
-        return self._model
+        self.known_words = (card or {}).get("words") or ()
 
     @property
     def _clip(self) -> Any:
         """The model with the methods and parameters of a CLIP, which have no type hints."""
         return self.model
+
+    @cached_property
+    def towers(self) -> Mapping[str, Encoder]:
+        return {"image": ImageTower(self), "text": TextTower(self)}
 
     @property
     def image_trunk(self) -> Trunk:
@@ -82,17 +72,11 @@ class Anchor:
         return Trunk(self.name, _ImageSide(self.model), self.transform, self.embed_dim, part="model.visual.")
 
     @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-    @property
     def logit_scale(self) -> float:
-        """The factor on cosines with which this CLIP was trained."""
         return float(self._clip.logit_scale.exp())
 
-    def to(self, device: str | torch.device) -> Anchor:
-        self.model.to(device)
-        return self
+    def truncates(self, text: str) -> bool:
+        return int(self.tokenizer([text])[0, -1]) != self.padding
 
     def encode_image(self, batch: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, D), not normalized."""
@@ -103,37 +87,6 @@ class Anchor:
         """(B, L) -> (B, D), not normalized."""
         z_BD: Tensor = self._clip.encode_text(tokens)
         return z_BD
-
-    def unknown_words(self, texts: Sequence[str]) -> list[str]:
-        """Words that are not in the vocabulary on the anchor's card; [] where the card lists none."""
-        known = self.card.get("words")
-        if not known:
-            return []
-        return sorted({w for t in texts for w in WORD.findall(t.lower())} - set(known))
-
-    def warn_unknown(self, texts: Sequence[str]) -> None:
-        """Warn, once per word, of words that are not in the vocabulary on the anchor's card."""
-        unknown = [word for word in self.unknown_words(texts) if word not in self._warned]
-        self._warned.update(unknown)
-        if unknown:
-            some = ", ".join(word[:40] for word in unknown[:8]) + (" ..." if len(unknown) > 8 else "")
-            log.warning(
-                "anchor %s never learned %d of the words (%s): it can tell texts apart, but does not know what these "
-                "words mean. For real words use a pretrained anchor, such as ViT-B-32/laion2b_s34b_b79k",
-                self.name,
-                len(unknown),
-                some,
-            )
-
-    def checksum(self) -> str:
-        """The hash of the weights as they are now, to verify that training left them alone."""
-        return hash_weights(self.model.state_dict())
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_model": None}
-
-    def __deepcopy__(self, memo: object) -> Anchor:
-        return self  # frozen, so copies of an encoder can share it
 
 
 class _ImageSide(torch.nn.Module):
@@ -148,7 +101,7 @@ class _ImageSide(torch.nn.Module):
         return z_BD
 
 
-def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
+def load(name: str = "mini", device: str | torch.device = "cpu") -> OpenClipAnchor:
     """The anchor called `name`, frozen, on `device`. Raises AnchorError; never returns random weights.
 
     Both towers are tried out, so that a broken one fails here and not in the middle of the work.
@@ -173,23 +126,9 @@ def load(name: str = "mini", device: str | torch.device = "cpu") -> Anchor:
         with _explained(name, "tokenizer"):
             tokenizer = open_clip.get_tokenizer(model_name, **own)
     with _explained(name, "towers"):
-        anchor = Anchor(name, model, preprocess, tokenizer, anchor_folder.card(folder))
-        _try_out(anchor)
+        anchor = OpenClipAnchor(name, model, preprocess, tokenizer, anchor_folder.card(folder))
+        anchor.try_out({"image": Image.new("RGB", (64, 48)), "text": "a"})
     return anchor.to(device)
-
-
-def _try_out(anchor: Anchor) -> None:
-    """Encode a black picture and a short text. Raises ValueError where a tower returns no usable vector."""
-    if not all(bool(weight.isfinite().all()) for weight in anchor.model.state_dict().values()):
-        raise ValueError("its weights hold numbers that are not finite")
-    with torch.inference_mode():
-        made = {"image": anchor.encode_image(anchor.transform(Image.new("RGB", (64, 48)))[None])}
-        made["text"] = anchor.encode_text(anchor.tokenizer(["a"]))
-    for tower, z in made.items():
-        if z.shape != (1, anchor.embed_dim) or not bool(z.isfinite().all()) or not bool(z.any()):
-            raise ValueError(f"its {tower} tower gives no vector of {anchor.embed_dim} finite numbers")
-    if not math.isfinite(anchor.logit_scale):
-        raise ValueError("its logit scale is not finite")
 
 
 def available() -> list[tuple[str, str]]:

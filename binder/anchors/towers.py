@@ -1,4 +1,4 @@
-"""The anchor's two towers as encoders of its own modalities, image and text.
+"""The two towers of a CLIP as encoders of its own modalities, image and text.
 
 Shapes: B batch, D embed_dim.
 """
@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import logging
 import re
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from binder.anchors.openclip import Anchor
 from binder.encoder import Encoder
 from binder.errors import ItemError
 from binder.formats.picture import read_image
 from binder.modality import Item
+
+if TYPE_CHECKING:
+    from binder.anchors.openclip import OpenClipAnchor
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +25,21 @@ LONG_WORD = re.compile(r"\S{513,}")
 MAX_WORD, MAX_TEXT = 512, 20_000  # characters given to the tokenizer: its time can grow with their square
 
 
+def checked_text(item: Item) -> str:
+    """A text that a tokenizer can be given, its longest words and its end cut off. Raises ItemError."""
+    if not isinstance(item, str):
+        raise ItemError(item, f"expected text, got {type(item).__name__}")
+    if not item.strip():
+        raise ItemError(repr(item[:40]), "empty text")
+    if any("\ud800" <= letter <= "\udfff" for letter in item):
+        raise ItemError(item[:60].encode("ascii", "backslashreplace").decode(), "holds half a surrogate pair")
+    return LONG_WORD.sub(lambda word: word[0][:MAX_WORD], item[:MAX_TEXT])
+
+
 class ImageTower(Encoder):
     """Picture -> (D,): the anchor's image tower as an encoder without trainable weights."""
 
-    def __init__(self, anchor: Anchor) -> None:
+    def __init__(self, anchor: OpenClipAnchor) -> None:
         super().__init__()
         self.anchor = anchor
 
@@ -44,20 +58,14 @@ class ImageTower(Encoder):
 class TextTower(Encoder):
     """Text -> (D,): the anchor's text tower as an encoder without trainable weights."""
 
-    def __init__(self, anchor: Anchor) -> None:
+    def __init__(self, anchor: OpenClipAnchor) -> None:
         super().__init__()
         self.anchor = anchor
         self.warned = False  # of a truncated text: once, as there may be a million
 
     def preprocess(self, item: Item) -> Tensor:
         """One text -> (1, L) tokens."""
-        if not isinstance(item, str):
-            raise ItemError(item, f"expected text, got {type(item).__name__}")
-        if not item.strip():
-            raise ItemError(repr(item[:40]), "empty text")
-        if any("\ud800" <= letter <= "\udfff" for letter in item):
-            raise ItemError(item[:60].encode("ascii", "backslashreplace").decode(), "holds half a surrogate pair")
-        short = LONG_WORD.sub(lambda word: word[0][:MAX_WORD], item[:MAX_TEXT])
+        short = checked_text(item)
         tokens: Tensor = self.anchor.tokenizer([short])
         if (int(tokens[0, -1]) != self.anchor.padding or short != item) and not self.warned:
             self.warned = True

@@ -16,13 +16,13 @@ from pydantic import AliasChoices, Field
 from safetensors import SafetensorError
 from torch import Tensor
 
+from binder.anchors.base import Anchor
 from binder.anchors.bounds import no_larger_than
-from binder.anchors.openclip import Anchor
 from binder.config import Config, validate
 from binder.encoder import Encoder
 from binder.errors import ConfigError, RunError, SpaceError, warn_renamed
 from binder.files import is_file, is_folder, read_json, why, write_beside, write_text
-from binder.registry import registry
+from binder.registry import Registry
 
 FORMAT = 2  # of the card; in format 1 `license` was spelled `licence`
 CARD, WEIGHTS, STATE = "card.json", "encoder.safetensors", "state.pt"
@@ -41,6 +41,7 @@ class Card(Config):
 
     format: int = FORMAT
     modality: str
+    kind: str | None = None  # the plugin's modality, where `modality` is a name of one's own
     plugin: str
     plugin_version: str
     config: dict[str, Any]  # of the encoder
@@ -128,7 +129,7 @@ def read_card(folder: Path) -> Card:
         raise RunError(f"{path}: damaged: {why(error)}") from None
 
 
-def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
+def load(folder: Path, anchor: Anchor, registry: Registry, trunk: str | None = None) -> Aligned:
     """An aligned encoder in eval mode on the anchor's device.
 
     `trunk` is the new location of the encoder's pretrained trunk, if it has one that was moved. Raises SpaceError for
@@ -142,7 +143,9 @@ def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
         )
     if card.embed_dim != anchor.embed_dim:
         raise RunError(f"{folder / CARD}: damaged: embed_dim is {card.embed_dim}, the anchor has {anchor.embed_dim}")
-    modality = registry().get(card.modality)
+    modality = registry.get(card.kind or card.modality)
+    if not modality.trainable:
+        raise RunError(f"{folder / CARD}: damaged: {card.modality} has no encoder of a plugin")
     moved = trunk is not None and ":" in (card.config.get("trunk") or "")
     values = {**card.config, **({"trunk": trunk} if moved else {})}
     config = validate(modality.config, values, f"{folder / CARD}: config")
@@ -152,8 +155,24 @@ def load(folder: Path, anchor: Anchor, trunk: str | None = None) -> Aligned:
             encoder = modality.build(config, anchor)
         _fill(encoder, folder / WEIGHTS)
     except (OSError, SafetensorError, RuntimeError, ValueError, ArithmeticError, MemoryError) as error:
-        raise RunError(f"{folder / WEIGHTS}: {_unfit(card)}: {why(error)}") from None
+        raise RunError(f"{folder / WEIGHTS}: {_unfit(card, registry)}: {why(error)}") from None
     return Aligned(card, encoder.to(anchor.device).eval().requires_grad_(False), folder)
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an aligned encoder by name, whatever its space. Raises RunError for a damaged file."""
+    from safetensors.torch import load_file
+
+    read_card(folder)  # an unfinished or damaged run is told first
+    try:
+        with no_larger_than(folder / WEIGHTS):
+            weights = load_file(folder / WEIGHTS)
+    except (OSError, SafetensorError, RuntimeError, ValueError, MemoryError) as error:
+        raise RunError(f"{folder / WEIGHTS}: damaged or incomplete: {why(error)}") from None
+    bad = [name for name, tensor in weights.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
+    if bad:
+        raise RunError(f"{folder / WEIGHTS}: damaged or incomplete: {bad[0]} holds numbers that are not finite")
+    return weights
 
 
 def _fill(encoder: Encoder, path: Path) -> None:
@@ -170,9 +189,9 @@ def _fill(encoder: Encoder, path: Path) -> None:
     encoder.load_state_dict(weights)
 
 
-def _unfit(card: Card) -> str:
+def _unfit(card: Card, registry: Registry) -> str:
     """Why the weights may not fit the encoder that the card describes."""
-    plugin = registry().owner(card.modality)
+    plugin = registry.owner(card.kind or card.modality)
     if card.plugin_version == plugin.version:
         return "damaged or incomplete"
     versions = f"{card.plugin} {card.plugin_version}, installed is {plugin.version}"

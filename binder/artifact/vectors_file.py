@@ -29,7 +29,7 @@ from binder.errors import ConfigError
 from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
-    from binder.anchors.openclip import Anchor
+    from binder.anchors.base import Anchor
     from binder.encoder import Span
 
 SPACE, ANCHOR = b"binder.space", b"binder.anchor"  # keys in a schema's metadata

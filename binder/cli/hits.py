@@ -54,9 +54,9 @@ def narrowing(command: Decorated) -> Decorated:
 
 
 def locations(command: Decorated) -> Decorated:
-    """--encoder, --anchor, --trunk: where the models that fill an index are, if they were moved."""
+    """--encoder, --anchor, --prompt, --trunk: where the models that fill an index are, if they were moved."""
     moved = click.option("--anchor", metavar="NAME", help="Where the index's anchor is now, if it was moved.")
-    return options.encoders(moved(options.trunk(command)))
+    return options.encoders(moved(options.prompt(options.trunk(command))))
 
 
 def showing(command: Decorated) -> Decorated:
@@ -129,10 +129,11 @@ def file_link(path: str | None) -> str | None:
 
 
 def write_page(file: str, title: str, groups: Sequence[Sequence[Hit]], query: Sequence[Part] = ()) -> None:
+    from binder.registry import registry
     from binder.report.hits import write
 
     with output.ProgressBar() as progress:
-        write(Path(file), title, groups, query, progress)
+        write(Path(file), title, groups, registry(), query, progress)
     output.say(f"wrote {file}", err=True)
 
 

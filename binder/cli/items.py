@@ -22,7 +22,8 @@ def collect(arguments: Sequence[str], modality: str | None, space: Binder) -> li
 
     Raises ItemError for a suffix claimed by no modality or by several, ManifestError for an invalid manifest.
     """
-    return [(found.modality, found.item) for found in sources.collect(arguments, modality, space.encoders)]
+    found = sources.collect(arguments, modality, space.registry, space.encoders)
+    return [(each.modality, each.item) for each in found]
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,9 @@ every = click.option(
     help="Cut items with a time axis into segments of this length (2s, 500ms, 1min), each with a vector of its own.",
 )
 anchor = click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder implies it; mini by default.")
+prompt = click.option(
+    "--prompt", metavar="NAME", help="The anchor's instruction for texts, where it has several: query, document ..."
+)
 encoders = click.option(
     "--encoder",
     "encoders",

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,17 +61,31 @@ def read(
     """
     if not isinstance(source, str | Path):
         return _unique(row for line, values in enumerate(source, start=1) for row in _mapped(line, values, modalities))
+    check(source)
     path = Path(source)
-    if URL.match(str(source)):
-        raise ManifestError(f"{source}: is a URL; download it, and give the file or folder")
     if files.is_folder(path):
         return _unique(_class_folder(path, modalities, wanted))
-    if not os.path.exists(path):  # noqa: PTH110
-        raise ManifestError(f"{str(path)[:200]}: no such file or folder")
     rows = _unique(_of_file(path, modalities, strict))
     if not rows:
         raise ManifestError(f"{path}: no rows")
     return rows
+
+
+def check(source: object) -> None:
+    """Raises ManifestError early for a path that cannot be a manifest: nothing is there, or it is a URL."""
+    if not isinstance(source, str | Path):
+        return
+    if URL.match(str(source)):
+        raise ManifestError(f"{source}: is a URL; download it, and give the file or folder")
+    if not os.path.exists(source):  # noqa: PTH110 - Path.exists raises for names that are too long
+        raise ManifestError(f"{str(source)[:200]}: no such file or folder")
+
+
+def with_name(rows: Sequence[Row], name: str, of: str) -> list[Row]:
+    """The rows with the items of the modality `of` also under `name`, unless there is a column of that name."""
+    if any(name in row.items for row in rows):
+        return list(rows)
+    return [replace(row, items={**row.items, name: row.items[of]}) if of in row.items else row for row in rows]
 
 
 def _of_file(path: Path, modalities: Sequence[Modality], strict: bool) -> Iterator[Row]:

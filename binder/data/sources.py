@@ -17,7 +17,7 @@ from binder.data import manifest
 from binder.data.cells import DELIMITERS
 from binder.errors import ItemError, ManifestError
 from binder.modality import Item, Modality
-from binder.registry import registry
+from binder.registry import Registry
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,9 @@ class Found:
     meta: Mapping[str, Any] = field(default_factory=dict)
 
 
-def collect(sources: Iterable[Item], modality: str | None, among: Collection[str] = ()) -> Iterator[Found]:
+def collect(
+    sources: Iterable[Item], modality: str | None, registry: Registry, among: Collection[str] = ()
+) -> Iterator[Found]:
     """The items of all sources: files, folders of files, manifests, or the values themselves (texts, arrays).
 
     Without `modality`, file suffixes and the columns of manifests determine it; a suffix that several modalities claim
@@ -42,11 +44,11 @@ def collect(sources: Iterable[Item], modality: str | None, among: Collection[str
     out with a warning. Raises ItemError for a single file that is ambiguous, and ManifestError for a bad manifest and
     where no source has any item.
     """
-    kind = registry().get(modality) if modality else None
+    kind = registry.get(modality) if modality else None
     first, empty = None, True
     for source in sources:
         first = source if first is None else first
-        for found in _one(source, kind, among):
+        for found in _one(source, kind, registry, among):
             empty = False
             yield found
     if empty:
@@ -75,7 +77,7 @@ def _holds_items(values: Any) -> bool:
     return isinstance(values, Iterable) and not hasattr(values, "convert")  # a method of Pillow's pictures
 
 
-def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+def _one(source: Item, kind: Modality | None, registry: Registry, among: Collection[str]) -> Iterator[Found]:
     """The items of one source."""
     if not isinstance(source, str | Path):
         if kind is None:
@@ -83,17 +85,17 @@ def _one(source: Item, kind: Modality | None, among: Collection[str]) -> Iterato
         yield Found(kind.name, source)
     elif not (kind and kind.inline) and manifest.URL.match(str(source)):
         raise ItemError(source, "is a URL; binder reads files: download it first")
-    elif _is_manifest(source, kind):
-        yield from _listed(Path(source), kind)
+    elif _is_manifest(source, kind, registry):
+        yield from _listed(Path(source), kind, registry)
     elif kind is not None and kind.inline:
         yield Found(kind.name, str(source))
     elif files.is_folder(Path(source)):
-        yield from _below(Path(source), kind, among)
+        yield from _below(Path(source), kind, registry, among)
     else:
-        yield Found((kind or by_suffix(Path(source), among)).name, Path(source))
+        yield Found((kind or by_suffix(Path(source), registry, among)).name, Path(source))
 
 
-def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Iterator[Found]:
+def _below(folder: Path, kind: Modality | None, registry: Registry, among: Collection[str]) -> Iterator[Found]:
     """The files in a folder that are of the modality, or whose suffixes determine it."""
     ambiguous: list[ItemError] = []
     lacking: list[tuple[str, Path]] = []  # of modalities that cannot be encoded
@@ -101,9 +103,9 @@ def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Itera
         if kind is not None:
             if file.suffix.lower() in kind.suffixes:
                 yield Found(kind.name, file)
-        elif registry().by_suffix(file.suffix):
+        elif registry.by_suffix(file.suffix):
             try:
-                name = by_suffix(file, among).name
+                name = by_suffix(file, registry, among).name
             except ItemError as error:
                 ambiguous.append(error)
                 continue
@@ -119,34 +121,34 @@ def _below(folder: Path, kind: Modality | None, among: Collection[str]) -> Itera
         log.warning("%d files left out, as their suffix is ambiguous, the first: %s", len(ambiguous), ambiguous[0])
 
 
-def _is_manifest(source: str | Path, kind: Modality | None) -> bool:
+def _is_manifest(source: str | Path, kind: Modality | None, registry: Registry) -> bool:
     """Whether a file is a table with a column named after an installed modality. Raises ManifestError."""
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix not in manifest.SUFFIXES or (kind and suffix in kind.suffixes) or not files.is_file(path):
         return False
-    claimed = registry().by_suffix(suffix)  # then it may be an item instead
+    claimed = registry.by_suffix(suffix)  # then it may be an item instead
     try:
         columns = manifest.columns(path)
     except ManifestError:
         if claimed:
             return False
         raise
-    if {name.strip().lower() for name in columns} & set(registry().names()):
+    if {name.strip().lower() for name in columns} & set(registry.names()):
         return True
     if claimed:
         return False
-    names = ", ".join(registry().names())
+    names = ", ".join(registry.names())
     raise ManifestError(f"{path}: no column is named after an installed modality ({names})")
 
 
-def _listed(path: Path, kind: Modality | None) -> Iterator[Found]:
+def _listed(path: Path, kind: Modality | None, registry: Registry) -> Iterator[Found]:
     """The items in a manifest."""
-    rows = manifest.read(path, registry().modalities())
+    rows = manifest.read(path, registry.modalities())
     metas: list[dict[str, Any]] = [dict(row.meta) for row in rows]
     if path.suffix.lower() in DELIMITERS:  # where every cell is text
         _read_numbers(metas)
-    inline = {m.name for m in registry().modalities() if m.inline}
+    inline = {m.name for m in registry.modalities() if m.inline}
     for row, meta in zip(rows, metas, strict=True):
         for name, item in row.items.items():
             if kind is None or kind.name == name:
@@ -163,15 +165,15 @@ def _read_numbers(metas: list[dict[str, Any]]) -> None:
             meta[key] = None if not cell else float(cell) if numeric else meta[key]
 
 
-def claims_of(path: Path, among: Collection[str]) -> list[Modality]:
+def claims_of(path: Path, registry: Registry, among: Collection[str]) -> list[Modality]:
     """The modalities that claim a file's suffix: those that are `among` the given ones, or all if none is."""
-    claims = registry().by_suffix(path.suffix)
+    claims = registry.by_suffix(path.suffix)
     return [m for m in claims if m.name in among] or claims
 
 
-def by_suffix(path: Path, among: Collection[str] = ()) -> Modality:
+def by_suffix(path: Path, registry: Registry, among: Collection[str] = ()) -> Modality:
     """The modality that a file's suffix determines, as in `collect`. Raises ItemError."""
-    claims = claims_of(path, among)
+    claims = claims_of(path, registry, among)
     if len(claims) == 1:
         return claims[0]
     if claims:

@@ -17,7 +17,7 @@ from urllib.parse import unquote, urlparse
 
 from binder.errors import PluginError, nearest
 from binder.files import is_folder
-from binder.registry import known_plugins
+from binder.known_plugins import known_plugins
 
 SLOW_IMPORT_S = 1.0  # a slower import is a problem, since every command waits for it
 

@@ -19,7 +19,8 @@ from binder.devkit import wheels
 from binder.devkit.check import project_of
 from binder.errors import PluginError, nearest
 from binder.files import is_file, is_folder
-from binder.registry import CORE, known_plugins
+from binder.known_plugins import known_plugins
+from binder.registry import CORE
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 URL = re.compile(r"([A-Za-z0-9._-]+ ?@ ?)?((https?|file)|git\+(https|ssh|http|file))://[!-~]+")

@@ -27,7 +27,8 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from binder.errors import PluginError, nearest, one_line
-from binder.registry import CORE, known_plugins
+from binder.known_plugins import known_plugins
+from binder.registry import CORE
 
 TIMEOUT_S = 60  # without receiving a byte
 MAX_PAGE = 16 << 20  # bytes

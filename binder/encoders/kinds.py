@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL.Image import Image
 
-    from binder.anchors.openclip import Anchor
+    from binder.anchors.base import Anchor
     from binder.encoder import Encoder
     from binder.encoders.points.config import PointConfig
     from binder.encoders.points.config import Read as ReadPoints

@@ -15,9 +15,10 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from binder.anchors.openclip import Anchor
+from binder.anchors.base import Anchor
 from binder.anchors.trunk import Trunk, image_trunk
 from binder.encoder import Encoder
+from binder.errors import ConfigError
 from binder.modality import Item, PictureConfig
 
 Tune = Literal["frozen", "lora", "full"]
@@ -66,9 +67,23 @@ class Tower(nn.Module):
         return {name: base[name] + product.view_as(base[name]) for name, product in products}
 
 
+def anchors_trunk(anchor: Anchor) -> Trunk:
+    """The anchor's own picture tower. Raises ConfigError if there is none."""
+    trunk = anchor.image_trunk
+    if trunk is None:
+        raise ConfigError(
+            f"anchor {anchor.name} has no picture tower to build on; name one: --set encoder.trunk=timm:NAME or "
+            "transformers:NAME"
+        )
+    return trunk
+
+
 def picture_tower(config: PictureConfig, anchor: Anchor) -> Tower:
-    """The tower that a configuration asks for: the anchor's own, or a pretrained one, on the anchor's device."""
-    trunk = image_trunk(config.trunk, anchor.device) if config.trunk else anchor.image_trunk
+    """The tower that a configuration asks for: the anchor's own, or a pretrained one, on the anchor's device.
+
+    Raises ConfigError where it should be the anchor's, and that has none.
+    """
+    trunk = image_trunk(config.trunk, anchor.device) if config.trunk else anchors_trunk(anchor)
     return Tower(trunk, config.tune, config.rank)
 
 

@@ -5,13 +5,29 @@ Shapes: N items, C classes, D embed_dim.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from binder.errors import ConfigError
 from binder.space import vectors
+
+log = logging.getLogger(__name__)
+
+SAME_LABEL = 0.995  # cosine of two labels above which an anchor cannot tell them apart
+
+
+@dataclass(frozen=True)
+class Classification:
+    """The result of zero-shot classification for one item."""
+
+    item: str
+    label: str  # the most probable one
+    score: float  # its probability among the labels given
+    scores: dict[str, float]  # label -> probability; they sum to 1
 
 
 def class_vectors(
@@ -39,3 +55,12 @@ def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     shifted = np.exp(logits - logits.max(1, keepdims=True))
     shares: NDArray[np.floating] = shifted / shifted.sum(1, keepdims=True)
     return shares
+
+
+def warn_same_labels(labels: Sequence[str], classes_CD: vectors.Vectors, anchor: str) -> None:
+    """Warn about labels that the anchor cannot tell apart, between which scores are arbitrary."""
+    cosines = np.triu(classes_CD @ classes_CD.T, 1)
+    same = [(labels[i], labels[j]) for i, j in np.argwhere(cosines > SAME_LABEL)[:3]]
+    if same:
+        pairs = ", ".join(f"{a!r} and {b!r}" for a, b in same)
+        log.warning("anchor %s cannot tell these labels apart: %s", anchor, pairs)

@@ -23,7 +23,7 @@ from binder.index.hits import Hit
 from binder.index.store import Record, Store, load_space
 from binder.index.table import one_of
 from binder.modality import Item
-from binder.registry import registry
+from binder.registry import Registry, registry
 from binder.space.embeddings import Embeddings
 from binder.space.vectors import Vectors
 
@@ -144,14 +144,14 @@ class Index:
                 batches = transfer.batches_of(value, modality, metadata, names, self.record)
                 added.take(adding.add_vectors(self.store, modality, batches, options))
             else:
-                found = collect(listed(value, registry().get(modality).inline), modality)
+                found = collect(listed(value, self._registry.get(modality).inline), modality, self._registry)
                 added.take(self._add_items(found, metadata, names, options))
         files = [Path(s) for s in sources if transfer.is_file_of_vectors(Path(s))]
         for path in files:
             for modality, batch in transfer.read(path, self.record):
                 added.take(adding.add_vectors(self.store, modality, [batch], options))
         if rest := [s for s in sources if Path(s) not in files]:
-            found = collect(rest, None, self.encoder_space().encoders)
+            found = collect(rest, None, self.encoder_space().registry, self.encoder_space().encoders)
             added.take(self._add_items(found, metadata, names, options))
         spent_s = time.monotonic() - began
         for table in self.store.tables(None):
@@ -213,7 +213,9 @@ class Index:
         options = search.Options(
             k, where, mode, rank_by, exact=exact, per_item=per_item, collapse=collapse, vectors=vectors
         )
-        asked = search.query_of(query, items, mode, self.record, lambda **items: self.encoder_space().embed(**items))
+        asked = search.query_of(
+            query, items, mode, self.record, lambda **items: self.encoder_space().for_queries().embed(**items)
+        )
         return search.run(self.store.tables(modalities), asked, options, self._calibration)
 
     @renamed(to="modalities", group="per_item")
@@ -278,6 +280,11 @@ class Index:
             self._attach(self._load(self.record))
         assert self._space is not None
         return self._space
+
+    @property
+    def _registry(self) -> Registry:
+        """The plugins of the space; of an index that has not loaded it, those of this process."""
+        return self._space.registry if self._space is not None else registry()
 
     def _attach(self, space: Binder) -> None:
         if space.space != self.record.space:

@@ -186,6 +186,7 @@ def load_space(
     *,
     encoders: Sequence[str | Path] = (),
     anchor: str | None = None,
+    prompt: str | None = None,
     trunk: str | None = None,
     device: str = "auto",
     workers: int = 0,
@@ -204,7 +205,8 @@ def load_space(
 
     newer = {read_card(hub.local(run)).modality: str(run) for run in encoders}
     runs = list((record.encoders | newer).values())
-    return Binder.of(runs, anchor=anchor or record.anchor, trunk=trunk, device=device, workers=workers)
+    where = anchor or record.anchor
+    return Binder.of(runs, anchor=where, prompt=prompt, trunk=trunk, device=device, workers=workers)
 
 
 def _folder(location: str) -> Path | None:

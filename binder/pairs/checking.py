@@ -27,7 +27,7 @@ from binder.modality import Item
 from binder.pairs import contents
 from binder.pairs.agreement import MIN_PAIRS, agreement, cross_fit, wrong_share
 from binder.readers import windows
-from binder.registry import registry
+from binder.registry import Registry
 from binder.train.ridge import pooled
 
 SAMPLE = 256  # items passed to `Modality.adapt`
@@ -89,11 +89,12 @@ def check_pairs(
     """
     if not (keep in (None, "auto") or (isinstance(keep, int | float) and 0 < keep <= 1)):
         raise ConfigError(f"keep: {keep!r}, expected a share above 0 and up to 1 such as 0.7, or auto")
-    rows = manifest.read(pairs, registry().modalities(), modality)
-    columns = {name: column_of(rows, name) for name in registry().names() if any(name in r.items for r in rows)}
-    own = _own(rows, columns, modality)
     space = Binder.of([encoder] if encoder else [], anchor=anchor, device=device, workers=workers)
-    report = _contents(rows, columns, own, split)
+    registry = space.registry
+    rows = manifest.read(pairs, registry.modalities(), modality)
+    columns = {name: column_of(rows, name) for name in registry.names() if any(name in r.items for r in rows)}
+    own = _own(rows, columns, modality, space)
+    report = _contents(rows, columns, own, split, registry)
     texts = [str(text) for text in columns["text"].items.values()] if "text" in columns else []
     report.cut = [texts[i] for i in contents.cut_texts(texts, space.anchor)]
     report.unknown_words = space.anchor.unknown_words(texts)
@@ -104,7 +105,7 @@ def check_pairs(
         if coder is not None:
             sides[name], bad = _side(name, column, coder, space, progress)
         report.unreadable += [(where, str(error)) for where, error in bad]
-        if coder is not None and registry().get(name).frozen and not registry().get(name).inline:
+        if coder is not None and name in space.anchor.towers and not registry.get(name).inline:
             _find_near_duplicates(report, sides[name], cosine)
     _judge(report, sides, own, space)
     _drop(report, columns, sides, keep)
@@ -130,24 +131,26 @@ class Trunk(Encoder):
         return features
 
 
-def _own(rows: Sequence[Row], columns: Mapping[str, Column], modality: str | None) -> str:
+def _own(rows: Sequence[Row], columns: Mapping[str, Column], modality: str | None, space: Binder) -> str:
     """The modality to be aligned. Raises ManifestError if it is ambiguous or missing."""
     source = rows[0].source
     if modality is not None:
-        registry().get(modality)
+        space.registry.get(modality)
         manifest.require(rows, source, modality)
         return modality
     if not columns:
         manifest.require(rows, source, "image")
-    others = [name for name in columns if not registry().get(name).frozen]
+    others = [name for name in columns if name not in space.anchor.towers]
     if len(others) > 1:
         raise ManifestError(f"{source}: columns {' and '.join(others)}: say with --modality which one to align")
     return others[0] if others else next(iter(columns))
 
 
-def _contents(rows: list[Row], columns: Mapping[str, Column], own: str, split: str | None) -> PairsReport:
+def _contents(
+    rows: list[Row], columns: Mapping[str, Column], own: str, split: str | None, registry: Registry
+) -> PairsReport:
     """A report of what can be said without encoding anything."""
-    files = {name: column for name, column in columns.items() if not registry().get(name).inline}
+    files = {name: column for name, column in columns.items() if not registry.get(name).inline}
     split = split or ("split" if any("split" in row.meta for row in rows) else None)
     if split is not None and not any(split in row.meta for row in rows):
         raise ManifestError(f"{rows[0].source}: no column {split!r}{nearest(split, rows[0].meta)}")
@@ -168,7 +171,9 @@ def _coder(name: str, own: str, column: Column, space: Binder) -> Encoder | None
     """The encoder for the items of a modality; None if they are not encoded."""
     if name in space.encoders or name != own:
         return space.encoders.get(name)
-    kind = registry().get(name)
+    kind = space.registry.get(name)
+    if not kind.trainable:
+        return None
     config = validate(kind.config, {}, name)
     if kind.adapt is not None and column.items:
         items = list(column.items.values())
@@ -182,7 +187,7 @@ def _side(
     name: str, column: Column, coder: Encoder, space: Binder, progress: Progress
 ) -> tuple[Side, list[tuple[str, ItemError]]]:
     """A column, encoded, and the rows that cannot be read. The anchor's vectors share the cache of `align`."""
-    cached = f"vectors-{name}-{space.space}" if registry().get(name).frozen else None
+    cached = space.anchor.stored_as(name) if name in space.anchor.towers else None
 
     def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
         return encode.encode(
@@ -202,7 +207,7 @@ def _find_near_duplicates(report: PairsReport, side: Side, threshold: float) -> 
 
 def _judge(report: PairsReport, sides: Mapping[str, Side], own: str, space: Binder) -> None:
     """Add to the report how well each row's item agrees with its items of the anchor, averaged over these."""
-    targets = [name for name in sides if name != own and registry().get(name).frozen]
+    targets = [name for name in sides if name != own and name in space.anchor.towers]
     if own in space.cards:
         report.judged_by = "the aligned encoder"
     elif own in space.encoders:

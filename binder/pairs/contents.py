@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from binder.anchors.openclip import Anchor
+from binder.anchors.base import Anchor
 from binder.data.columns import Column
 from binder.data.manifest import Row
 from binder.data.split import TRAIN
@@ -74,7 +74,7 @@ def item_name(item: Item) -> str:
 
 def cut_texts(texts: Sequence[str], anchor: Anchor) -> list[int]:
     """Positions of the texts that are too long for the anchor, which truncates them."""
-    return [i for i, text in enumerate(texts) if int(anchor.tokenizer([text])[0, -1]) != anchor.padding]
+    return [i for i, text in enumerate(texts) if anchor.truncates(text)]
 
 
 def near_duplicates(z_UD: Vectors, threshold: float) -> tuple[int, list[tuple[int, int, float]]]:

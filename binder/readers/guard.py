@@ -16,7 +16,7 @@ from binder.modality import EncoderConfig, Item, Modality
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from binder.anchors.openclip import Anchor
+    from binder.anchors.base import Anchor
     from binder.encoder import Encoder
 
 
@@ -30,8 +30,13 @@ class NotFinite(PluginError):
 
 def guarded(modality: Modality, plugin: str) -> Modality:
     """The same modality, with a `build` and an `adapt` that raise PluginError for bugs in the plugin."""
-    checked = partial(_build, modality, plugin)
-    return replace(modality, build=checked, adapt=partial(_adapt, modality, plugin) if modality.adapt else None)
+    build = partial(_build, modality, plugin) if modality.trainable else modality.build
+    return replace(modality, build=build, adapt=partial(_adapt, modality, plugin) if modality.adapt else None)
+
+
+def watch(encoder: Encoder, where: str, embed_dim: int) -> None:
+    """From now on, check each output of an encoder; what is wrong is said of `where`."""
+    encoder.register_forward_hook(partial(_check_output, where, embed_dim))
 
 
 def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Encoder:
@@ -41,7 +46,7 @@ def _build(modality: Modality, plugin: str, config: Any, anchor: Anchor) -> Enco
     encoder = _called(f"{where}: build", modality.build, config, anchor)
     if not isinstance(encoder, Encoder):
         raise PluginError(f"{where}: build returned {type(encoder).__name__}, expected a binder.Encoder")
-    encoder.register_forward_hook(partial(_check_output, where, anchor.embed_dim))
+    watch(encoder, where, anchor.embed_dim)
     return encoder
 
 

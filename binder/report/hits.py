@@ -13,7 +13,7 @@ from binder.data.encode import Progress, silent
 from binder.errors import BinderError
 from binder.files import is_file, write_text
 from binder.modality import Modality
-from binder.registry import registry
+from binder.registry import Registry
 from binder.report import page
 from binder.report.text import metadata_of, time_of
 
@@ -31,6 +31,7 @@ def write(
     path: Path,
     title: str,
     groups: Sequence[Sequence[Hit]],
+    registry: Registry,
     query: Sequence[tuple[float, str, str]] = (),
     progress: Progress = silent,
 ) -> None:
@@ -38,7 +39,7 @@ def write(
 
     Raises RunError if it cannot be written.
     """
-    media = Media(path)
+    media = Media(path, registry)
     shown = _first(groups, MAX_HITS)
     total, done = sum(map(len, shown)), itertools.count(1)
     asked = [_query_part(media, *part) for part in query]
@@ -56,7 +57,8 @@ def write(
 class Media:
     """Previews and players of a page's files, bounded in total size and in the time spent on drawing."""
 
-    def __init__(self, page: Path) -> None:
+    def __init__(self, page: Path, registry: Registry) -> None:
+        self.registry = registry
         self._page = page
         self._bytes, self._seconds = MAX_BYTES, MAX_SECONDS
 
@@ -67,9 +69,9 @@ class Media:
             return {**nothing, "why": ""}
         if not is_file(path):
             return {**nothing, "why": "the file is gone" if path.is_absolute() else "no file"}
-        if modality not in registry().names():
+        if modality not in self.registry.names():
             return {**nothing, "why": f"{modality} is not installed"}
-        kind = registry().get(modality)
+        kind = self.registry.get(modality)
         preview, why = self._preview(kind, path)
         tag = page.player(kind) if preview or kind.preview is None else None  # do not embed what cannot be drawn
         return {"preview": preview, "why": why, "tag": tag, "url": self._source(kind, path, fragment) if tag else None}
@@ -127,7 +129,7 @@ def _hit(media: Media, hit: Hit) -> dict[str, Any]:
 
 def _query_part(media: Media, weight: float, modality: str, item: str) -> dict[str, Any]:
     """A part of the query as the page's template expects it."""
-    inline = modality in registry().names() and registry().get(modality).inline
+    inline = modality in media.registry.names() and media.registry.get(modality).inline
     path = None if inline else Path(os.path.abspath(item))  # noqa: PTH100 - symbolic links are not resolved
     times = "" if abs(weight) == 1 else f"{abs(weight):g} × "
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from binder.files import write_text
+from binder.registry import Registry
 from binder.report import page
 from binder.report.run import shown
 
@@ -59,11 +60,14 @@ def lines(report: PairsReport) -> dict[str, list[str]]:
     }
 
 
-def write_page(path: Path, report: PairsReport) -> None:
+def write_page(path: Path, report: PairsReport, registry: Registry) -> None:
     """Write the report as one self-contained page."""
     least = sorted(report.agreement, key=lambda i: report.agreement[i])[:MAX_WEAK]
     weak = [
-        {"agreement": report.agreement[i], "sides": [shown(report.rows[i], name) for name in report.rows[i].items]}
+        {
+            "agreement": report.agreement[i],
+            "sides": [shown(report.rows[i], name, registry) for name in report.rows[i].items],
+        }
         for i in least
     ]
     values = {

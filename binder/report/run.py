@@ -19,7 +19,7 @@ from binder.evaluation import metrics
 from binder.evaluation.confusions import confusions, weakest
 from binder.evaluation.retrieval import baseline_values, row_of
 from binder.files import write_text
-from binder.registry import registry
+from binder.registry import Registry
 from binder.report import page
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ def write(
     skipped: Sequence[tuple[str, str]],
     rows: Sequence[Row],
     sides: Mapping[str, Side],
+    registry: Registry,
 ) -> Path:
     """Write `report.html` into the folder of a finished run; returns its path.
 
@@ -51,11 +52,11 @@ def write(
         "target": target,
         **_results(card, target),
         "curves": _curves(card, history),
-        **_examples(card.modality, target, rows, sides),
+        **_examples(card.modality, target, rows, sides, registry),
         "skipped": [*skipped[:SKIPPED]],
         "n_skipped": len(skipped),
         "reasons": _reasons(skipped),
-        "assumed": _assumed(card),
+        "assumed": _assumed(card, registry),
         "config": (folder / CONFIG).read_text(encoding="utf-8"),
         "size": (WIDTH, HEIGHT),
     }
@@ -120,7 +121,9 @@ def _text(metric: metrics.Metric, value: float | None) -> str | None:
     return None if value is None else page.percent(value) if metric.percent else metric.text(value)
 
 
-def _examples(own: str, target: str | None, rows: Sequence[Row], sides: Mapping[str, Side]) -> dict[str, Any]:
+def _examples(
+    own: str, target: str | None, rows: Sequence[Row], sides: Mapping[str, Side], registry: Registry
+) -> dict[str, Any]:
     """The clearest mistakes, and the least similar of the other pairs."""
     if not rows or target is None:
         return {"mistakes": [], "weak": []}
@@ -131,14 +134,18 @@ def _examples(own: str, target: str | None, rows: Sequence[Row], sides: Mapping[
         "mistakes": [
             {
                 **asdict(mistake),
-                "asked": shown(rows[mistake.query], own),
-                "wanted": shown(rows[mistake.right], target),
-                "got": shown(rows[mistake.found], target),
+                "asked": shown(rows[mistake.query], own, registry),
+                "wanted": shown(rows[mistake.right], target, registry),
+                "got": shown(rows[mistake.found], target, registry),
             }
             for mistake in mistakes
         ],
         "weak": [
-            {**asdict(pair), "asked": shown(rows[pair.row], own), "wanted": shown(rows[pair.row], target)}
+            {
+                **asdict(pair),
+                "asked": shown(rows[pair.row], own, registry),
+                "wanted": shown(rows[pair.row], target, registry),
+            }
             for pair in weak
         ],
     }
@@ -150,9 +157,9 @@ def _reasons(skipped: Sequence[tuple[str, str]]) -> list[tuple[str, int]]:
     return counted.most_common(SKIPPED)
 
 
-def _assumed(card: Card) -> list[tuple[str, str]]:
+def _assumed(card: Card, registry: Registry) -> list[tuple[str, str]]:
     """The encoder's settings that differ from the defaults: given by the user, or derived from the data."""
-    usual = registry().get(card.modality).config().model_dump(mode="json")
+    usual = registry.get(card.kind or card.modality).config().model_dump(mode="json")
     return [(name, str(value)) for name, value in card.config.items() if usual.get(name, value) != value]
 
 
@@ -221,12 +228,12 @@ def _spread(heights: Sequence[float], gap: float = 14.0) -> list[float]:
     return placed
 
 
-def shown(row: Row, modality: str) -> dict[str, Any]:
+def shown(row: Row, modality: str, registry: Registry) -> dict[str, Any]:
     """What the page shows of an item, and its place in the manifest."""
     item = row.items[modality]
     found: dict[str, Any] = {"modality": modality, "text": None, "preview": None, "tag": None, "url": None}
     try:
-        found |= page.shown_item(registry().get(modality), item)
+        found |= page.shown_item(registry.get(modality), item)
     except Exception as error:  # a preview that cannot be drawn is no reason to lose the page
         log.debug("%s: no preview: %s", row.where, error)
     name = _below(item, Path(row.source).parent) if isinstance(item, Path) else ""

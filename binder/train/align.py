@@ -13,21 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
-from binder import config, files, readers
-from binder.anchors import openclip as anchors
+from binder import files, readers
+from binder.anchors.base import Anchor
 from binder.artifact import hub, run_folder
 from binder.config import AlignConfig
 from binder.data import cache, manifest
 from binder.data.encode import Progress, silent
 from binder.data.manifest import Row
 from binder.devices import pick_device
+from binder.encoders.picture import anchors_trunk
 from binder.errors import ConfigError, PluginError, RunError
-from binder.modality import EncoderConfig, Modality
-from binder.registry import registry
+from binder.modality import EncoderConfig, PictureConfig
+from binder.registry import Registry
+from binder.registry import registry as installed
 from binder.report import run as report
 from binder.train import distributed, lock, loop, losses, schedule, validation
+from binder.train import settings as run_settings
 from binder.train.distributed import Group
 from binder.train.prepare import Prepared, Task, prepare
 
@@ -50,8 +51,10 @@ def align(
     modality: str,
     pairs: str | Path | Iterable[Mapping[str, Any]],
     *,
-    anchor: str | anchors.Anchor | None = None,
+    anchor: str | Anchor | None = None,
     to: str | None = None,
+    as_new: str | None = None,
+    prompt: str | None = None,
     encoders: str | Path | Sequence[str | Path] = (),
     init: str | Path | None = None,
     out: str | Path | None = None,
@@ -67,42 +70,77 @@ def align(
     device: str = "auto",
     workers: int = 0,
     progress: Progress = silent,
+    registry: Registry | None = None,
 ) -> Result:
     """Train the encoder of `modality` on `pairs` and leave the aligned encoder in the folder `out`.
 
     `pairs` is a manifest, a folder with a folder per class, or rows as mappings. What is given here overrides
-    `config` (a TOML file or a mapping). `to` is image, text, both, or the modality of one of `encoders`: run folders
-    of aligned encoders of the same space, which stay frozen. `init` is one of the same modality whose weights and
-    settings it starts from: more data, or another part trained next. With `workers` items are read in so many
-    processes, with limits on time and memory. Started by torchrun, its processes share the work.
+    `config` (a TOML file or a mapping). `to` names modalities of the anchor, several with commas between them, `both`
+    (image and text), or the modality of one of `encoders`: run folders of aligned encoders of the same space, which
+    stay frozen. `as_new` is the name of the aligned modality where the anchor encodes `modality` itself; its column may
+    be called by either. `prompt` is the anchor's instruction for texts, where it has several. `init` is an encoder of
+    the same modality whose weights and settings it starts from: more data, or another part trained next; of one that is
+    aligned to another anchor, only the trunk's. With `workers` items are read in so many processes, with limits on time
+    and memory. Started by torchrun, its processes share the work.
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
     began = time.monotonic()
     readers.check_workers(workers)
-    kind = registry().get(modality)
-    if kind.frozen:
-        raise PluginError(f"modality {modality!r} is the anchor's own: there is nothing to align")
-    anchor_name = anchor.name if isinstance(anchor, anchors.Anchor) else anchor
+    plugins = registry or installed()
+    _require_trainable(modality, plugins)
     through = [str(p) for p in ([encoders] if isinstance(encoders, str | Path) else encoders)] or None
-    start = str(init) if init is not None else None
-    given = {"anchor": anchor_name, "to": to, "encoders": through, "init": start, "seed": seed}
-    settings = _settings(config, sets, **given, epochs=epochs, minutes=minutes)
+    settings = run_settings.resolve(
+        config,
+        sets,
+        anchor=anchor.name if isinstance(anchor, Anchor) else anchor,
+        to=to,
+        as_new=as_new,
+        prompt=prompt,
+        encoders=through,
+        init=str(init) if init is not None else None,
+        seed=seed,
+        epochs=epochs,
+        minutes=minutes,
+    )
     started = hub.local(settings.init) if settings.init else None
-    encoder_config = _encoder_config(kind, settings, started)
-    folder = Path(out) if out is not None else Path("runs") / modality
+    encoder_config = run_settings.encoder_config(plugins.get(modality), settings, started)
+    folder = Path(out) if out is not None else Path("runs") / (settings.as_new or modality)
+    name = settings.as_new or modality
+    plugins = plugins.with_name(name, modality) if settings.as_new else plugins
     with distributed.joined() as processes, _claimed(folder, resume, processes):
-        runs = [hub.local(run) for run in settings.encoders]
-        others = {run_folder.read_card(run).modality: run for run in runs}
-        rows, wanted = _read(modality, pairs, settings, others, strict)
+        rows = _read(modality, name, pairs, plugins, strict)
         where = pick_device(distributed.local_device() if processes.size > 1 and device == "auto" else device)
-        frozen = anchor.to(where) if isinstance(anchor, anchors.Anchor) else anchors.load(settings.anchor, where)
-        towers = {name: run_folder.load(run, frozen).encoder for name, run in others.items() if name in wanted}
-        weights = run_folder.load(started, frozen).encoder.state_dict() if started else {}
+        loaded = anchor.to(where) if isinstance(anchor, Anchor) else plugins.load_anchor(settings.anchor, where)
+        frozen = loaded.with_prompt(settings.prompt) if settings.prompt else loaded
+        others = {run_folder.read_card(run).modality: run for run in map(hub.local, settings.encoders)}
+        _check_fit(name, encoder_config, frozen)
+        wanted = _wanted(name, settings.to, frozen, others, rows)
+        towers = {m: run_folder.load(run, frozen, plugins).encoder for m, run in others.items() if m in wanted}
         task = Task(
-            kind, encoder_config, frozen, wanted, settings, towers, weights, split, group, strict, workers, progress
+            kind=plugins.get(name),
+            of=modality if settings.as_new else None,
+            registry=plugins,
+            config=encoder_config,
+            anchor=frozen,
+            to=wanted,
+            settings=settings.model_copy(update={"to": settings.to or ",".join(wanted)}),
+            towers=towers,
+            weights=run_folder.read_weights(started) if started else {},
+            foreign=started is not None and run_folder.read_card(started).space != frozen.fingerprint,
+            split=split,
+            group=group,
+            strict=strict,
+            workers=workers,
+            progress=progress,
         )
         frozen.warn_unknown([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
         return _run(folder, task, rows, resume, began, processes)
+
+
+def _require_trainable(modality: str, registry: Registry) -> None:
+    """Raises PluginError for a modality that no installed plugin has an encoder for."""
+    if not registry.get(modality).trainable:
+        raise PluginError(f"modality {modality!r} is encoded by anchors only: there is nothing to align")
 
 
 def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: float, processes: Group) -> Result:
@@ -112,7 +150,7 @@ def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: flo
         ready = prepare(task, rows)
     settings = settings.model_copy(update={"encoder": ready.config.model_dump(mode="json")})
     if processes.is_main:
-        _write_or_compare(folder, settings, ready.fingerprint, resume)
+        run_settings.write_or_compare(folder, settings, ready.fingerprint, resume)
     metrics: dict[str, Any] = {"baselines": validation.baselines(ready, task)}  # of the encoder before it is trained
     run = _train(folder, settings, ready, task, resume, processes)
     metrics["retrieval"] = validation.retrieval(run.averaged, ready, task)
@@ -124,45 +162,49 @@ def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: flo
     return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
 
 
-def _settings(source: str | Path | Mapping[str, Any] | None, sets: Sequence[str], **given: Any) -> AlignConfig:
-    """The run's configuration: the file, then `sets`, then the options given one by one."""
-    values = config.read_toml(Path(source)) if isinstance(source, str | Path) else dict(source or {})
-    values = config.apply_sets(values, sets)
-    for key, value in given.items():
-        if value is not None:
-            place = values.setdefault("train", {}) if key in ("epochs", "minutes") else values
-            if isinstance(place, dict):  # otherwise `validate` says what is wrong with it
-                place[key] = value
-    where = str(source) if isinstance(source, str | Path) else "configuration"
-    return losses.resolved(config.validate(AlignConfig, values, where), where)
+def _read(modality: str, name: str, pairs: Any, registry: Registry, strict: bool) -> list[Row]:
+    """The manifest's rows, the items to align under `name`. Raises ManifestError where there are none."""
+    rows = manifest.read(pairs, registry.modalities(), modality, strict)
+    if name != modality:
+        rows = manifest.with_name(rows, name, modality)
+    given = name if any(name in row.items for row in rows) else modality
+    manifest.require(rows, str(pairs) if isinstance(pairs, str | Path) else "rows", given)
+    return rows
 
 
-def _encoder_config(kind: Modality, settings: AlignConfig, started: Path | None) -> EncoderConfig:
-    """The encoder's configuration; what is not set is as in the run that it starts from."""
-    before: Mapping[str, Any] = {}
-    if started is not None:
-        card = run_folder.read_card(started)
-        if card.modality != kind.name:
-            raise ConfigError(f"init: {settings.init}: an encoder of {card.modality}, expected one of {kind.name}")
-        before = card.config
-    return config.validate(kind.config, {**before, **settings.encoder}, "configuration: encoder")
+def _check_fit(name: str, config: EncoderConfig, anchor: Anchor) -> None:
+    """Raises ConfigError where the anchor encodes the modality itself, or lacks a picture tower to build on."""
+    if name in anchor.towers:
+        raise ConfigError(
+            f"anchor {anchor.name} encodes {name} itself; to align an encoder of your own beside it, give it a name: "
+            "--as-new NAME"
+        )
+    if isinstance(config, PictureConfig) and config.trunk is None:
+        anchors_trunk(anchor)
 
 
-def _read(
-    modality: str, pairs: Any, settings: AlignConfig, others: Mapping[str, Path], strict: bool
-) -> tuple[list[Row], list[str]]:
-    """The manifest's rows and the modalities to train against. Raises ManifestError for a lacking column."""
-    if settings.to not in ("image", "text", "both", *others) or settings.to == modality:
-        known = ", ".join(["image", "text", "both", *(f"{name} (by its encoder)" for name in others)])
-        raise ConfigError(f"to: {settings.to!r} is unknown: expected {known}; for another give its aligned encoder")
-    rows = manifest.read(pairs, registry().modalities(), modality, strict)
-    name = str(pairs) if isinstance(pairs, str | Path) else "rows"
-    wanted: list[str] = ["image", "text"] if settings.to == "both" else [settings.to]
-    manifest.require(rows, name, modality)
-    there = next((column for row in rows for column in ("image", "text") if column in row.items), None)
+def _wanted(name: str, to: str | None, anchor: Anchor, others: Mapping[str, Path], rows: Sequence[Row]) -> list[str]:
+    """The modalities to train against. Raises ConfigError for one that is not encoded, ManifestError for no column."""
+    frozen = list(anchor.towers)
+    both = ["image", "text"]
+    wanted = both if to == "both" else [part.strip() for part in to.split(",")] if to else ["image"]
+    if to is None and "image" not in frozen:
+        wanted = frozen[:1]
+    for target in wanted:
+        if target not in (*frozen, *others) or target == name:
+            ways = [
+                *frozen,
+                *(["both"] if set(both) <= set(frozen) else []),
+                *(f"{m} (by its encoder)" for m in others),
+            ]
+            raise ConfigError(
+                f"to: {to!r}: anchor {anchor.name} does not encode {target!r}: expected {', '.join(ways)}; for another "
+                "modality give its aligned encoder"
+            )
+    there = next((column for row in rows for column in frozen if column in row.items), None)
     for column in wanted:
-        manifest.require(rows, name, column, f"; what is there is used with --to {there}" if there else "")
-    return rows, wanted
+        manifest.require(rows, rows[0].source, column, f"; what is there is used with --to {there}" if there else "")
+    return list(dict.fromkeys(wanted))
 
 
 @contextmanager
@@ -190,28 +232,6 @@ def _claim(folder: Path, resume: bool) -> None:
     if not (free or (begun and resume)):
         hint = "go on with it by --resume" if begun else "it is not a run of binder"
         raise RunError(f"{folder}: exists already ({hint}); or choose another folder with --out")
-
-
-def _write_or_compare(folder: Path, settings: AlignConfig, data: str, resume: bool) -> None:
-    """Keep the resolved configuration; on resume, refuse one that differs or other data."""
-    values = {**settings.model_dump(mode="json", exclude_none=True), "data": data}
-    if not (resume and (folder / run_folder.CONFIG).is_file()):
-        files.write_text(folder / run_folder.CONFIG, tomli_w.dumps(_without_none(values)))
-        return
-    before = _begun_with(folder / run_folder.CONFIG)
-    changed = _differences(before, _without_none(values))
-    if changed:
-        key, old, new = changed[0]
-        what = "the pairs are not those it began with" if key == "data" else f"{key} was {old!r} and is now {new!r}"
-        raise RunError(f"{folder}: cannot be resumed: {what}")
-
-
-def _begun_with(path: Path) -> dict[str, Any]:
-    """The resolved configuration of an unfinished run; one of an older binder as the present one writes it."""
-    values = config.read_toml(path)
-    data = values.pop("data", None)
-    settings = losses.resolved(config.validate(AlignConfig, values, str(path)), str(path))
-    return _without_none({**settings.model_dump(mode="json", exclude_none=True), "data": data})
 
 
 def _train(
@@ -254,9 +274,10 @@ def _train(
 def _card(
     task: Task, settings: AlignConfig, ready: Prepared, metrics: dict[str, Any], run: loop.Run
 ) -> run_folder.Card:
-    owner = registry().owner(task.kind.name)
+    owner = task.registry.owner(task.kind.name)
     return run_folder.Card(
         modality=task.kind.name,
+        kind=task.of,
         plugin=owner.name,
         plugin_version=owner.version,
         config=settings.encoder,
@@ -278,22 +299,6 @@ def _report(folder: Path, card: run_folder.Card, run: loop.Run, ready: Prepared,
     """Draw the run's page. Whatever goes wrong in that, the run is finished."""
     try:
         sides = {**ready.val_sides, card.modality: validation.own_side(run.averaged, ready)} if ready.val_rows else {}
-        report.write(folder, card, run.history, ready.counts, task.skipped, ready.val_rows, sides)
+        report.write(folder, card, run.history, ready.counts, task.skipped, ready.val_rows, sides, task.registry)
     except Exception as error:
         log.warning("%s: could not be drawn: %s: %s", folder / report.NAME, type(error).__name__, error)
-
-
-def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML has no null: a key that is not set is left out."""
-    return {k: _without_none(v) if isinstance(v, Mapping) else v for k, v in values.items() if v is not None}
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any, Any]]:
-    found: list[tuple[str, Any, Any]] = []
-    for key in [*old, *(k for k in new if k not in old)]:
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += _differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append((prefix + key, a, b))
-    return found

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from binder.anchors.openclip import Anchor
+from binder.anchors.base import Anchor
 from binder.anchors.trunk import hash_weights
 from binder.config import AlignConfig
 from binder.data import encode
@@ -28,7 +28,7 @@ from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError, ManifestError, one_line
 from binder.modality import EncoderConfig, Item, Modality
 from binder.readers import windows
-from binder.registry import registry
+from binder.registry import Registry
 from binder.space.vectors import normalize
 from binder.train import loop
 
@@ -42,12 +42,15 @@ class Task:
     """What to align, and what is found out on the way."""
 
     kind: Modality
+    of: str | None  # the plugin's modality, where `kind` has a name of one's own
+    registry: Registry
     config: EncoderConfig
     anchor: Anchor
     to: list[str]  # the modalities trained against: the anchor's, or that of an encoder in `towers`
     settings: AlignConfig
     towers: Mapping[str, Encoder] = field(default_factory=dict)  # frozen, by modality
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of `settings.init`: where the encoder starts
+    foreign: bool = False  # those weights are of another space, where their head leads
     split: str | None = None  # column that says which rows train
     group: str | None = None  # column whose equal values stay together
     strict: bool = False
@@ -95,6 +98,9 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
     train, val = _split(task, table)
     _warn_of_nothing_to_tell_apart(task, table, train)
     config, encoder = _build(task, [table.rows[i].items[task.kind.name] for i in train])
+    fresh = {key: tensor.clone() for key, tensor in encoder.state_dict().items()} if task.weights else {}
+    if task.weights:
+        _start_from(encoder, task)
     collection, failed = _cache(task, table, train, val, config, encoder)
     train = [i for i in train if table.items.keys[i] not in failed]
     val = [i for i in val if table.items.keys[i] not in failed]
@@ -102,6 +108,9 @@ def prepare(task: Task, rows: Sequence[Row]) -> Prepared:
         first = f"; the first problem: {': '.join(task.skipped[0])}" if task.skipped else ""
         raise ManifestError(f"{len(train)} usable rows to train on, at least 2 are needed{first}")
     data = _data(task, table, train, encoder, collection)
+    if task.foreign:
+        window = collection.get(encode.view_key(encoder, table.keys(train)[0]))[:1]
+        _begin_head_anew(encoder, fresh, torch.from_numpy(window), task)
     val_sides = _val_sides(task, table, val)
     keys = table.keys(train)
     counts = {
@@ -167,7 +176,7 @@ def _data(task: Task, table: _Table, train: Sequence[int], encoder: Encoder, col
 
 def _val_sides(task: Task, table: _Table, val: Sequence[int]) -> dict[str, Side]:
     """The frozen modalities of the held-out rows, those not trained against too."""
-    others = {m.name for m in registry().modalities() if m.frozen} - set(table.sides)
+    others = set(task.anchor.towers) - set(table.sides)
     rows = [table.rows[i] for i in val]
     sides = {t: side.restrict(val) for t, side in table.sides.items()}
     sides |= {t: _encode(task, t, column_of(rows, t)) for t in sorted(others)}
@@ -184,8 +193,7 @@ def _warn_of_nothing_to_tell_apart(task: Task, table: _Table, train: Sequence[in
 
 def _encode(task: Task, modality: str, column: Column) -> Side:
     """The frozen vectors of one modality, from the cache where it knows them."""
-    kind = registry().get(modality)
-    tower = task.towers.get(modality) or kind.build(kind.config(), task.anchor)
+    tower = task.towers.get(modality) or task.anchor.tower(modality)
     weights = f"-{hash_weights(tower.state_dict())[:16]}" if modality in task.towers else ""
 
     def embed(items: Sequence[Item], keys: Sequence[bytes]) -> encode.Encoded:
@@ -193,7 +201,7 @@ def _encode(task: Task, modality: str, column: Column) -> Side:
             tower,
             items,
             keys=keys,
-            cache=f"vectors-{modality}-{task.anchor.fingerprint}{weights}",
+            cache=task.anchor.stored_as(modality) + weights,
             workers=task.workers,
             strict=task.strict,
             stage=f"encoding {modality}",
@@ -209,14 +217,12 @@ def _encode(task: Task, modality: str, column: Column) -> Side:
 
 def _split(task: Task, table: _Table) -> tuple[list[int], list[int]]:
     """Positions that train and that are held out; rows that share a recording or a picture stay together."""
-    name = task.kind.name
-    images = table.columns.get("image") or column_of(table.rows, "image")
-    links: list[list[Hashable]] = []
-    for i in table.usable:
-        own: list[Hashable] = [(name, table.items.keys[i])]
-        if images.keys[i] is not None:
-            own.append(("image", images.keys[i]))
-        links.append(own)
+    files = {m.name for m in task.registry.modalities() if not m.inline} & set(task.anchor.towers)
+    shared = {name: table.columns.get(name) or column_of(table.rows, name) for name in sorted(files)}
+    shared[task.kind.name] = table.items
+    links: list[list[Hashable]] = [
+        [(name, column.keys[i]) for name, column in shared.items() if column.keys[i] is not None] for i in table.usable
+    ]
     train, val = split_rows(
         [table.rows[i] for i in table.usable],
         links,
@@ -236,8 +242,6 @@ def _build(task: Task, items: Sequence[Item]) -> tuple[EncoderConfig, Encoder]:
         config = windows.adapted(task.kind.adapt, config, sample, task.workers)
     with seeded(task.settings.seed, task.anchor.device):
         encoder = task.kind.build(config, task.anchor)
-    if task.weights:
-        _start_from(encoder, task)
     return config, encoder
 
 
@@ -255,12 +259,37 @@ def _start_from(encoder: Encoder, task: Task) -> None:
     log.info("%d of the encoder's %d tensors start as in %s", len(taken), len(fresh), task.settings.init)
 
 
+def _begin_head_anew(encoder: Encoder, fresh: Mapping[str, torch.Tensor], window: torch.Tensor, task: Task) -> None:
+    """Give the head its fresh weights back: those taken over lead to another space.
+
+    Which parameters are the head's is seen by what its output depends on, with the features held fixed; `window` is
+    one that the encoder reads, or its features where the trunk is frozen.
+    Raises ConfigError where nothing else was taken over.
+    """
+    with torch.no_grad():
+        given = window.to(task.anchor.device)
+        features = given if encoder.frozen_trunk else encoder.features(given)
+    own = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        z = encoder.head(features.float())
+        found = torch.autograd.grad(z.sum(), list(own.values()), allow_unused=True)
+    heads = [name for name, gradient in zip(own, found, strict=True) if gradient is not None]
+    encoder.load_state_dict({**encoder.state_dict(), **{name: fresh[name] for name in heads}})
+    same = [key for key, tensor in encoder.state_dict().items() if key in task.weights and key not in heads]
+    if not any(tensor.is_floating_point() for tensor in (task.weights[key] for key in same)):
+        raise ConfigError(
+            f"init: {task.settings.init}: aligned to another anchor, and all that was trained there is the way into "
+            "its space; align without init"
+        )
+    log.info("init: aligned to another anchor: its head of %d tensors starts anew", len(heads))
+
+
 def _stamp(task: Task, config: EncoderConfig, encoder: Encoder) -> str:
     """Names the preprocessing: the plugin by its source, the configuration, the anchor, whose own may be used.
 
     Where a frozen trunk is a part of it, its weights too: they may depend on the seed or on a file.
     """
-    owner = registry().owner(task.kind.name)
+    owner = task.registry.owner(task.kind.name)
     weights = ""
     if encoder.frozen_trunk:
         trained = {n for n, p in encoder.named_parameters() if p.requires_grad}

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from binder import Anchor, AnchorError, ItemError
+from binder import AnchorError, ItemError, OpenClipAnchor
 from binder.anchors import openclip as anchors
 from binder.anchors import towers
 from binder.testing import tiny_anchor, write_tiny_checkpoint
@@ -173,8 +173,8 @@ def test_the_fingerprint_changes_with_the_vocabulary():
         return (first.tokenizer(texts) + 1) % 49408
 
     preprocess = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    assert Anchor("same", first.model, preprocess, first.tokenizer).fingerprint == first.fingerprint
-    assert Anchor("other", first.model, preprocess, shifted).fingerprint != first.fingerprint
+    assert OpenClipAnchor("same", first.model, preprocess, first.tokenizer).fingerprint == first.fingerprint
+    assert OpenClipAnchor("other", first.model, preprocess, shifted).fingerprint != first.fingerprint
 
 
 def test_pickled_it_leaves_the_weights_behind_and_still_preprocesses(anchor, picture):
@@ -232,7 +232,7 @@ def test_a_tokenizer_that_pads_with_another_number_gives_no_false_warning(caplog
         return torch.where(tokens == 0, 1, tokens)
 
     preprocess = {"size": 32, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
-    tower = towers.TextTower(Anchor("other", base.model, preprocess, padded_with_one))
+    tower = towers.TextTower(OpenClipAnchor("other", base.model, preprocess, padded_with_one))
     tower.preprocess("a short text")
     assert not caplog.messages
     tower.preprocess("word " * 50)

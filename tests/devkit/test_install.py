@@ -17,7 +17,7 @@ from binder import PluginError
 from binder.cli.verbs import plugins as cli_plugins
 from binder.devkit import installing
 from binder.devkit.new import Plan, write_plugin
-from binder.registry import KnownPlugin
+from binder.known_plugins import KnownPlugin
 
 
 def test_outside_a_virtual_environment_nothing_is_installed_unless_told(monkeypatch):

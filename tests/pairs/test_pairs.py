@@ -228,7 +228,7 @@ def test_the_page_and_the_json_say_what_was_found(check, tmp_path):
     rows[4]["text"] = "<script>alert(1)</script>"
     (tmp_path / "5.npy").write_bytes(b"broken")
     report = check(write_csv(tmp_path / "pairs.csv", rows), keep=0.7)
-    write_page(tmp_path / "page.html", report)
+    write_page(tmp_path / "page.html", report, registry())
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "pairs.csv:7: 5.npy: not a NumPy file" in page

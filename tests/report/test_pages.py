@@ -12,7 +12,7 @@ from PIL import Image
 
 from binder import Modality
 from binder.index.hits import Hit
-from binder.registry import Registry
+from binder.registry import Registry, registry
 from binder.report import hits as hits_page
 from binder.report import page
 
@@ -28,7 +28,7 @@ def pictures(tmp_path):
 
 
 def written(folder: Path, hits, query=(), title="t") -> str:
-    hits_page.write(folder / "hits.html", title, [hits], query)
+    hits_page.write(folder / "hits.html", title, [hits], registry(), query)
     return (folder / "hits.html").read_text(encoding="utf-8")
 
 

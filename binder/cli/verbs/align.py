@@ -14,8 +14,14 @@ from binder.cli import options, output
 @click.command("align")
 @click.argument("modality")
 @click.argument("pairs")
-@click.option("--anchor", metavar="NAME", help="mini (default), MODEL/TAG, MODEL/FILE, hf-hub:ORG/REPO, or a folder.")
-@click.option("--to", metavar="image|text|both|MODALITY", help="What to train against; image by default.")
+@click.option("--anchor", metavar="NAME", help="mini (default), or another of `binder anchors list`, or a folder.")
+@click.option(
+    "--to",
+    metavar="MODALITY,...",
+    help="What to train against: image, text, both, or what else the anchor encodes; image by default.",
+)
+@click.option("--as-new", metavar="NAME", help="Name of what is aligned, where the anchor encodes MODALITY itself.")
+@options.prompt
 @click.option(
     "--encoder",
     "encoders",
@@ -56,7 +62,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     from binder.train.align import align
     from binder.train.distributed import rank
 
-    out = given["out"] = given["out"] or Path("runs") / modality
+    out = given["out"] = given["out"] or Path("runs") / (given["as_new"] or modality)
     try:
         with output.ProgressBar() as progress:
             result = align(

@@ -15,11 +15,14 @@ def anchors_command() -> None:
 @anchors_command.command("list")
 @options.as_json
 def list_anchors(as_json: bool) -> None:
-    """List the names that --anchor takes; a local folder, a checkpoint or hf-hub:ORG/REPO works as well."""
-    from binder.anchors.openclip import available
+    """List the names that --anchor takes, and how others are named; a local folder works as well."""
+    from binder.registry import registry
 
-    found = available()
+    kinds = registry().anchor_kinds()
+    known = [(*entry, False) for kind in kinds for entry in (kind.list() if kind.list else ())]
+    others = [(f"{kind.prefix}...", kind.summary, True) for kind in kinds if kind.prefix]
     if as_json:
-        output.print_json([{"name": name, "summary": summary} for name, summary in found])
+        found = [{"name": name, "summary": summary, "prefix": prefix} for name, summary, prefix in known + others]
+        output.print_json(found)
     else:
-        output.print_table(["name", "what"], found)
+        output.print_table(["name", "what"], [(name, summary) for name, summary, _ in others + known])

@@ -20,6 +20,7 @@ from binder.cli import options, output
     help='Prompt with {} in place of the label: "the digit {}"; repeatable, several are averaged.',
 )
 @options.anchor
+@options.prompt
 @options.encoders
 @options.trunk
 @options.as_modality
@@ -32,6 +33,7 @@ def classify_command(
     labels: str,
     templates: tuple[str, ...],
     anchor: str | None,
+    prompt: str | None,
     encoders: tuple[str, ...],
     trunk: str | None,
     modality: str | None,
@@ -47,10 +49,11 @@ def classify_command(
     count = options.worker_count(workers)
     import numpy as np
 
-    from binder.api import Binder, Classification
+    from binder.api import Binder
     from binder.cli.items import collect, encode
+    from binder.evaluation.zero_shot import Classification
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
+    space = Binder.of(encoders, anchor=anchor, prompt=prompt, trunk=trunk, device=device, workers=count)
     names = [label.strip() for label in labels.split(",") if label.strip()]
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict)

@@ -19,6 +19,7 @@ from binder.cli import options, output
     help="File to write: .parquet, .csv, .jsonl or .npz.",
 )
 @options.anchor
+@options.prompt
 @options.every
 @options.encoders
 @options.trunk
@@ -30,6 +31,7 @@ def embed_command(
     files: tuple[str, ...],
     out: Path,
     anchor: str | None,
+    prompt: str | None,
     every: float | None,
     encoders: tuple[str, ...],
     trunk: str | None,
@@ -49,7 +51,7 @@ def embed_command(
     from binder.api import Binder
     from binder.cli.items import collect, encode
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
+    space = Binder.of(encoders, anchor=anchor, prompt=prompt, trunk=trunk, device=device, workers=count)
     items = collect(files, modality, space)
     rows = encode(items, space, strict=strict, every_s=every)
     write_vectors(

@@ -10,6 +10,7 @@ from binder.cli import options, output
 @click.command("eval")
 @click.argument("pairs")
 @options.anchor
+@options.prompt
 @options.encoders
 @options.trunk
 @options.as_modality
@@ -20,6 +21,7 @@ from binder.cli import options, output
 def eval_command(
     pairs: str,
     anchor: str | None,
+    prompt: str | None,
     encoders: tuple[str, ...],
     trunk: str | None,
     modality: str | None,
@@ -40,7 +42,7 @@ def eval_command(
     from binder.api import Binder
     from binder.evaluation.metrics import no_result
 
-    space = Binder.of(encoders, anchor=anchor, trunk=trunk, device=device, workers=count)
+    space = Binder.of(encoders, anchor=anchor, prompt=prompt, trunk=trunk, device=device, workers=count)
     with output.ProgressBar() as progress:
         rows, problems = space.evaluate(pairs, modality=modality, strict=strict, progress=progress)
     output.skipped(problems)

@@ -80,6 +80,7 @@ def check(pairs: str, out: Path | None, html: Path | None, as_json: bool, worker
     count = options.worker_count(workers)
     from binder.pairs import check_pairs
     from binder.pairs.cleaned import write_rows
+    from binder.registry import registry
     from binder.report.pairs import as_dict, write_page
 
     for path in (out, html):
@@ -91,7 +92,7 @@ def check(pairs: str, out: Path | None, html: Path | None, as_json: bool, worker
     if out is not None:
         write_rows(out, found.kept)
     if html is not None:
-        write_page(html, found)
+        write_page(html, found, registry())
     if as_json:
         output.print_json(as_dict(found))
     else:

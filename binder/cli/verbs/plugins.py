@@ -13,7 +13,8 @@ import click
 
 from binder.cli import options, output
 from binder.errors import PluginError
-from binder.registry import Plugin, known_plugins, registry
+from binder.known_plugins import known_plugins
+from binder.registry import Plugin, registry
 
 if TYPE_CHECKING:
     from binder.devkit.check import Report
@@ -236,8 +237,13 @@ def _show(report: Report) -> None:
 
 
 def provided(plugin: Plugin) -> list[str]:
-    """The names of the modalities and commands that a plugin adds."""
-    return [*(modality.name for modality in plugin.modalities), *(f"binder {name}" for name in plugin.commands)]
+    """The names of the modalities, anchors and commands that a plugin adds."""
+    anchors = (f"{kind.prefix}..." for kind in plugin.anchors if kind.prefix)
+    return [
+        *(modality.name for modality in plugin.modalities),
+        *anchors,
+        *(f"binder {name}" for name in plugin.commands),
+    ]
 
 
 def _as_dict(plugin: Plugin) -> dict[str, Any]:
@@ -245,6 +251,7 @@ def _as_dict(plugin: Plugin) -> dict[str, Any]:
         "plugin": plugin.name,
         "version": plugin.version,
         "modalities": [m.name for m in plugin.modalities],
+        "anchors": [kind.prefix for kind in plugin.anchors],
         "commands": plugin.commands,
         "suffixes": _suffixes(plugin),
         "state": "broken" if plugin.error else "works",

@@ -64,9 +64,10 @@ def search_command(
 
     if given["html"]:
         check_target(Path(given["html"]))
-    where: dict[str, Any] = {name: given[name] for name in ("encoders", "anchor", "trunk", "device")}
+    where: dict[str, Any] = {name: given[name] for name in ("encoders", "anchor", "prompt", "trunk", "device")}
     there = Index.open(index, load=lambda record: load_space(record, **where))
-    encodable = {*there.record.encoders, *(m.name for m in registry().modalities() if m.frozen)}
+    own = {m.name for m in registry().modalities() if not m.trainable}
+    encodable = own | {*there.record.encoders, *there.modalities()}
     first, *others = (parse(text, encodable) for text in (query, *plus, *minus))
     for _, modality, item in (first, *others):
         if registry().get(modality).inline:
@@ -82,7 +83,7 @@ def search_command(
             raise click.UsageError("--mode text takes no --plus and no --minus")
         how |= {"mode": mode, "text": first[2]}
     wanted, unwanted = others[: len(plus)], others[len(plus) :]
-    z = None if mode == "text" else composed(there.encoder_space(), first, wanted, unwanted)
+    z = None if mode == "text" else composed(there.encoder_space().for_queries(), first, wanted, unwanted)
     found = there.search(z, **how)
     title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
     asked = [first, *wanted, *((-weight, modality, item) for weight, modality, item in unwanted)]
@@ -105,7 +106,7 @@ def parse(text: str, among: Collection[str] = ()) -> Part:
     if colon and modality in registry().names():
         return weight, modality, item
     path = Path(rest if len(rest) < 256 else "")  # too long to be a file name
-    claims = claims_of(path, among) if path.is_file() or not re.search(r"\s", rest) else []
+    claims = claims_of(path, registry(), among) if path.is_file() or not re.search(r"\s", rest) else []
     if claims and not path.is_file():
         raise click.UsageError(f"{rest}: no such file; a text is text:{rest}")
     if len(claims) > 1:

@@ -10,7 +10,7 @@ import torch
 from PIL.Image import Image
 from torch import Tensor
 
-from binder.anchors.openclip import Anchor
+from binder.anchors.base import Anchor
 from binder.encoders.picture import PictureEncoder
 from binder.encoders.raster.shades import Read, Tone, draw_grid, read_grid
 from binder.modality import Item, PictureConfig
