@@ -24,6 +24,7 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	for tests in "tests tools" plugins/*/tests; do $(BIN)/mypy --config-file tests/mypy.ini $$tests || exit 1; done
 
 # the pages that are made from the code, then the site in site/
 docs: install

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -67,7 +68,8 @@ def reference(name, picture):
 
 class Contract(EncoderContract):
     modality = SHOWN
-    library, more = "timm", {}
+    library = "timm"
+    more: dict[str, Any] = {}  # noqa: RUF012
 
     @pytest.fixture(autouse=True)
     def _config(self, trunks):

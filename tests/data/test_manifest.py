@@ -11,14 +11,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from binder import EncoderConfig, ItemError, ManifestError, Modality
+from binder import Encoder, EncoderConfig, ItemError, ManifestError, Modality
 from binder.anchors.modalities import binder_register_modalities
 from binder.data import manifest
 from binder.data.cache import content_key
 
+
+def build(config: EncoderConfig, anchor: object) -> Encoder:
+    raise AssertionError("reading a manifest builds no encoder")
+
+
 MODALITIES = [
     *binder_register_modalities(),
-    Modality("toy", frozenset({".npy"}), EncoderConfig, build=lambda config, anchor: None),
+    Modality("toy", frozenset({".npy"}), EncoderConfig, build=build),
 ]
 ROWS = [
     {"toy": "a.npy", "text": "two red dogs", "speaker": "7"},
@@ -239,7 +244,7 @@ def test_the_modality_that_is_wanted_decides_about_a_shared_suffix(tmp_path):
     (tmp_path / "dog").mkdir()
     for name in ("a.npy", "b.png"):
         (tmp_path / "dog" / name).write_bytes(b"x")
-    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=print)
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=build)
     for wanted in ("toy", "rival"):
         (row,) = manifest.read(tmp_path, [*MODALITIES, rival], wanted)
         assert dict(row.items) == {wanted: tmp_path / "dog" / "a.npy", "text": "dog"}
@@ -248,7 +253,7 @@ def test_the_modality_that_is_wanted_decides_about_a_shared_suffix(tmp_path):
 def test_an_unclear_file_in_a_folder_is_named_and_left_out(tmp_path, caplog):
     for name in ("a.npy", "b.png"):
         (tmp_path / name).write_bytes(b"x")
-    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=print)
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=build)
     (row,) = manifest.read(tmp_path, [*MODALITIES, rival])
     assert dict(row.items) == {"image": tmp_path / "b.png"}
     assert "1 files left out" in caplog.text and ".npy may be toy, rival; say which with --as" in caplog.text
@@ -256,7 +261,7 @@ def test_an_unclear_file_in_a_folder_is_named_and_left_out(tmp_path, caplog):
 
 def test_a_suffix_that_two_modalities_claim_is_never_guessed(tmp_path):
     (tmp_path / "a.npy").write_bytes(b"x")
-    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=lambda config, anchor: None)
+    rival = Modality("rival", frozenset({".npy"}), EncoderConfig, build=build)
     with pytest.raises(ManifestError, match=r"\.npy may be toy, rival"):
         manifest.read(tmp_path, [*MODALITIES, rival])
 

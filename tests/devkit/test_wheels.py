@@ -42,7 +42,8 @@ class Server:
     """A folder over HTTP on this machine; `asked` are the paths that were asked for."""
 
     def __init__(self, folder: Path) -> None:
-        asked = self.asked = []
+        asked: list[str] = []
+        self.asked = asked
 
         class Handler(SimpleHTTPRequestHandler):
             def log_message(self, *_: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import binder_three
 import numpy as np
@@ -18,7 +19,7 @@ from binder.encoders.points.cloud import read_points, spread, thinned
 from binder.encoders.points.encoder import PointEncoder, turns
 from binder.testing import EncoderContract
 
-SMALL = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}
+SMALL: dict[str, Any] = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}
 
 
 def ball(count=500, seed=0, stretch=(1.0, 1.0, 1.0)):

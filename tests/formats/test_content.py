@@ -6,6 +6,7 @@ import io
 import os
 import socket
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def saved(array: np.ndarray) -> bytes:
     return held.getvalue()
 
 
-def zipped(compress: bool = False, **arrays: np.ndarray) -> bytes:
+def zipped(compress: bool = False, **arrays: Any) -> bytes:
     held = io.BytesIO()
     (np.savez_compressed if compress else np.savez)(held, **arrays)
     return held.getvalue()

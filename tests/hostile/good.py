@@ -15,7 +15,7 @@ COLORS = ["red", "blue", "green", "yellow", "black", "orange"]
 
 def image(rng: np.random.Generator, n: int) -> Image.Image:
     small = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
-    small[2:4, 2:4] = Image.new("RGB", (1, 1), COLORS[n % len(COLORS)]).getpixel((0, 0))
+    small[2:4, 2:4] = np.asarray(Image.new("RGB", (1, 1), COLORS[n % len(COLORS)]))
     return Image.fromarray(small).resize((64, 64), Image.Resampling.BICUBIC)
 
 

@@ -19,7 +19,7 @@ import pytest
 from binder import registry
 
 NAMES = ["red", "green", "blue", "seven", "dog", "cat", "tree", "house", "car", "sky"]
-FAST = {"epochs": 30, "sets": ["train.lr=0.01", "train.batch_size=64"]}
+FAST: dict[str, Any] = {"epochs": 30, "sets": ["train.lr=0.01", "train.batch_size=64"]}
 
 
 def distribution(site: Path, name: str, module: str, version: str = "1.0", key: str | None = None) -> None:

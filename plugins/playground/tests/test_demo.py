@@ -143,7 +143,9 @@ def test_a_match_is_an_equal_shared_label() -> None:
     moving = [world.Concept("motion", color=c, shape="star", motion=m) for c in ("red", "blue") for m in ("up", "left")]
     scenes = items("image", [red, blue], np.eye(2, dtype=np.float32))
     videos = items("video", moving, np.eye(2, dtype=np.float32)[[0, 0, 1, 1]])
-    asked, searched, facets = cells.shared([scenes, videos], "image", "video")
+    found = cells.shared([scenes, videos], "image", "video")
+    assert found is not None
+    asked, searched, facets = found
     assert facets == ("color", "shape")
     cell = cells.cell(asked, searched, facets)
     assert (cell["n"], cell["n_targets"], cell["r1"], cell["chance_r1"]) == (2, 4, 1.0, 0.5)
