@@ -47,7 +47,7 @@ class Trunk:
         transform: Callable[[Any], Tensor],
         out_features: int,
         *,
-        part: str = "",  # prefix of the parameters that belong to it, where the model has others as well
+        part: str | tuple[str, ...] = "",  # with what the names of its parameters begin, where the model has others
         fingerprint: str = "",  # of its weights; "" for the anchor's own, which the space's fingerprint covers
     ) -> None:
         self.name, self.transform, self.out_features = name, transform, out_features

@@ -1,0 +1,158 @@
+"""The files of a model, which may come from anywhere: downloaded, checked before anything is built, and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from binder import AnchorError, loading_model
+from binder_transformers.names import Name
+
+# what is read of a repository: never code, never pickles
+READ = ["*.json", "*.txt", "*.model", "*.jinja", "README.md", "model.safetensors", "*/model.safetensors"]
+READ += ["model-*-of-*.safetensors", "*/model-*-of-*.safetensors"]
+UNREAD = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*"]  # the same model for other libraries
+MARKS = ("config.json", "modules.json")  # at least one is in the folder of a model
+WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+OTHERS = re.compile(r"onnx|openvino|coreml|checkpoint-.*|\..*")  # folders
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+MOST = 20 * 2**20  # bytes of a configuration
+# in configurations: what changes where the same model is saved again
+NOISE = {
+    "_name_or_path",
+    "name_or_path",
+    "transformers_version",
+    "dtype",
+    "torch_dtype",
+    "architectures",
+    "__version__",
+}
+VOCABULARY = re.compile(
+    r"tokenizer.*|vocab.*|special_tokens_map|added_tokens|generation_config|.*\.index|trainer_state"
+)
+
+
+def folder_of(name: Name) -> Path:
+    """The folder with the model's files, downloaded first where it is on the hub. Raises AnchorError."""
+    label = f"anchor {str(name)!r}"
+    folder = name.folder
+    if folder is None:
+        from huggingface_hub import snapshot_download
+
+        with loading_model(label, None, name.place, error=AnchorError):
+            folder = Path(snapshot_download(name.place, allow_patterns=READ, ignore_patterns=UNREAD))
+    check(folder, label)
+    return folder
+
+
+def check(folder: Path, label: str) -> None:
+    """Raises AnchorError for a folder that is no model, or one whose weights would have to be unpickled."""
+    if not any((folder / mark).is_file() for mark in MARKS):
+        raise AnchorError(f"{label}: no model there: neither {' nor '.join(MARKS)} is in {folder}")
+    for path in configurations(folder):
+        configuration(path, label)
+    if (folder / "adapter_config.json").is_file():
+        raise AnchorError(f"{label}: is an adapter to another model; merge the two and save them as one")
+    pickled = [path for pattern in PICKLES for path in folder.rglob(pattern) if _counts(path, folder)]
+    lone = [path for path in pickled if not any(_is_weights(other) for other in path.parent.iterdir())]
+    if lone:
+        where = lone[0].relative_to(folder)
+        raise AnchorError(
+            f"{label}: {where} is a pickle, which can run code, and no model.safetensors lies beside it; where you "
+            "trust it, load the model with its library and save it again (save_pretrained), which writes one"
+        )
+    if not any(True for _ in weights(folder)):
+        raise AnchorError(f"{label}: no model.safetensors is among its files, and binder opens no pickles (*.bin)")
+
+
+def weights(folder: Path) -> Iterator[Path]:
+    """The files of weights, in a fixed order."""
+    return (path for path in sorted(folder.rglob("*.safetensors")) if _is_weights(path) and _counts(path, folder))
+
+
+def configurations(folder: Path) -> Iterator[Path]:
+    """The JSON files that say how the model is built and what it is given, its vocabulary aside."""
+    found = [path for path in sorted(folder.rglob("*.json")) if _counts(path, folder)]
+    return (path for path in found if not VOCABULARY.fullmatch(path.stem))
+
+
+def configuration(path: Path, label: str) -> Any:
+    """The values in a JSON file; {} where there is none. Raises AnchorError where it is damaged."""
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > MOST:
+            raise ValueError(f"more than {MOST // 2**20} MiB")
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise AnchorError(f"{label}: {path.name} is damaged: {str(error)[:100]}") from None
+
+
+def fingerprint(folder: Path, label: str, more: list[Any]) -> str:
+    """A hash of the weights and configurations as they are in the files, and of `more`.
+
+    Of the files, not of the model in memory: libraries rename their modules from version to version, and the space
+    stays the same.
+    """
+    digest = hashlib.sha256(json.dumps(more, sort_keys=True).encode())
+    for path in configurations(folder):
+        values = _without_noise(configuration(path, label))
+        digest.update(json.dumps([path.relative_to(folder).as_posix(), values], sort_keys=True).encode())
+    for where, key, tensor in _tensors(folder):
+        digest.update(json.dumps([where, key, list(tensor.shape), str(tensor.dtype)]).encode())
+        digest.update(_bytes(tensor))
+    return digest.hexdigest()[:32]
+
+
+def trained_dimensions(folder: Path, label: str) -> set[int]:
+    """The lengths to which the model says that its vectors can be cut; empty where it says nothing."""
+    found: set[int] = set()
+    for name in ("config.json", "config_sentence_transformers.json"):
+        values = configuration(folder / name, label)
+        for key in ("matryoshka_dims", "matryoshka_dimensions", "truncate_dim"):
+            said = values.get(key) if isinstance(values, dict) else None
+            found |= {n for n in (said if isinstance(said, list) else [said]) if isinstance(n, int)}
+    card = folder / "README.md"
+    if card.is_file() and card.stat().st_size < MOST:
+        text = card.read_text(encoding="utf-8", errors="replace")
+        for listed in re.findall(r"matryoshka_dim(?:ension)?s\W{1,4}\[([\d,\s]{1,400})\]", text):
+            found |= {int(n) for n in listed.replace(",", " ").split()}
+    return found
+
+
+def _tensors(folder: Path) -> Iterator[tuple[str, str, Any]]:
+    """(folder, name, tensor) of all weights, one at a time and ordered by name, however they lie in files."""
+    from safetensors import safe_open
+
+    files = list(weights(folder))
+    for parent in sorted({path.parent for path in files}):
+        where = parent.relative_to(folder).as_posix()
+        opened = [safe_open(path, "pt") for path in files if path.parent == parent]
+        named = sorted((key, number) for number, file in enumerate(opened) for key in file.keys())  # noqa: SIM118
+        for key, number in named:
+            yield where, key, opened[number].get_tensor(key)
+
+
+def _bytes(tensor: Any) -> Any:
+    import torch
+
+    return tensor.contiguous().flatten().view(torch.uint8).numpy().data
+
+
+def _without_noise(values: Any) -> Any:
+    if isinstance(values, dict):
+        return {key: _without_noise(value) for key, value in values.items() if key not in NOISE}
+    return [_without_noise(value) for value in values] if isinstance(values, list) else values
+
+
+def _is_weights(path: Path) -> bool:
+    return WEIGHTS.fullmatch(path.name) is not None and path.is_file()
+
+
+def _counts(path: Path, folder: Path) -> bool:
+    """Whether a file is the model's, and not of a copy for another library, of an earlier state or hidden."""
+    return not any(OTHERS.fullmatch(part) for part in path.relative_to(folder).parts[:-1])
