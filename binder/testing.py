@@ -1,4 +1,4 @@
-"""For authors of plugins: the contract that every encoder must pass, and a tiny random anchor.
+"""For authors of plugins: the contracts that every encoder and every anchor must pass, and a tiny random anchor.
 
 class TestMine(EncoderContract):
     modality = MINE
@@ -6,6 +6,10 @@ class TestMine(EncoderContract):
 
     def items(self, tmp_path): ...   # at least two different readable items
     def broken(self, tmp_path): ...  # unreadable items: empty, truncated, of another format
+
+class TestMyAnchor(AnchorContract):
+    def load(self, tmp_path, seed=0): ...      # the anchor, as users load it; with another seed, of other weights
+    def items(self, modality, tmp_path): ...   # at least two different readable items of each of its modalities
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ import torch
 from binder.anchors.base import Anchor
 from binder.config import validate
 from binder.encoder import Encoder
-from binder.errors import ConfigError, ItemError
+from binder.errors import AnchorError, ConfigError, ItemError
+from binder.formats.picture import read_image
 from binder.modality import Item, Modality
 
 TINY = {
@@ -233,4 +238,111 @@ class EncoderContract:
     def _embed(self, encoder: Encoder, tmp_path: Path) -> torch.Tensor:
         with torch.inference_mode():
             z_BD: torch.Tensor = encoder(self._batch(encoder, tmp_path))
+        return z_BD
+
+
+class AnchorContract:
+    """The tests that every anchor must pass. Inherit from it and provide `load` and `items`."""
+
+    def load(self, tmp_path: Path, seed: int = 0) -> Anchor:
+        """The anchor, loaded as users load it; for each seed, of other weights."""
+        raise NotImplementedError
+
+    def items(self, modality: str, tmp_path: Path) -> Sequence[Item]:
+        """At least two different readable items of a modality that the anchor encodes."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def anchor(self, tmp_path: Path) -> Anchor:
+        return self.load(tmp_path)
+
+    def test_each_tower_gives_finite_rows_of_the_anchors_width(self, anchor: Anchor, tmp_path: Path) -> None:
+        assert anchor.towers
+        for name in anchor.towers:
+            z_BD = self._embed(anchor, name, tmp_path)
+            assert z_BD.shape == (len(self.items(name, tmp_path)), anchor.embed_dim)
+            assert z_BD.dtype == torch.float32
+            assert torch.isfinite(z_BD).all()
+
+    def test_windows_have_one_shape(self, anchor: Anchor, tmp_path: Path) -> None:
+        for name, tower in anchor.towers.items():
+            windows = [tower.preprocess(item) for item in self.items(name, tmp_path)]
+            assert len({(x.shape[1:], x.dtype) for x in windows}) == 1
+            assert all(len(x) == 1 for x in windows)
+
+    def test_different_items_get_different_vectors(self, anchor: Anchor, tmp_path: Path) -> None:
+        for name in anchor.towers:
+            z_BD = self._embed(anchor, name, tmp_path)
+            assert not torch.allclose(z_BD[0], z_BD[-1], atol=1e-6)
+
+    def test_a_row_alone_equals_the_row_in_a_batch(self, anchor: Anchor, tmp_path: Path) -> None:
+        for name, tower in anchor.towers.items():
+            batch = torch.cat([tower.preprocess(item) for item in self.items(name, tmp_path)])
+            with torch.inference_mode():
+                together, alone = tower(batch), torch.cat([tower(row[None]) for row in batch])
+            torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+    def test_the_same_item_twice_gives_the_same_bytes(self, anchor: Anchor, tmp_path: Path) -> None:
+        for name in anchor.towers:
+            first, second = (self._embed(anchor, name, tmp_path) for _ in range(2))
+            assert first.numpy().tobytes() == second.numpy().tobytes()
+
+    def test_nothing_is_trained_and_encoding_changes_no_weight(self, anchor: Anchor, tmp_path: Path) -> None:
+        before = anchor.checksum()
+        for name, tower in anchor.towers.items():
+            tower(torch.cat([tower.preprocess(item) for item in self.items(name, tmp_path)]))
+            assert not any(parameter.requires_grad for parameter in tower.parameters())
+        assert not any(parameter.requires_grad for parameter in anchor.model.parameters())
+        assert not any(module.training for module in anchor.model.modules())
+        assert anchor.checksum() == before
+
+    def test_pickled_for_a_worker_it_preprocesses_and_has_no_weights(self, anchor: Anchor, tmp_path: Path) -> None:
+        largest = max(anchor.model.parameters(), key=torch.Tensor.numel).detach().flatten()
+        for name, tower in anchor.towers.items():
+            pickled = pickle.dumps(tower)
+            assert largest[:64].numpy().tobytes() not in pickled
+            item = self.items(name, tmp_path)[0]
+            assert torch.equal(pickle.loads(pickled).preprocess(item), tower.preprocess(item))
+        with pytest.raises(AnchorError, match="no weights"):
+            _ = pickle.loads(pickle.dumps(anchor)).model
+
+    def test_the_fingerprint_names_the_space(self, anchor: Anchor, tmp_path: Path) -> None:
+        assert self.load(tmp_path).fingerprint == anchor.fingerprint
+        assert self.load(tmp_path, seed=1).fingerprint != anchor.fingerprint
+        assert 0 < anchor.logit_scale < float("inf")
+
+    def test_broken_items_raise_item_error(self, anchor: Anchor, tmp_path: Path) -> None:
+        noise = tmp_path / "noise.bin"
+        noise.write_bytes(bytes(range(256)) * 16)
+        (tmp_path / "empty.bin").write_bytes(b"")
+        files: list[Item] = [tmp_path / "missing.bin", tmp_path / "empty.bin", noise]
+        for name, tower in anchor.towers.items():
+            for item in ["", " ", 3.5, None, "half \ud800"] if name == "text" else files:
+                with pytest.raises(ItemError) as caught:
+                    tower.preprocess(item)
+                assert "\n" not in str(caught.value), f"more than one line for {item}"
+
+    def test_each_prompt_gives_vectors_and_an_unknown_one_is_an_error(self, anchor: Anchor, tmp_path: Path) -> None:
+        for prompt in anchor.prompts:
+            prompted = anchor.with_prompt(prompt)
+            assert prompted.prompt == prompt
+            assert torch.isfinite(self._embed(prompted, "text", tmp_path)).all()
+        with pytest.raises(AnchorError, match="no_such_prompt"):
+            anchor.with_prompt("no_such_prompt")
+
+    def test_encoders_can_build_on_the_picture_tower(self, anchor: Anchor, tmp_path: Path) -> None:
+        trunk = anchor.image_trunk
+        if trunk is not None:
+            pictures = [read_image(item) for item in self.items("image", tmp_path)]
+            batch = torch.stack([trunk.transform(picture) for picture in pictures])
+            torch.testing.assert_close(trunk(batch), self._embed(anchor, "image", tmp_path), atol=1e-5, rtol=1e-4)
+            own = {name: p.detach().clone().requires_grad_() for name, p in trunk.weights().items()}
+            trunk(batch, own).square().sum().backward()
+            assert own
+            assert [name for name, parameter in own.items() if parameter.grad is None] == []
+
+    def _embed(self, anchor: Anchor, name: str, tmp_path: Path) -> torch.Tensor:
+        tower = anchor.tower(name)
+        with torch.inference_mode():
+            z_BD: torch.Tensor = tower(torch.cat([tower.preprocess(item) for item in self.items(name, tmp_path)]))
         return z_BD

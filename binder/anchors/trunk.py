@@ -164,8 +164,9 @@ def _errors_only(library: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _without_bars() -> Iterator[None]:
-    from transformers.utils import logging as settings
+    from transformers.utils import logging as library
 
+    settings: Any = library  # some of its functions have no annotations
     shown = settings.is_progress_bar_enabled()
     if shown:
         settings.disable_progress_bar()
