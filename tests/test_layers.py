@@ -133,6 +133,36 @@ def test_an_import_for_type_checkers_does_not_count_but_its_else_does():
     assert upward("data", source) == {"train"}
 
 
+# Where the registry of the process is looked up; what they call is handed it.
+EDGES = ("cli", "devkit", "registry.py", "api.py", "train/align.py", "index/index.py")
+
+
+def asks_for_the_registry(source: str) -> bool:
+    """Whether it calls `registry()`, by whatever name it is imported."""
+    tree = ast.parse(source)
+    names = {"registry"} | {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module == "binder.registry"
+        for alias in node.names
+        if alias.name == "registry" and alias.asname
+    }
+    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return any((isinstance(f, ast.Name) and f.id in names) or ast.unparse(f).endswith("registry.registry") for f in calls)
+
+
+@pytest.mark.parametrize("path", sources(ROOT), ids=shown)
+def test_only_the_edges_ask_for_the_registry_of_the_process(path):
+    place = path.relative_to(ROOT).as_posix()
+    assert place.startswith(EDGES) or not asks_for_the_registry(path.read_text(encoding="utf-8"))
+
+
+def test_a_call_for_the_registry_is_caught():
+    assert asks_for_the_registry("from binder.registry import registry as r\nr().names()")
+    assert asks_for_the_registry("from binder import registry\nregistry.registry()")
+    assert not asks_for_the_registry("def f(registry):\n    return registry.get('a')")
+
+
 def tied_in_a_circle(imports: dict[str, set[str]]) -> set[frozenset[str]]:
     """Groups of modules each of which imports the others, by however many steps (Tarjan 1972)."""
     index: dict[str, int] = {}

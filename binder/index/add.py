@@ -26,7 +26,6 @@ from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
 from binder.index.table import Table, one_of
 from binder.modality import Item, Unusable
-from binder.registry import registry
 
 if TYPE_CHECKING:
     from binder.api import Binder
@@ -101,7 +100,7 @@ def add_items(
         if modality not in space.encoders:
             raise PluginError(f"no encoder for {modality!r} is loaded; open the index with a space that has one")
         every_s = options.every_s if _has_time(space, modality) else None
-        inline, recipe = registry().get(modality).inline, _recipe(space, modality, every_s)
+        inline, recipe = space.registry.get(modality).inline, _recipe(space, modality, every_s)
         task = Task(store, space, modality, options, inline, every_s, recipe)
         added.take(_add_found(task, [found[i] for i in own], [names[i] for i in own] if names is not None else None))
     return added

@@ -141,10 +141,11 @@ class Index:
         options = adding.Options(every_s, force, strict, progress)
         for modality, value in items.items():
             if transfer.are_vectors(value, self.record):
-                batches = transfer.batches_of(value, modality, metadata, names, self.record)
+                batches = transfer.batches_of(value, modality, metadata, names, self.record, self._registry)
                 added.take(adding.add_vectors(self.store, modality, batches, options))
             else:
-                found = collect(listed(value, self._registry.get(modality).inline), modality, self._registry)
+                known = self.encoder_space().registry
+                found = collect(listed(value, known.get(modality).inline), modality, known)
                 added.take(self._add_items(found, metadata, names, options))
         files = [Path(s) for s in sources if transfer.is_file_of_vectors(Path(s))]
         for path in files:

@@ -25,7 +25,7 @@ from binder.index.lance import guarded
 from binder.index.rows import KEY, OWN, VECTOR
 from binder.index.store import Record
 from binder.index.table import Table
-from binder.registry import registry
+from binder.registry import Registry
 from binder.space.embeddings import Embeddings
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")
@@ -41,10 +41,10 @@ def are_vectors(value: Any, record: Record) -> bool:
 
 
 def batches_of(
-    value: Any, modality: str, metadata: Any, names: Sequence[str] | None, record: Record
+    value: Any, modality: str, metadata: Any, names: Sequence[str] | None, record: Record, registry: Registry
 ) -> Iterator[pa.Table]:
     """Vectors as `Index.add` takes them -> rows, in batches as they come. Raises SpaceError, ConfigError."""
-    inline = modality in registry().names() and registry().get(modality).inline
+    inline = modality in registry.names() and registry.get(modality).inline
     single = isinstance(value, Embeddings | np.ndarray)
     if not single and (metadata is not None or names is not None):
         raise ConfigError("metadata and names do not go with an iterator; let it yield pairs (vectors, metadata)")
