@@ -5,7 +5,6 @@ Shapes: B batch, D embed_dim.
 
 from __future__ import annotations
 
-import copy
 import logging
 import math
 import re
@@ -88,8 +87,8 @@ class Anchor:
         if prompt is not None and prompt not in self.prompts:
             known = f"{nearest(prompt, self.prompts)}; its prompts: {', '.join(self.prompts)}" if self.prompts else ""
             raise AnchorError(f"anchor {self.name} has no prompt {prompt!r}{known or '; it has none at all'}")
-        other = copy.copy(self)
-        other.prompt = prompt
+        other = object.__new__(type(self))  # `copy` would leave the weights behind, as for a worker
+        other.__dict__.update(self.__dict__, prompt=prompt)
         other.__dict__.pop("towers", None)  # where it is a cached property: they belong to the copied anchor
         return other
 

@@ -81,7 +81,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     output.skipped(result.skipped)
     counts = result.counts
     output.say(
-        f"aligned {modality} on {counts['train']} rows in {result.seconds:.0f} s "
+        f"aligned {result.card.modality} on {counts['train']} rows in {result.seconds:.0f} s "
         f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
     )
     if result.retrieval:
