@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import reference
 from plugin_env import Environment
+from support import distribution, installed
 
 import binder
 from binder.known_plugins import known_plugins
@@ -91,6 +92,21 @@ def test_the_tutorial_runs_as_it_is_written(environment, monkeypatch):
     assert "0 problems" in said[1]
     assert "values are degrees and can be flipped" in said[-1]
     assert "0 problems" in said[-1]
+
+
+def test_the_anchor_on_the_page_about_plugins_works(tmp_path, monkeypatch):
+    (block,) = [b for _, b in BLOCK.findall((DOCS / "PLUGINS.md").read_text(encoding="utf-8")) if "MyAnchor" in b]
+    (tmp_path / "fake_mine.py").write_text(block, encoding="utf-8")
+    (tmp_path / "my_library.py").write_text(
+        "import torch\n"
+        "def load(name):\n"
+        "    model = torch.nn.Linear(8, 384)\n"
+        "    return model, lambda text: torch.tensor([[float(ord(c)) for c in text[:8].ljust(8)]]), name\n"
+    )
+    distribution(tmp_path, "binder-mine", "fake_mine", key="mine")
+    with installed(tmp_path, only="mine"):
+        space = binder.Binder("mine:small")
+        assert space.text(["a dog", "a cat"]).vectors.shape == (2, 384)
 
 
 @pytest.mark.slow

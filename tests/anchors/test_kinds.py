@@ -16,6 +16,7 @@ import binder
 from binder import AnchorError, AnchorKind, ConfigError, ManifestError, PluginError, SpaceError, registry
 from binder.anchors import kind
 from binder.artifact import run_folder
+from binder.testing import AnchorContract
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +283,21 @@ def test_a_missing_column_of_one_of_several_targets_is_named(plugins, tmp_path, 
     with pytest.raises(ManifestError, match="no column 'toy'"):
         binder.align("toy", [{"mine": r["toy"], "text": r["text"]} for r in rows], anchor="omni:0", as_new="mine",
                      to="text,toy", out=tmp_path / "run")  # fmt: skip
+
+
+class TestContract(AnchorContract):
+    """The toy's anchor with two towers keeps what every anchor promises."""
+
+    @pytest.fixture(autouse=True)
+    def _plugins(self, plugins):
+        """The toy's modality is installed."""
+
+    def load(self, tmp_path, seed=0):
+        return registry.registry().load_anchor(f"omni:{seed}")
+
+    def items(self, modality, tmp_path):
+        if modality == "text":
+            return ["two red circles", "a dog", "a much longer text about a house and a tree"]
+        for i in range(3):
+            np.save(tmp_path / f"{i}.npy", np.random.default_rng(i).normal(size=8))
+        return [tmp_path / f"{i}.npy" for i in range(3)]
