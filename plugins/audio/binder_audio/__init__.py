@@ -10,6 +10,9 @@ from binder_audio.config import AudioConfig
 from binder_audio.preview import diagnose, preview
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from binder import Anchor, Encoder
 
 __all__ = ["AUDIO", "AudioConfig"]
@@ -33,12 +36,21 @@ def adapt(config: AudioConfig, items: Sequence[Item]) -> AudioConfig:
     return adapt(config, items)
 
 
+def read(item: Item, rate: int = 48_000) -> NDArray[np.float32]:
+    """Path, bytes or (samples, rate) -> (T,) mono samples at `rate` Hz, in -1..1, for anchors that encode sound."""
+    from binder_audio import reading
+
+    samples = reading.read(item, rate)
+    return samples / max(1.0, float(abs(samples).max()))
+
+
 AUDIO = Modality(
     name="audio",
     suffixes=frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".m4a", ".aac"}),
     config=AudioConfig,
     build=build,
     adapt=adapt,
+    read=read,
     preview=preview,
     media="audio/wav",
     diagnose=diagnose,

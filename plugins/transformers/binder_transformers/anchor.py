@@ -88,10 +88,13 @@ class LibraryAnchor(Anchor):
         self.embed_dim = widths[self.modalities[0]]
         if any(width not in (0, self.embed_dim) for width in widths.values()):
             raise AnchorError(f"anchor {self.name!r}: its towers give vectors of different lengths: {widths}")
-        with torch.inference_mode(), explained(name, "towers"):
-            probes = [self.towers["text"].preprocess(text) for text in PROBES] if "text" in self.modalities else []
-            rate = self.reading.rate if "audio" in self.modalities else 0
-        said: list[Any] = [dict(name.options, dtype=name.dtype), [probe.tolist() for probe in probes], rate]
+        said: list[Any] = [{**name.options, "dtype": name.dtype}]
+        if "text" in self.modalities:
+            with explained(name, "tokenizer"):
+                rows = self._token_rows()
+                said += [rows.pack(self.reading.text(text, self.prompt)).tolist() for text in PROBES]
+        if "audio" in self.modalities:
+            said.append(self.reading.rate)
         self.fingerprint = files.fingerprint(folder, f"anchor {self.name!r}", said)
         with half_precision_explained(name):
             self.try_out({modality: _item(modality, self.reading) for modality in self.modalities})
@@ -162,7 +165,8 @@ def _same_shapes(first: Features, second: Features) -> bool:
 
 
 def _tone(rate: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    return np.sin(2 * np.pi * 440 / rate * np.arange(rate)).astype(np.float32)
+    wave: np.ndarray[Any, np.dtype[np.float32]] = np.sin(2 * np.pi * 440 / rate * np.arange(rate)).astype(np.float32)
+    return wave
 
 
 def _item(modality: str, reading: Reading) -> Any:

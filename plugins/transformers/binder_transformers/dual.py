@@ -34,7 +34,7 @@ class DualReading:
         self.parts = {modality: _part(processor, name) for modality, name in PARTS.items()}
         tokenizer = self.parts["text"]
         self.pad = int(getattr(tokenizer, "pad_token_id", None) or 0)
-        self.more = {"padding": "max_length"} if kind in PADDED else {}
+        self.more: dict[str, Any] = {"padding": "max_length"} if kind in PADDED else {}
         if tokenizer is not None and tokenizer.model_max_length > most:
             self.more["max_length"] = most
         self.rate, self.longest = samples_at_once(self.parts["audio"])
@@ -90,12 +90,14 @@ def load(text: str, device: str | torch.device = "cpu") -> DualAnchor:
         model, info = models.from_pretrained(
             str(folder), use_safetensors=True, dtype=dtype, output_loading_info=True, **safely
         )
+        if not any(hasattr(model, f"get_{modality}_features") for modality in PARTS):
+            raise AnchorError(f"{label}: a {type(model).__name__} has no tower for texts, pictures or sounds; try st:")
         refuse_missing(label, info["missing_keys"])
         processors: Any = AutoProcessor
         processor = processors.from_pretrained(str(folder), **safely)
     reading = DualReading(processor, model.config.model_type, _longest_text(model))
-    if reading.parts["text"] is None and hasattr(model, "get_text_features"):
-        raise AnchorError(f"{label}: its tokenizer is not among its files")
+    if hasattr(model, "get_text_features"):
+        files.require_vocabulary(folder, label, reading.parts["text"])
     anchor = DualAnchor(name, model, reading)
     anchor.settle(name, folder)
     return anchor.to(device)

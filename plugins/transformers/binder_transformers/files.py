@@ -34,6 +34,8 @@ NOISE = {
 VOCABULARY = re.compile(
     r"tokenizer.*|vocab.*|special_tokens_map|added_tokens|generation_config|.*\.index|trainer_state"
 )
+VOCABULARIES = re.compile(r"tokenizer\.json|.*vocab.*|.*\.model|.*\.spm")
+BYTES = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")  # which need no vocabulary
 
 
 def folder_of(name: Name) -> Path:
@@ -92,6 +94,15 @@ def configuration(path: Path, label: str) -> Any:
         raise AnchorError(f"{label}: {path.name} is damaged: {str(error)[:100]}") from None
 
 
+def require_vocabulary(folder: Path, label: str, tokenizer: Any) -> None:
+    """Raises AnchorError for a tokenizer without its files, in whose place transformers makes one that is empty."""
+    if type(tokenizer).__name__ in BYTES:
+        return
+    found = [path for path in folder.rglob("*") if VOCABULARIES.fullmatch(path.name) and _counts(path, folder)]
+    if not found:
+        raise AnchorError(f"{label}: its tokenizer is not among its files (tokenizer.json, vocab.txt ...)")
+
+
 def fingerprint(folder: Path, label: str, more: list[Any]) -> str:
     """A hash of the weights and configurations as they are in the files, and of `more`.
 
@@ -131,7 +142,7 @@ def _tensors(folder: Path) -> Iterator[tuple[str, str, Any]]:
     files = list(weights(folder))
     for parent in sorted({path.parent for path in files}):
         where = parent.relative_to(folder).as_posix()
-        opened = [safe_open(path, "pt") for path in files if path.parent == parent]
+        opened: list[Any] = [safe_open(path, "pt") for path in files if path.parent == parent]
         named = sorted((key, number) for number, file in enumerate(opened) for key in file.keys())  # noqa: SIM118
         for key, number in named:
             yield where, key, opened[number].get_tensor(key)

@@ -83,7 +83,8 @@ class FixedRows:
             if features[name].shape[1:] != shape:
                 raise ValueError(f"{name}: {tuple(features[name].shape[1:])} instead of {tuple(shape)}")
         if self.plain:
-            return next(features[name] for name in self.shapes).float()
+            only: Tensor = next(features[name] for name in self.shapes)
+            return only.float()
         return torch.cat([features[name].float().flatten(1) for name in self.shapes], 1)
 
     def unpack(self, batch: Tensor) -> dict[str, Any]:

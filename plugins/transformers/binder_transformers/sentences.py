@@ -100,6 +100,8 @@ def load(text: str, device: str | torch.device = "cpu") -> SentenceAnchor:
     with loading_model(label, folder, error=AnchorError, libraries=["transformers", "sentence_transformers"]):
         model = _loaded(folder, label, name.dtype)
         reading = SentenceReading(model)
+    if "text" in model.modalities and _is_transformer(_routed(reading.module, None)):
+        files.require_vocabulary(folder, label, model.tokenizer)
     anchor = SentenceAnchor(name, model, reading)
     if name.dim is not None:
         _check_dim(name.dim, model, folder, label)
@@ -208,7 +210,8 @@ def _routed(module: Any, task: str | None) -> Any:
 
     if not isinstance(module, Router):
         return module
-    return module.sub_modules[module._resolve_route(task=task, modality="text")][0]
+    route: Any = module.sub_modules[str(module._resolve_route(task=task, modality="text"))]
+    return route[0]
 
 
 def _is_transformer(module: Any) -> bool:

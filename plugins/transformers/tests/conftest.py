@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ import torch
 from PIL import Image
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "query", "doc", ":", "a", "photo", "of", "red", "blue", "circle", "square"]
-WIDTH = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
-TEXT = {**WIDTH, "vocab_size": 64, "max_position_embeddings": 16, "pad_token_id": 0}
+WIDTH: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 40, "num_hidden_layers": 2, "num_attention_heads": 2}
+TEXT: dict[str, Any] = {**WIDTH, "vocab_size": 64, "max_position_embeddings": 16, "pad_token_id": 0}
 TEXT |= {"bos_token_id": 2, "eos_token_id": 3}
-VISION = {**WIDTH, "image_size": 32, "patch_size": 16}
+VISION: dict[str, Any] = {**WIDTH, "image_size": 32, "patch_size": 16}
 
 
 def tokenizer(kind: Any = None, **more: Any) -> Any:
@@ -37,11 +39,10 @@ def tokenizer(kind: Any = None, **more: Any) -> Any:
     return (kind or PreTrainedTokenizerFast)(tokenizer_object=made, **settings)
 
 
-def write_clip(folder: Path, seed: int = 0) -> None:
+def write_clip(folder: Path) -> None:
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
-    sizes = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
-    torch.manual_seed(seed)
+    sizes: dict[str, Any] = {"size": {"shortest_edge": 32}, "crop_size": {"height": 32, "width": 32}}
     CLIPModel(CLIPConfig(text_config=TEXT, vision_config=VISION, projection_dim=24)).save_pretrained(folder)
     CLIPProcessor(image_processor=CLIPImageProcessor(**sizes), tokenizer=tokenizer()).save_pretrained(folder)
 
@@ -49,7 +50,6 @@ def write_clip(folder: Path, seed: int = 0) -> None:
 def write_siglip(folder: Path) -> None:
     from transformers import SiglipConfig, SiglipImageProcessor, SiglipModel, SiglipProcessor
 
-    torch.manual_seed(0)
     SiglipModel(SiglipConfig(text_config=TEXT, vision_config=VISION)).save_pretrained(folder)
     pictures = SiglipImageProcessor(size={"height": 32, "width": 32})
     words = tokenizer(model_input_names=["input_ids"])
@@ -59,7 +59,6 @@ def write_siglip(folder: Path) -> None:
 def write_siglip2(folder: Path) -> None:
     from transformers import Siglip2Config, Siglip2ImageProcessor, Siglip2Model, Siglip2Processor
 
-    torch.manual_seed(0)
     text = {**TEXT, "max_position_embeddings": 64, "projection_size": 32}
     vision = {**WIDTH, "patch_size": 16, "num_patches": 256}
     Siglip2Model(Siglip2Config(text_config=text, vision_config=vision)).save_pretrained(folder)
@@ -71,7 +70,6 @@ def write_siglip2(folder: Path) -> None:
 def write_clap(folder: Path, truncation: str = "rand_trunc") -> None:
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel, ClapProcessor
 
-    torch.manual_seed(0)
     text = {**TEXT, "max_position_embeddings": 18, "projection_dim": 24}
     sound = {"spec_size": 64, "num_mel_bins": 16, "patch_embeds_hidden_size": 8, "depths": [1, 1]}
     sound |= {"num_attention_heads": [1, 2], "hidden_size": 16, "window_size": 4, "projection_dim": 24}
@@ -89,7 +87,7 @@ def write_clap(folder: Path, truncation: str = "rand_trunc") -> None:
     ClapProcessor(feature_extractor=sounds, tokenizer=tokenizer()).save_pretrained(folder)
 
 
-def write_bert(folder: Path, seed: int = 0) -> None:
+def write_bert(folder: Path) -> None:
     """BERT with mean pooling: prompts, 12 tokens, unit vectors of 32 dimensions."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Transformer
@@ -97,7 +95,6 @@ def write_bert(folder: Path, seed: int = 0) -> None:
     from sentence_transformers.sentence_transformer.modules import Pooling
     from transformers import BertConfig, BertModel
 
-    torch.manual_seed(seed)
     BertModel(BertConfig(**TEXT)).save_pretrained(folder / "base")
     tokenizer().save_pretrained(folder / "base")
     words = Transformer(str(folder / "base"), max_seq_length=12)
@@ -110,7 +107,6 @@ def write_static(folder: Path) -> None:
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    torch.manual_seed(0)
     words = StaticEmbedding(tokenizer(), embedding_dim=20)
     SentenceTransformer(modules=[words], device="cpu").save(str(folder))
 
@@ -129,16 +125,16 @@ def write_router(folder: Path) -> None:
     from sentence_transformers.base.modules import Router
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
-    torch.manual_seed(0)
-    sides = [[StaticEmbedding(tokenizer(), embedding_dim=20)] for _ in range(2)]
-    SentenceTransformer(modules=[Router.for_query_document(*sides)], device="cpu").save(str(folder))
+    sides: list[Any] = [[StaticEmbedding(tokenizer(), embedding_dim=20)] for _ in range(2)]
+    SentenceTransformer(modules=[Router.for_query_document(sides[0], sides[1])], device="cpu").save(str(folder))
 
 
-WRITERS: dict[str, tuple[Callable[[Path], None], str]] = {  # name -> (writer, folder inside)
+WRITERS: dict[str, tuple[Callable[..., None], str]] = {  # name -> (writer, folder inside)
     "clip": (write_clip, ""),
     "siglip": (write_siglip, ""),
     "siglip2": (write_siglip2, ""),
     "clap": (write_clap, ""),
+    "fusion": (partial(write_clap, truncation="fusion"), ""),
     "bert": (write_bert, "model"),
     "static": (write_static, ""),
     "multimodal": (write_multimodal, "model"),
@@ -154,16 +150,28 @@ def _no_bars() -> None:
 
 
 @pytest.fixture(scope="session")
-def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Name -> the folder of that model, made on the first call."""
-    made: dict[str, Path] = {}
+def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Name and seed -> the folder of that model, made on the first call."""
+    made: dict[tuple[str, int], Path] = {}
+
+    def folder(name: str, seed: int = 0) -> Path:
+        if (name, seed) not in made:
+            write, inside = WRITERS[name]
+            place = tmp_path_factory.mktemp(f"{name}{seed}")
+            torch.manual_seed(seed)
+            write(place)
+            made[name, seed] = place / inside
+        return made[name, seed]
+
+    return folder
+
+
+@pytest.fixture
+def altered(models: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Name -> a copy of that model's folder, to be changed."""
 
     def folder(name: str) -> Path:
-        if name not in made:
-            write, inside = WRITERS[name]
-            made[name] = tmp_path_factory.mktemp(name) / inside
-            write(made[name].parent if inside else made[name])
-        return made[name]
+        return Path(shutil.copytree(models(name), tmp_path / name))
 
     return folder
 
