@@ -54,6 +54,8 @@ class Reader:
 
     def give(self, task: bytes) -> None:
         """Set the (pickled) task for the items that follow. Raises Refused and Lost."""
+        if self.process.poll() is not None:  # it died while it waited, which costs no item
+            raise Lost
         if task == self.task:
             return
         try:
