@@ -94,6 +94,8 @@ def run(tmp_path_factory, toy_site, toys, anchor_folder) -> Path:
 @pytest.fixture(scope="session")
 def fast_processes():
     """Processes that start fast: their server has imported what is slow, and nothing else."""
+    if os.name == "nt":
+        pytest.skip("Windows forks no processes")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["binder.train.align", "open_clip"])
     return context

@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from support import posix
 
 from binder import (
     AnchorError,
@@ -232,6 +233,7 @@ def test_metadata_of_a_program_that_cannot_be_kept_is_one_line(index, bad):
 # --- outputs
 
 
+@posix
 @pytest.mark.parametrize("suffix", ["", ".csv"])
 def test_what_is_no_regular_file_is_never_written_over(tmp_path, suffix, monkeypatch):
     pipe, folder, link = (tmp_path / f"{name}{suffix}" for name in ("pipe", "folder", "link"))
@@ -263,6 +265,7 @@ def test_what_is_no_regular_file_is_never_written_over(tmp_path, suffix, monkeyp
     listener.close()
 
 
+@posix
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000, "a\0b", "pipe", "file", "file/x", "/dev/null", "\ud800"])
 def test_what_can_be_no_folder_is_one_line_as_an_index_and_as_a_run(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
@@ -719,6 +722,10 @@ def test_json_is_read_within_limits(tmp_path):
     for bad in ("[" * 100 + "]" * 100, "[" * 10**6, "NaN", "-Infinity", "[1e999]", "9" * 5000, "", "{"):
         with pytest.raises(ValueError):
             files.parse_json(bad)
+
+
+@posix
+def test_json_is_read_from_nothing_but_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
         with pytest.raises(ValueError, match="not a file"):

@@ -19,12 +19,14 @@ sys.path.insert(0, str(Path(__file__).parent / "hostile"))
 
 from bad import write_hostile
 from good import GOOD, SETTINGS, write_pairs
+from support import posix
 
 ITEM_S = 6.0  # s that an item may take here; the limit is the same code, however long
 MORE_MB = 1000
 TROUBLE = re.compile(r"Traceback|panicked|Fatal|Segmentation|core dumped|Aborted|Error: |Exception", re.IGNORECASE)
 
-pytestmark = pytest.mark.slow
+# made of pipes, devices and names that are no Unicode; the peak of memory comes from `resource`
+pytestmark = [pytest.mark.slow, posix]
 
 
 @dataclass

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support import installed
+from support import installed, posix
 
 pytestmark = pytest.mark.slow
 
@@ -150,6 +150,7 @@ def test_pieces_out_of_proportion(run, every):
     survived(run("embed", "0.png", "--every", every, "--out", "v.jsonl", "--workers", "0"), (2,))
 
 
+@posix
 @pytest.mark.parametrize(
     "out", ["/dev/null", "pipe.jsonl", "x" * 300 + ".jsonl", "media.idx", "0.png/v.jsonl", "v.xyz", "link.jsonl"]
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from binder_toy import ToyConfig
 from binder_toy_encoder import ToyEncoder
+from support import posix
 
 from binder import ConfigError, EncoderConfig, ItemError, Modality, PluginError
 from binder.data import encode
@@ -354,6 +355,7 @@ def test_the_old_name_of_segments_works_for_one_release_with_a_warning():
     assert span is None and windows.shape == (1, 2)
 
 
+@posix
 def test_what_is_no_file_is_never_opened(encoder, tmp_path):
     os.mkfifo(tmp_path / "pipe.npy")
     (tmp_path / "zero.npy").symlink_to("/dev/zero")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import posix
 
 from binder import Encoder, EncoderConfig, ItemError, ManifestError, Modality
 from binder.anchors.modalities import binder_register_modalities
@@ -378,6 +379,7 @@ def test_items_in_python_are_taken_as_what_they_are(tmp_path):
     np.testing.assert_array_equal(got[2], np.ones((2, 3)))
 
 
+@posix
 @pytest.mark.parametrize("kind", ["pipe", "device", "link"])
 def test_what_is_no_file_is_never_opened(tmp_path, kind):
     path = tmp_path / "m.csv"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import posix
 
 from binder import ItemError, decode_text, existing_file, read_array, read_bytes
 from binder.formats import arrays
@@ -42,6 +43,7 @@ def reason(call, item) -> str:
     return caught.value.reason
 
 
+@posix
 @pytest.mark.parametrize("call", [existing_file, read_bytes, read_array])
 def test_what_is_no_regular_file_is_refused_without_opening_it(call, tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe")

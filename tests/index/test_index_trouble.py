@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support import posix
 
 from binder import Embeddings, Index, SpaceError, StoreError
 from binder.space import vectors
@@ -189,6 +190,7 @@ def limited(location, megabytes):
     os._exit(1)
 
 
+@posix
 def test_a_disk_that_fills_up_is_one_line_and_what_was_there_stays(index):
     process = multiprocessing.get_context("forkserver").Process(target=limited, args=(index.location, 1))
     process.start()
@@ -208,7 +210,7 @@ def write_many(location, name, batches):
 
 
 def test_several_writers_at_once_lose_nothing_and_double_nothing(index):
-    context = multiprocessing.get_context("forkserver")
+    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     writers = [context.Process(target=write_many, args=(index.location, name, 4)) for name in "abc"]
     for writer in writers:
         writer.start()

@@ -19,6 +19,7 @@ import pytest
 from binder import registry
 
 NAMES = ["red", "green", "blue", "seven", "dog", "cat", "tree", "house", "car", "sky"]
+posix = pytest.mark.skipif(os.name == "nt", reason="needs pipes, devices, sockets or signals as POSIX has them")
 FAST: dict[str, Any] = {"epochs": 30, "sets": ["train.lr=0.01", "train.batch_size=64"]}
 
 
@@ -98,7 +99,7 @@ def process_state() -> dict[str, Any]:
         "threads of torch": torch.get_num_threads(),
         "random": (torch.get_rng_state().numpy().tobytes(), np.random.get_state()[1].tobytes()),  # type: ignore[index]
         "numbers": (np.geterr(), torch.get_default_dtype(), torch.is_grad_enabled()),
-        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)],
+        "signals": [signal.getsignal(number) for number in signal.valid_signals()],
         "hub": constants.HF_HUB_OFFLINE,
     }
 
