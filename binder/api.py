@@ -20,7 +20,7 @@ from binder.data.encode import Progress, silent
 from binder.data.manifest import Row
 from binder.data.sources import listed
 from binder.devices import pick_device
-from binder.encoder import Encoder, Span
+from binder.encoder import Encoder
 from binder.errors import ConfigError, ItemError, ManifestError, PluginError
 from binder.evaluation import zero_shot
 from binder.evaluation.retrieval import retrieval_rows
@@ -29,7 +29,7 @@ from binder.modality import Item
 from binder.registry import Registry
 from binder.registry import registry as installed
 from binder.space import vectors
-from binder.space.embeddings import Embeddings
+from binder.space.embeddings import Embeddings, fragment
 
 
 class Binder:
@@ -193,8 +193,10 @@ class Binder:
         """
         modality, values = self._one(items)
         encoded = self.encode(modality, values, every_s=every_s, strict=True)
-        spans = encoded.spans or [None] * len(encoded.good)
-        names = (_name(values[p]) + _fragment(span) for p, span in zip(encoded.good, spans, strict=True))
+        names = [_name(values[p]) for p in encoded.good]
+        if encoded.spans:
+            segments = [fragment(span.start_s, span.end_s) if span else "" for span in encoded.spans]
+            names = [name + segment for name, segment in zip(names, segments, strict=True)]
         return Embeddings(encoded.vectors, self.space, tuple(names), modality)
 
     def __getattr__(self, name: str) -> Callable[[Item | Sequence[Item]], Embeddings]:
@@ -325,10 +327,6 @@ def _unpickled(
     """Rebuild a pickled Binder."""
     space = Binder(anchor, prompt=prompt, device=device, workers=workers, batch_size=batch_size)
     return space.load(runs, trunk=trunk)
-
-
-def _fragment(span: Span | None) -> str:
-    return f"#t={span.start_s:.12g},{span.end_s:.12g}" if span else ""
 
 
 def _name(item: Item) -> str:

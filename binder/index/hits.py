@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from binder.index.rows import SCORE, VECTOR, fragment, plain
+from binder.index.rows import SCORE, VECTOR, plain
+from binder.space.embeddings import fragment
 
 RRF = 60  # Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009
 

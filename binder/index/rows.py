@@ -30,6 +30,7 @@ import pyarrow as pa
 
 from binder.errors import ConfigError, one_line
 from binder.files import utf8
+from binder.space.embeddings import fragment
 from binder.space.vectors import Vectors
 
 log = logging.getLogger(__name__)
@@ -67,13 +68,6 @@ def absolute(path: str | Path) -> str:
 def settled(mtime_ns: int) -> bool:
     """Whether a file's time is old enough that any later change will show in it."""
     return time.time_ns() - mtime_ns > MTIME_GRAIN_NS
-
-
-def fragment(start_s: float | None, end_s: float | None) -> str:
-    """'#t=2,4' for a segment (W3C Media Fragments 1.0, to the millisecond), '' for a whole item."""
-    if start_s is None or end_s is None:
-        return ""
-    return "#t=" + ",".join(f"{second:.3f}".rstrip("0").rstrip(".") for second in (start_s, end_s))
 
 
 def schema(embed_dim: int) -> pa.Schema:

@@ -26,7 +26,7 @@ from binder.index.rows import KEY, OWN, VECTOR
 from binder.index.store import Record
 from binder.index.table import Table
 from binder.registry import Registry
-from binder.space.embeddings import Embeddings
+from binder.space.embeddings import Embeddings, fragment
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")
 SUFFIXES = (*PARQUET, *ARROW)
@@ -138,7 +138,7 @@ def _rows_of_file(path: Path, found: pa.Table, record: Record) -> pa.Table:
     own = {name: found[name].cast(OWN[name]).to_pylist() for name in names}
     nothing = [None] * len(z)
     spans = zip(own.get("start_s", nothing), own.get("end_s", nothing), strict=True)
-    own["item"] = [item.removesuffix(rows.fragment(*span)) for item, span in zip(z.items, spans, strict=True)]
+    own["item"] = [item.removesuffix(fragment(*span)) for item, span in zip(z.items, spans, strict=True)]
     kept = own.get("_content", nothing)
     own["_content"] = [known or made for known, made in zip(kept, _hashes(z), strict=True)]
     others = [name for name in found.column_names if name not in OWN and name not in ("modality", VECTOR)]

@@ -16,6 +16,7 @@ from binder.modality import Modality
 from binder.registry import Registry
 from binder.report import page
 from binder.report.text import metadata_of, time_of
+from binder.space.embeddings import fragment
 
 if TYPE_CHECKING:
     from binder.index import Hit
@@ -112,7 +113,6 @@ class Media:
 def _hit(media: Media, hit: Hit) -> dict[str, Any]:
     """A hit as the page's template expects it."""
     path = Path(hit.path) if hit.path else None
-    fragment = "" if hit.start_s is None or hit.end_s is None else f"#t={hit.start_s:g},{hit.end_s:g}"
     return {
         "modality": hit.modality,
         "name": media.name(path),
@@ -123,7 +123,7 @@ def _hit(media: Media, hit: Hit) -> dict[str, Any]:
         "time": time_of(hit),
         "metadata": metadata_of(hit),
         "others": len(hit.others),
-        **media.of(hit.modality, path, fragment),
+        **media.of(hit.modality, path, fragment(hit.start_s, hit.end_s)),
     }
 
 

@@ -18,6 +18,13 @@ from binder.space import vectors as geometry
 from binder.space.vectors import Vectors
 
 
+def fragment(start_s: float | None, end_s: float | None) -> str:
+    """'#t=2,4' for a segment (W3C Media Fragments 1.0, to the millisecond), '' for a whole item."""
+    if start_s is None or end_s is None:
+        return ""
+    return "#t=" + ",".join(f"{second:.3f}".rstrip("0").rstrip(".") for second in (start_s, end_s))
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """A term of a sum."""

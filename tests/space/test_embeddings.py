@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from binder import Embeddings, SpaceError
 from binder.space import vectors
+from binder.space.embeddings import fragment
 
 
 def some(n=1, seed=0, space="s", **more):
@@ -200,3 +201,9 @@ def test_pickled_it_keeps_its_parts():
 def test_it_imports_no_torch():
     code = "import sys; from binder import Embeddings; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_segment_is_named_in_plain_decimals_to_the_millisecond():
+    """A media fragment has no exponents; an item as a whole has no fragment."""
+    spans = [(0, 2.0), (8 / 3, 16 / 3), (0.00001, 1_234_567.25), (None, None)]
+    assert [fragment(*span) for span in spans] == ["#t=0,2", "#t=2.667,5.333", "#t=0,1234567.25", ""]
