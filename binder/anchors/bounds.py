@@ -13,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 SUFFIXES = (".safetensors", ".bin", ".pt", ".pth")
 SPARE = 1_000_000  # elements beyond those in the file: buffers and masks that are not saved
+DRAFTS = 4  # times as many elements on the device "meta"
 SIZED = {torch.empty, torch.zeros, torch.ones, torch.full, torch.rand, torch.randn}  # allocate a given shape
+COPIED = {torch.empty_like, torch.zeros_like, torch.ones_like, torch.rand_like, torch.randn_like}  # that of a tensor
 LISTED = {torch.arange, torch.linspace, torch.eye}  # allocate a given number of elements
 
 
@@ -39,19 +41,32 @@ def weights_in(folder: Path) -> Path | None:
 
 
 class _Counting(TorchFunctionMode):
-    """Counts the elements of newly allocated tensors."""
+    """Counts the elements of newly allocated tensors.
+
+    Those on the device "meta" take no memory: libraries draft a model there, weights that parts of it share several
+    times. They have a limit of their own, so that no endless draft is made.
+    """
 
     def __init__(self, most: int) -> None:
         super().__init__()
-        self.left = most
+        self.left = {"meta": DRAFTS * most, "": most}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if func in SIZED or func in LISTED:
-            self.left -= _listed(args, kwargs) if func in LISTED else _sized(args, kwargs)
-            if self.left < 0:
+        if func in SIZED or func in LISTED or func in COPIED:
+            where = "meta" if str(kwargs.get("device", "")) == "meta" else ""
+            if func in COPIED and "device" not in kwargs:
+                where = "meta" if args[0].is_meta else ""
+            self.left[where] -= _count(func, args, kwargs)
+            if self.left[where] < 0:
                 raise ValueError("its configuration describes a larger model than the file of its weights holds")
         return func(*args, **kwargs)
+
+
+def _count(func: Any, args: Any, kwargs: Any) -> int:
+    if func in COPIED:
+        return int(args[0].numel())
+    return _listed(args, kwargs) if func in LISTED else _sized(args, kwargs)
 
 
 def _sized(args: Any, kwargs: Any) -> int:
