@@ -22,6 +22,7 @@ from binder.errors import (
     StoreError,
     TrainingError,
     name_of,
+    one_line,
 )
 from binder.hookspecs import hookimpl
 from binder.modality import EncoderConfig, Item, Modality, PictureConfig
@@ -177,6 +178,7 @@ __all__ = [
     "load_trunk",
     "loading_model",
     "name_of",
+    "one_line",
     "picture_modality",
     "picture_tower",
     "point_modality",

@@ -87,8 +87,12 @@ def name_of(item: object) -> str:
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """An exception's message as one printable line of bounded length; its type where it has no message."""
-    said = " ".join(str(error)[: 10 * most].split())[:most]  # which may quote a whole file
+    """An exception's message as one printable line of at most `most` characters; its type where it has no message.
+
+    For an OSError it is the reason alone: whoever reports it says which file it was.
+    """
+    message = str(getattr(error, "strerror", None) or error)
+    said = " ".join(message[: 10 * most].split())[:most]  # which may quote a whole file
     return "".join(c if c.isprintable() else "?" for c in said) or type(error).__name__
 
 

@@ -168,8 +168,7 @@ def why(failed: BaseException) -> str:
     """The reason in an OSError, without the path; the message of any other exception, in one line."""
     if getattr(failed, "errno", None) == errno.ENOSPC:
         return "the disk is full"
-    strerror = getattr(failed, "strerror", None)
-    return " ".join(str(strerror).split()) if strerror else one_line(failed)
+    return one_line(failed)
 
 
 def _no_number(name: str) -> float:

@@ -39,6 +39,7 @@ HELPERS = (
     "isolated",
     "stretched",
     "name_of",
+    "one_line",
 )
 COMMANDS = (
     "common_options",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
-from binder import ItemError
+from binder import ItemError, one_line
 from binder_audio.channels import BLOCK, Samples, as_floats
 
 if TYPE_CHECKING:
@@ -83,8 +83,7 @@ class Container:
         except av.error.ArgumentError:  # FFmpeg's answer for formats that are not in FORMATS
             raise ItemError(self.name, "not decodable audio: a picture, a playlist or the like") from None
         except (av.FFmpegError, OSError, ValueError, OverflowError, MemoryError) as error:
-            reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
-            raise ItemError(self.name, f"not decodable audio: {reason}") from None
+            raise ItemError(self.name, f"not decodable audio: {one_line(error)}") from None
 
     def _decoded(self, container: av.container.InputContainer, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
         """The nonempty frames of a stream. Raises ItemError where a packet between good ones cannot be decoded.

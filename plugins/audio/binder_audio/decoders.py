@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from binder import Item, ItemError, existing_file, name_of
+from binder import Item, ItemError, existing_file, name_of, one_line
 from binder_audio import headers
 from binder_audio.channels import BLOCK, Samples, as_floats
 from binder_audio.containers import DAMAGED, NO_AUDIO, Container
@@ -82,7 +82,7 @@ def _from_file(file: Any, name: str) -> Sound:
         except ItemError as other:
             if other.reason.startswith((NO_AUDIO, DAMAGED)):
                 raise
-            reason = " ".join((getattr(error, "error_string", None) or str(error)).split())
+            reason = getattr(error, "error_string", None) or one_line(error)
             raise ItemError(name, f"not decodable audio: {reason}") from None
 
 
@@ -116,7 +116,7 @@ class _Array:
             array = np.asarray(values)
             self.rate = int(rate)
         except (TypeError, ValueError, OverflowError) as error:
-            raise ItemError(name, f"not (samples, rate in Hz): {' '.join(str(error).split())[:160]}") from None
+            raise ItemError(name, f"not (samples, rate in Hz): {one_line(error)}") from None
         if array.ndim not in (1, 2):
             raise ItemError(name, f"samples of shape {array.shape}: expected (S,), (S, C) or (C, S)")
         if array.ndim == 1:

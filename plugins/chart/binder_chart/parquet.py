@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from binder import ItemError
+from binder import ItemError, one_line
 from binder_chart.table import Table, check_size, from_columns, unique_headers
 
 MAX_UNCOMPRESSED = 256 * 2**20  # bytes of all columns
@@ -38,8 +38,7 @@ def read_parquet(name: str, data: bytes) -> Table:
     except ItemError:
         raise
     except Exception as error:  # from Arrow, the codecs, or dates beyond Python's range
-        why = " ".join(str(error).split())[:200]
-        raise ItemError(name, f"not readable as Parquet, or truncated: {why}") from None
+        raise ItemError(name, f"not readable as Parquet, or truncated: {one_line(error)}") from None
     kind = (schema.metadata or {}).get(b"kind")
     return from_columns(name, unique_headers(columns), kind.decode("utf-8", "replace") if kind else None)
 

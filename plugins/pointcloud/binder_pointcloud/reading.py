@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from binder import Item, ItemError, existing_file, name_of, read_array, read_bytes
+from binder import Item, ItemError, existing_file, name_of, one_line, read_array, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,9 +67,7 @@ def _points(data: bytes, kind: str, config: PointConfig, name: str) -> Points:
     except MemoryError:
         raise ItemError(name, f"needs more memory than there is; {ADVICE}") from None
     except Exception as error:  # damage causes many kinds
-        text = " ".join(str(error).split())[:160]
-        reason = "".join(c if c.isprintable() else "?" for c in text) or type(error).__name__
-        raise ItemError(name, f"not a readable {kind} file: {reason}") from None
+        raise ItemError(name, f"not a readable {kind} file: {one_line(error)}") from None
 
 
 def _read(data: bytes, kind: str, config: PointConfig) -> Points:

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from binder import one_line
+
 if TYPE_CHECKING:
     import av
     from PIL.Image import Image
@@ -80,5 +82,4 @@ def _turn(frame: av.VideoFrame) -> str | None:
 
 def reason(error: BaseException) -> str:
     """The message of a library's exception, as one line of bounded length."""
-    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
-    return text.removesuffix(":")[:160] or type(error).__name__
+    return one_line(error).removesuffix(":")
