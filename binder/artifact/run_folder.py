@@ -114,8 +114,8 @@ def read_card(folder: Path) -> Card:
     path = folder / CARD
     if not is_file(path):
         if is_file(folder / STATE) or is_file(folder / CONFIG):
-            raise RunError(f"{folder}: this run is not finished; go on with: binder align ... --resume")
-        moved = "" if is_folder(folder) else "; if it has moved, name the new place (--encoder)"
+            raise RunError(f"{folder}: this run is not finished; continue with: binder align ... --resume")
+        moved = "" if is_folder(folder) else "; if it was moved, give its new path (--encoder)"
         raise RunError(f"{str(folder)[:200]}: no aligned encoder there (no {CARD}){moved}")
     try:
         values = read_json(path)

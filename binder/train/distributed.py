@@ -133,5 +133,5 @@ def _together() -> Iterator[None]:
     except (RuntimeError, ValueError) as error:  # raised by torch.distributed if another process is gone
         reason = str(error).splitlines()[0][:200]
         raise TrainingError(
-            f"another process of this run ended or cannot be reached ({reason}); go on with --resume"
+            f"another process of this run ended or cannot be reached ({reason}); continue with --resume"
         ) from None

@@ -334,7 +334,7 @@ def stopped(align, tmp_path):
 def test_an_interrupted_run_goes_on_to_the_same_weights(align, tmp_path, stopped):
     with pytest.raises(RunError, match="go on with it by --resume"):
         align(**stopped)
-    with pytest.raises(RunError, match=r"not finished; go on with: binder align \.\.\. --resume"):
+    with pytest.raises(RunError, match=r"not finished; continue with: binder align \.\.\. --resume"):
         run_folder.read_card(tmp_path / "run")
     (tmp_path / "run" / ".state.pt.123").write_bytes(b"half-written by a killed process")
     align(**stopped, resume=True)

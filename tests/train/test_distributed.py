@@ -94,7 +94,7 @@ def test_where_a_process_ends_the_others_say_so_in_one_line(tmp_path):
     (status, said), (died, _) = start(tmp_path / "two.py", "die")
     assert (status, died) == (1, 3)
     assert "TrainingError: another process of this run ended or cannot be reached" in said
-    assert "go on with --resume" in said
+    assert "continue with --resume" in said
 
 
 def test_two_processes_take_the_steps_of_one_with_the_batch_of_both(tmp_path, toys, toy, toy_site, anchor_folder):
