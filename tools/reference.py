@@ -41,6 +41,7 @@ HELPERS = (
     "name_of",
     "one_line",
 )
+FOR_ANCHORS = ("checked_text", "loading_model", "load_trunk", "load_transformers", "image_trunk")
 COMMANDS = (
     "common_options",
     "say",
@@ -82,13 +83,17 @@ def reference() -> str:
         *(_fields(name) for name in CONFIGS),
         "## Encoders",
         *(_class(name) for name in CLASSES),
+        "## For anchors and pretrained models",
+        *map(_named_function, FOR_ANCHORS),
         "## For commands",
         "They give the commands that a plugin adds (hook `binder_register_commands`) the look and the habits of the "
         "core's own. Importing any of them imports no torch.",
         *((_class if inspect.isclass(getattr(binder, name)) else _named_function)(name) for name in COMMANDS),
         "## The contract",
         "`binder.testing.EncoderContract`: inherit it in a test class, say what the items are, and pytest runs:",
-        "\n".join(f"- {name}" for name in _contract()),
+        "\n".join(f"- {name}" for name in _contract("EncoderContract")),
+        "`binder.testing.AnchorContract` does so for anchors:",
+        "\n".join(f"- {name}" for name in _contract("AnchorContract")),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -207,11 +212,12 @@ def _hooks() -> list[str]:
     return [name for name in vars(hookspecs) if name.startswith("binder_")]
 
 
-def _contract() -> list[str]:
+def _contract(name: str) -> list[str]:
     source = Path(binder.__file__ or "").parent / "testing.py"  # imports pytest
     tree = ast.parse(source.read_text(encoding="utf-8"))
-    tests = (n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef) and n.name.startswith("test_"))
-    return [name.removeprefix("test_").replace("_", " ") for name in tests]
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    tests = (n.name for n in found.body if isinstance(n, ast.FunctionDef) and n.name.startswith("test_"))
+    return [test.removeprefix("test_").replace("_", " ") for test in tests]
 
 
 def _function(name: str, value: Any) -> str:

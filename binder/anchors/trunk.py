@@ -82,7 +82,7 @@ def image_trunk(name: str, device: torch.device | str = "cpu") -> Trunk:
 
 
 def load_trunk(name: str, loaders: Mapping[str, Load], example: Any, device: torch.device | str = "cpu") -> Trunk:
-    """The model called LIBRARY:NAME, loaded by `loaders[LIBRARY](NAME)`, which returns it and its preprocessing.
+    """The model called LIBRARY:NAME, loaded by what `loaders` has for LIBRARY: NAME -> the model and its preprocessing.
 
     `example` is an item that the preprocessing takes; the model is tried on it. Raises ConfigError for an unknown
     library or name, missing or incomplete weights, a missing package, and output that is not finite.

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from binder import Anchor, AnchorError, BinderError, Encoder, Trunk
+from binder import Anchor, AnchorError, BinderError, Encoder, Trunk, one_line
 from binder_transformers import files
 from binder_transformers.names import Name
 from binder_transformers.reading import LONGEST, Reading
@@ -66,11 +66,6 @@ class LibraryAnchor(Anchor):
         example = tower.transform(Image.new("RGB", SIZES[0]))[None].to(self.device)
         trunk.part = _used(side, example)
         return trunk
-
-    def with_prompt(self, prompt: str | None) -> Self:
-        other = super().with_prompt(prompt)
-        other.__dict__.pop("towers", None)  # which have the prompt of their anchor
-        return other
 
     def truncates(self, text: str) -> bool:
         rows = self.towers["text"].rows if "text" in self.towers else None
@@ -182,7 +177,7 @@ def explained(name: Name, what: str) -> Iterator[None]:
     except BinderError:
         raise
     except Exception as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        said = f"{type(error).__name__}: {one_line(error)}"
         raise AnchorError(f"anchor {str(name)!r} could not be loaded: its {what}: {said}") from error
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from binder import AnchorError, loading_model
+from binder import AnchorError, loading_model, one_line
 from binder_transformers.names import Name
 
 # what is read of a repository: never code, never pickles
@@ -91,7 +91,7 @@ def configuration(path: Path, label: str) -> Any:
             raise ValueError(f"more than {MOST // 2**20} MiB")
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise AnchorError(f"{label}: {path.name} is damaged: {str(error)[:100]}") from None
+        raise AnchorError(f"{label}: {path.name} is damaged: {one_line(error, 100)}") from None
 
 
 def require_vocabulary(folder: Path, label: str, tokenizer: Any) -> None:

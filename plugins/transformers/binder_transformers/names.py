@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from binder import AnchorError
+from binder import AnchorError, one_line
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -52,8 +52,9 @@ def parse(name: str, prefix: str, known: Mapping[str, Callable[[str], Any]]) -> 
         if folder.is_dir() and place:
             return Name(prefix, str(folder.resolve()), options)
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody
-        said = str(getattr(error, "strerror", None) or error)
-        raise AnchorError(f"anchor {name[:100]!r}: {said[:100]}") from None
+        raise AnchorError(
+            f"anchor {name[:100]!r}: {getattr(error, 'strerror', None) or one_line(error, 100)}"
+        ) from None
     if folder.is_absolute() or place.startswith("."):
         raise AnchorError(f"anchor {name[:200]!r}: no such folder; if it has moved, name the new place (--anchor)")
     if not place:
