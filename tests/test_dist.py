@@ -264,7 +264,8 @@ def test_every_plugin_is_installed_from_the_place_written_in_and_from_one_that_i
         assert {*known_plugins()[name].needs, name} <= {plugin["plugin"] for plugin in there}
     report = json.loads(fresh.run("binder", "doctor", "--json"))
     for name, known in known_plugins().items():
-        provided = ", ".join(f"binder {command}" for command in known.commands) or name
+        kinds = [*(f"{prefix}..." for prefix in known.anchors), *(f"binder {command}" for command in known.commands)]
+        provided = ", ".join(kinds) or name
         assert report["plugins"][name] == f"{project(ROOT / known.folder)['version']}: {provided}"
     assert re.search(r"^  demo +See it work", fresh.run("binder", "--help"), re.MULTILINE)
     assert "--reference" in fresh.run("binder", "demo", "--help")
@@ -293,7 +294,7 @@ def test_a_plugins_wheel_works_beside_the_core_alone(dist, folder, tmp_path):
             archive.extractall(tmp_path / "site")
     checked = (
         "space = binder.Binder('mini')\n"
-        "made = [m.build(m.config(), space.anchor) for m in registry().modalities() if not m.frozen]\n"
+        "made = [m.build(m.config(), space.anchor) for m in registry().modalities() if m.trainable]\n"
         "assert len(made) == 1; print(registry().names())\n"
     )
     if folder.name == "playground":
@@ -302,6 +303,12 @@ def test_a_plugins_wheel_works_beside_the_core_alone(dist, folder, tmp_path):
             "clip = speech.clips('test')[0]; assert len(speech.audio(clip)[0]) == round(clip.seconds * speech.RATE)\n"
             "assert draw.draw(world.concepts('digit')[7], np.random.default_rng(0)).size == (64, 64)\n"
             "cli.main(['demo', '--help'], prog_name='binder playground', standalone_mode=False)\n"
+        )
+    if folder.name == "transformers":
+        checked = (
+            "from binder_transformers import dual, sentences\n"
+            "assert [kind.prefix for kind in registry().anchor_kinds()] == ['', dual.PREFIX, sentences.PREFIX]\n"
+            "print([plugin.name for plugin in registry().plugins])\n"
         )
     code = (
         "import sys; from pathlib import Path; import binder; from binder.registry import registry\n"
