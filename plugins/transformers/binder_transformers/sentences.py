@@ -136,7 +136,7 @@ def _loaded(folder: Path, label: str, dtype: str) -> Any:
     from transformers import PreTrainedModel
 
     if not (folder / "modules.json").is_file():
-        log.warning("%s: no model of sentence-transformers; its last states are averaged, as that library does", label)
+        log.warning("%s: no model of sentence-transformers; its last states are pooled, as that library does", label)
     wanted = getattr(torch, dtype)
     model = SentenceTransformer(
         str(folder),

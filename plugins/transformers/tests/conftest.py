@@ -186,3 +186,8 @@ def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 def pictures() -> list[Image.Image]:
     rng = np.random.default_rng(0)
     return [Image.fromarray(rng.integers(0, 256, size, np.uint8)) for size in ((40, 50, 3), (90, 30, 3))]
+
+
+@pytest.fixture(name="tokenizer")
+def _tokenizer() -> Callable[..., Any]:
+    return tokenizer

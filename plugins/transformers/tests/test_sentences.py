@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from binder_transformers import sentences
 from binder_transformers.sentences import load
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from binder import AnchorError, ItemError
+from binder import AnchorError, Binder, ItemError
 from binder.testing import AnchorContract
 
 TEXTS = ["a red circle", "a photo of a blue square of red", "square"]
@@ -97,6 +98,15 @@ def test_its_vectors_are_those_of_the_library(models, kind):
         want = of_the_library(models(kind), items, **prompt)
         torch.testing.assert_close(embedded(tower, items), want, atol=1e-5, rtol=0)
         assert (want[0] - want[1]).abs().max() > 1e-4
+
+
+def test_an_anchor_is_found_by_its_prefix(models):
+    for name in (f"st:{models('bert')}", f"transformers:{models('clip')}"):
+        space = Binder(name)
+        z = space.embed(text=TEXTS)
+        assert space.anchor.name == name
+        want = embedded(space.anchor.tower("text"), TEXTS)
+        torch.testing.assert_close(torch.from_numpy(np.array(z.vectors)), want, atol=1e-5, rtol=0)
 
 
 def test_prompts_are_the_models_and_document_is_the_default(models):
@@ -291,9 +301,34 @@ def test_a_model_without_its_tokenizer_is_refused(altered):
     assert "tokenizer" in fails(f"st:{folder}")
 
 
-def test_a_plain_model_is_averaged_with_a_warning(models, caplog):
+@pytest.mark.parametrize("template", [None, "{% for m in messages %}query : {{ m['content'] }} doc{% endfor %}"])
+def test_language_models_with_a_chat_template_and_padding_on_the_left(tmp_path, tokenizer, template):
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 40}
+    config = Qwen3Config(**sizes, vocab_size=64, num_key_value_heads=1, head_dim=16, max_position_embeddings=64)
+    Qwen3ForCausalLM(config).save_pretrained(tmp_path)
+    words = tokenizer(model_max_length=64, padding_side="left")
+    words.chat_template = template
+    words.save_pretrained(tmp_path)
+    anchor = load(f"st:{tmp_path}")
+    want = torch.cat([of_the_library(tmp_path, [text]) for text in TEXTS])
+    torch.testing.assert_close(embedded(anchor.tower("text"), TEXTS), want, atol=1e-5, rtol=0)
+    assert [anchor.truncates("a " * count) for count in (3, 90)] == [False, True]
+
+
+def test_a_model_that_reads_pictures_at_their_own_size_loses_that_tower_with_a_warning(models, monkeypatch, caplog):
+    own_size = lambda self, picture: {"pixel_values": torch.zeros(1, 3, *picture.size)}  # noqa: E731
+    monkeypatch.setattr(sentences.SentenceReading, "image", own_size)
+    anchor = load(f"st:{models('multimodal')}")
+    assert list(anchor.towers) == ["text"]
+    assert anchor.image_trunk is None
+    assert "reads images at their own size, in varying shapes: left out" in caplog.text
+
+
+def test_a_plain_model_is_pooled_with_a_warning(models, caplog):
     anchor = load(f"st:{models('bert').parent / 'base'}")
-    assert "no model of sentence-transformers; its last states are averaged" in caplog.text
+    assert "no model of sentence-transformers; its last states are pooled" in caplog.text
     assert anchor.embed_dim == 32
 
 
