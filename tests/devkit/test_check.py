@@ -28,6 +28,7 @@ def plugin(tmp_path, monkeypatch):
     return folder, change
 
 
+@pytest.mark.slow
 def test_a_good_plugin_passes_and_is_measured(plugin):
     folder, _ = plugin
     result = CliRunner().invoke(plugins_command, ["check", str(folder), "--json"], catch_exceptions=False)
@@ -65,6 +66,7 @@ def test_what_is_wrong_is_listed_and_the_exit_status_says_so(plugin):
     assert any(line.strip().startswith("broken items raise item error: KeyError") for line in problems)
 
 
+@pytest.mark.slow
 def test_a_plugin_without_the_contract_does_not_pass(plugin):
     folder, _ = plugin
     (folder / "tests/test_hum.py").write_text("def test_nothing():\n    pass\n")
@@ -73,6 +75,7 @@ def test_a_plugin_without_the_contract_does_not_pass(plugin):
     ]
 
 
+@pytest.mark.slow
 def test_tests_that_cannot_be_collected_are_a_problem(plugin):
     folder, _ = plugin
     (folder / "tests/test_hum.py").write_text("import no_such_module_at_all\n")

@@ -227,6 +227,7 @@ def test_a_wheel_cannot_be_edited(pip, tmp_path):
         assert str(result.exception) == "--editable needs a folder: a wheel cannot be edited"
 
 
+@pytest.mark.slow
 def test_a_plugin_is_installed_listed_and_uninstalled_again(tmp_path):
     there = Environment(tmp_path)
     write_plugin(Plan("hum", "custom", (".csv",), "acme-hum"), there.folder / "acme-hum")

@@ -61,6 +61,7 @@ def outcomes(written) -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_passes_its_tests_at_once(outcomes, kind):
     assert len(outcomes[kind]) >= 18, "the contract and one of its own"

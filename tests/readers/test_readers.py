@@ -288,6 +288,7 @@ def run_script(tmp_path, code, **more):
     return subprocess.run([sys.executable, script], env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 def test_a_script_without_a_main_guard_runs_once(tmp_path):
     from PIL import Image
 
