@@ -87,9 +87,7 @@ def load(text: str, device: str | torch.device = "cpu") -> DualAnchor:
     with loading_model(label, folder, error=AnchorError, libraries=["transformers"]):
         models: Any = AutoModel
         dtype = getattr(torch, name.dtype)
-        model, info = models.from_pretrained(
-            str(folder), use_safetensors=True, dtype=dtype, output_loading_info=True, **safely
-        )
+        model, info = models.from_pretrained(str(folder), dtype=dtype, output_loading_info=True, **safely)
         if not any(hasattr(model, f"get_{modality}_features") for modality in PARTS):
             raise AnchorError(f"{label}: a {type(model).__name__} has no tower for texts, pictures or sounds; try st:")
         refuse_missing(label, info["missing_keys"])

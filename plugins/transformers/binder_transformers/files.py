@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from binder import AnchorError, loading_model, one_line
 from binder_transformers.names import Name
 
-# what is read of a repository: never code, never pickles
+# what is read of a repository: never code; weights in the older format only where there are no others
 READ = ["*.json", "*.txt", "*.model", "*.jinja", "README.md", "model.safetensors", "*/model.safetensors"]
 READ += ["model-*-of-*.safetensors", "*/model-*-of-*.safetensors"]
+OLDER = ["pytorch_model*.bin", "*/pytorch_model*.bin"]
 UNREAD = ["onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*"]  # the same model for other libraries
 MARKS = ("config.json", "modules.json")  # at least one is in the folder of a model
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
+OLD_WEIGHTS = re.compile(r"pytorch_model(-\d+-of-\d+)?\.bin")  # opened for tensors only: no code in them is run
 OTHERS = re.compile(r"onnx|openvino|coreml|checkpoint-.*|\..*")  # folders
-PICKLES = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 MOST = 20 * 2**20  # bytes of a configuration
 # in configurations: what changes where the same model is saved again
 NOISE = {
@@ -47,33 +49,29 @@ def folder_of(name: Name) -> Path:
 
         with loading_model(label, None, name.place, error=AnchorError):
             folder = Path(snapshot_download(name.place, allow_patterns=READ, ignore_patterns=UNREAD))
+            if not any(True for _ in weights(folder)):
+                snapshot_download(name.place, allow_patterns=[*READ, *OLDER], ignore_patterns=UNREAD)
     check(folder, label)
     return folder
 
 
 def check(folder: Path, label: str) -> None:
-    """Raises AnchorError for a folder that is no model, or one whose weights would have to be unpickled."""
+    """Raises AnchorError for a folder that is no model, or one without weights."""
     if not any((folder / mark).is_file() for mark in MARKS):
         raise AnchorError(f"{label}: no model there: neither {' nor '.join(MARKS)} is in {folder}")
     for path in configurations(folder):
         configuration(path, label)
     if (folder / "adapter_config.json").is_file():
         raise AnchorError(f"{label}: is an adapter to another model; merge the two and save them as one")
-    pickled = [path for pattern in PICKLES for path in folder.rglob(pattern) if _counts(path, folder)]
-    lone = [path for path in pickled if not any(_is_weights(other) for other in path.parent.iterdir())]
-    if lone:
-        where = lone[0].relative_to(folder)
-        raise AnchorError(
-            f"{label}: {where} is a pickle, which can run code, and no model.safetensors lies beside it; where you "
-            "trust it, load the model with its library and save it again (save_pretrained), which writes one"
-        )
     if not any(True for _ in weights(folder)):
-        raise AnchorError(f"{label}: no model.safetensors is among its files, and binder opens no pickles (*.bin)")
+        raise AnchorError(f"{label}: no weights are among its files: expected model.safetensors or pytorch_model.bin")
 
 
 def weights(folder: Path) -> Iterator[Path]:
-    """The files of weights, in a fixed order."""
-    return (path for path in sorted(folder.rglob("*.safetensors")) if _is_weights(path) and _counts(path, folder))
+    """The files of weights, in a fixed order: safetensors, and of a folder without them those of the older format."""
+    found = [path for path in sorted(folder.rglob("*")) if _counts(path, folder) and path.is_file()]
+    new = {path.parent for path in found if WEIGHTS.fullmatch(path.name)}
+    return (p for p in found if (WEIGHTS if p.parent in new else OLD_WEIGHTS).fullmatch(p.name))
 
 
 def configurations(folder: Path) -> Iterator[Path]:
@@ -137,15 +135,26 @@ def trained_dimensions(folder: Path, label: str) -> set[int]:
 
 def _tensors(folder: Path) -> Iterator[tuple[str, str, Any]]:
     """(folder, name, tensor) of all weights, one at a time and ordered by name, however they lie in files."""
-    from safetensors import safe_open
-
     files = list(weights(folder))
     for parent in sorted({path.parent for path in files}):
         where = parent.relative_to(folder).as_posix()
-        opened: list[Any] = [safe_open(path, "pt") for path in files if path.parent == parent]
-        named = sorted((key, number) for number, file in enumerate(opened) for key in file.keys())  # noqa: SIM118
+        opened = [_opened(path) for path in files if path.parent == parent]
+        named = sorted((key, number) for number, (keys, _) in enumerate(opened) for key in keys)
         for key, number in named:
-            yield where, key, opened[number].get_tensor(key)
+            yield where, key, opened[number][1](key)
+
+
+def _opened(path: Path) -> tuple[list[str], Callable[[str], Any]]:
+    """The names of the tensors in a file, and what reads one of them."""
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        file: Any = safe_open(path, "pt")
+        return list(file.keys()), file.get_tensor
+    import torch
+
+    held = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    return [key for key, value in held.items() if isinstance(value, torch.Tensor)], held.__getitem__
 
 
 def _bytes(tensor: Any) -> Any:
@@ -158,10 +167,6 @@ def _without_noise(values: Any) -> Any:
     if isinstance(values, dict):
         return {key: _without_noise(value) for key, value in values.items() if key not in NOISE}
     return [_without_noise(value) for value in values] if isinstance(values, list) else values
-
-
-def _is_weights(path: Path) -> bool:
-    return WEIGHTS.fullmatch(path.name) is not None and path.is_file()
 
 
 def _counts(path: Path, folder: Path) -> bool:

@@ -143,7 +143,7 @@ def _loaded(folder: Path, label: str, dtype: str) -> Any:
         device="cpu",
         trust_remote_code=False,
         local_files_only=True,
-        model_kwargs={"dtype": wanted, "use_safetensors": True},
+        model_kwargs={"dtype": wanted},
     )
     converted: set[int] = set()
     for part in model.modules():

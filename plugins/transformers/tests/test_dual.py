@@ -236,16 +236,28 @@ def test_weights_that_are_missing_are_never_random(altered):
     assert "lack 1 of its weights, among them visual_projection.weight" in fails(f"transformers:{folder}")
 
 
-def test_a_pickle_is_never_opened(altered):
-    folder = altered("clip")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    load(f"transformers:{folder}")  # beside safetensors it is left alone
+class Evil:
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
+
+
+def test_weights_of_the_older_format_are_opened_for_tensors_only(altered, tmp_path):
+    """`pytorch_model.bin` is a pickle; many a well-known model has nothing else."""
+    folder, mark = altered("clip"), tmp_path / "ran"
+    tensors = load_file(folder / "model.safetensors")
+    want = load(f"transformers:{folder}").fingerprint
+    torch.save({**tensors, "evil": Evil(mark)}, folder / "pytorch_model.bin")
+    assert load(f"transformers:{folder}").fingerprint == want  # beside safetensors it is left alone
     (folder / "model.safetensors").unlink()
-    said = fails(f"transformers:{folder}")
-    assert "pytorch_model.bin is a pickle" in said
-    assert "save_pretrained" in said
+    assert "Unpickling" in fails(f"transformers:{folder}")
+    assert not mark.exists()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    assert load(f"transformers:{folder}").fingerprint == want
     (folder / "pytorch_model.bin").unlink()
-    assert "no model.safetensors" in fails(f"transformers:{folder}")
+    assert "no weights are among its files" in fails(f"transformers:{folder}")
 
 
 def test_code_that_comes_with_a_model_is_never_run(altered):
