@@ -28,7 +28,7 @@ from binder.anchors.kind import AnchorKind
 from binder.errors import AnchorError, BinderError, PluginError, kind_and_words, nearest, one_line
 from binder.known_plugins import known_plugins
 from binder.modality import Modality, check, check_name
-from binder.readers.guard import guarded, watch
+from binder.readers.guard import guarded
 
 if TYPE_CHECKING:
     import click
@@ -130,8 +130,7 @@ class Registry:
         except Exception as error:
             raise AnchorError(f"anchor {name!r}: plugin {plugin.name} failed: {kind_and_words(error)}") from error
         if plugin.name != BUILTIN:
-            for modality, tower in anchor.towers.items():
-                watch(tower, f"anchor {name}, its {modality} tower", anchor.embed_dim)
+            anchor.watch()
         return anchor
 
     def with_name(self, name: str, of: str) -> Registry:

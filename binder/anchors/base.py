@@ -17,6 +17,7 @@ from binder.anchors.trunk import Trunk, hash_weights
 from binder.encoder import Encoder
 from binder.errors import AnchorError, nearest
 from binder.modality import Item
+from binder.readers.guard import watch
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ class Anchor:
 
     known_words: Mapping[str, Any] | Sequence[str] = ()  # the whole vocabulary, where the model knows few words
     prompts: Sequence[str] = ()  # names of the instructions that its texts can be given
+    watched: bool = False  # whether what the towers return is checked
     prompt: str | None = None  # the one that they are given; None: the model's default
 
     def __init__(self, name: str, model: torch.nn.Module, *, embed_dim: int, fingerprint: str) -> None:
@@ -90,7 +92,15 @@ class Anchor:
         other = object.__new__(type(self))  # `copy` would leave the weights behind, as for a worker
         other.__dict__.update(self.__dict__, prompt=prompt)
         other.__dict__.pop("towers", None)  # where it is a cached property: they belong to the copied anchor
+        if self.watched:
+            other.watch()
         return other
+
+    def watch(self) -> None:
+        """From now on, check what each tower returns; what is wrong is said of the tower."""
+        self.watched = True
+        for modality, tower in self.towers.items():
+            watch(tower, f"anchor {self.name}, its {modality} tower", self.embed_dim)
 
     def for_queries(self) -> Self:
         """The same anchor, as it encodes what is asked: with its prompt "query", unless another one was chosen."""

@@ -226,6 +226,8 @@ def test_a_tower_that_gives_nonsense_is_named(plugins, monkeypatch):
     monkeypatch.setattr(type(space.encoders["text"]), "head", lambda self, features: features * torch.nan)
     with pytest.raises(binder.BinderError, match="its text tower: forward returned numbers that are not finite"):
         space.text("red")
+    with pytest.raises(binder.BinderError, match="its text tower"):
+        binder.Binder("words:0", prompt="query").text("red")
 
 
 def test_the_list_names_prefixes_and_what_is_known(plugins, binder):
