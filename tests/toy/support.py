@@ -112,3 +112,10 @@ def one_line_error(result: tuple[int, str, str]) -> str:
     assert len(lines) == 1, err
     assert lines[0].startswith("error: ")
     return lines[0]
+
+
+def one_line(caught: pytest.ExceptionInfo[BaseException]) -> str:
+    """The message of an error, which is a single line of bounded length."""
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 900, text
+    return text
