@@ -86,16 +86,26 @@ def retrieval_table(
         say(f"{baseline['name']}: {baseline['what']}", err=err)
 
 
-def skipped(problems: Sequence[tuple[str, str]], *, most: int = 10) -> None:
-    """Print how many items were skipped, and the first of them with their reasons, on stderr."""
+def skipped(
+    problems: Sequence[tuple[str, str]],
+    *,
+    most: int = 10,
+    count: int | None = None,
+    head: str = "skipped {} unreadable item",
+) -> None:
+    """Print how many items were skipped, and the first of them with their reasons, on stderr.
+
+    `count` says how many there are where `problems` has only the first.
+    """
     if not problems:
         return
-    click.echo(f"skipped {len(problems)} unreadable item{'s' * (len(problems) > 1)}:", err=True)
+    count = len(problems) if count is None else count
+    click.echo(f"{head.format(count)}{'s' * (count > 1)}:", err=True)
     for where, reason in problems[:most]:
         line = f"{where}: {reason}" if where else reason
         say(f"  {line if len(line) <= MAX_LINE else line[: MAX_LINE - 1] + '…'}", err=True)
-    if len(problems) > most:
-        click.echo(f"  ... and {len(problems) - most} more", err=True)
+    if count > most:
+        click.echo(f"  ... and {count - most} more", err=True)
 
 
 def print_json(value: Any) -> None:

@@ -5,7 +5,6 @@ Each item is written whole or not at all, so a second `add` after a crash comple
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,7 +19,7 @@ from binder.data.sources import Found
 from binder.errors import ConfigError, ItemError, PluginError
 from binder.errors import name_of as shown_name
 from binder.files import utf8, why
-from binder.index import rows
+from binder.index import recipes, rows
 from binder.index.maintenance import COMMITS, maintain
 from binder.index.rows import KEY, VECTOR
 from binder.index.store import Store
@@ -74,6 +73,7 @@ class Task:
     inline: bool  # whether items are texts
     every_s: float | None  # the length of segments; None where items have no time axis
     recipe: str
+    metadata: Mapping[str, pa.DataType] = field(default_factory=dict)  # columns that a new table starts with
 
 
 @dataclass(frozen=True)
@@ -97,13 +97,24 @@ def add_items(
     added = Added()
     for modality in dict.fromkeys(f.modality for f in found):
         own = [i for i, f in enumerate(found) if f.modality == modality]
-        if modality not in space.encoders:
-            raise PluginError(f"no encoder for {modality!r} is loaded; open the index with a space that has one")
-        every_s = options.every_s if _has_time(space, modality) else None
-        inline, recipe = space.registry.get(modality).inline, _recipe(space, modality, every_s)
-        task = Task(store, space, modality, options, inline, every_s, recipe)
+        task = task_of(store, space, modality, options)
         added.take(_add_found(task, [found[i] for i in own], [names[i] for i in own] if names is not None else None))
     return added
+
+
+def task_of(
+    store: Store,
+    space: Binder,
+    modality: str,
+    options: Options,
+    metadata: Mapping[str, pa.DataType] | None = None,
+) -> Task:
+    """The task for items of that modality. Raises PluginError for a missing encoder."""
+    if modality not in space.encoders:
+        raise PluginError(f"no encoder for {modality!r} is loaded; open the index with a space that has one")
+    every_s = options.every_s if recipes.has_time(space, modality) else None
+    inline, recipe = space.registry.get(modality).inline, recipes.recipe_of(space, modality, every_s)
+    return Task(store, space, modality, options, inline, every_s, recipe, metadata or {})
 
 
 def add_vectors(store: Store, modality: str, batches: Iterable[pa.Table], options: Options) -> Added:
@@ -151,18 +162,27 @@ def _add_found(task: Task, found: Sequence[Found], names: Sequence[str] | None) 
                 raise
             added.failed.append((error.item, error.reason))
             del wanted[name]
-    todo = iter(wanted.items())
+    done = 0
+    for count, part in add_stream(task, wanted.items()):
+        added.take(part)
+        done += count
+        task.options.progress(f"adding {task.modality}", done, len(wanted))
+    return added
+
+
+def add_stream(task: Task, named: Iterable[tuple[str, Found]]) -> Iterator[tuple[int, Added]]:
+    """Encode and write what is new or has changed of items under distinct names, one commit at a time.
+
+    After each commit: how many items it was about, and what became of them. Raises the first ItemError if `strict`.
+    """
+    todo = iter(named)
     least, size = 1, FIRST_ITEMS
     if task.space.workers:  # they take seconds to start, and start again for each commit
         least = size = MAX_ITEMS
-    done = 0
     while chunk := dict(itertools.islice(todo, size)):
         began = time.monotonic()
-        added.take(_add_chunk(task, chunk))
-        done += len(chunk)
-        task.options.progress(f"adding {task.modality}", done, len(wanted))
+        yield len(chunk), _add_chunk(task, chunk)
         size = min(MAX_ITEMS, 2 * size) if time.monotonic() - began < COMMIT_S else max(least, size // 2)
-    return added
 
 
 def _each_once(found: Sequence[Found], names: Sequence[str]) -> dict[str, Found]:
@@ -225,7 +245,7 @@ def _encode(
     if not made.good:
         return added
     batch = rows.last_of_each(_encoded_rows(task, names, wanted, marks, made))
-    table = task.store.make(task.modality, rows.schema(made.vectors.shape[1]))
+    table = task.store.make(task.modality, rows.schema(made.vectors.shape[1], task.metadata))
     replace = [names[p] for p in dict.fromkeys(made.good) if names[p] in known]
     added.inserted, added.updated = table.overwrite(batch, replace=replace)
     return added
@@ -272,23 +292,6 @@ def _check_name(item: Item, name: str) -> None:
     if utf8(name) != name:
         advice = "rename the file" if isinstance(item, Path) else "fix the text"
         raise ItemError(utf8(name), f"not valid Unicode, so the index cannot store it; {advice}")
-
-
-def _has_time(space: Binder, modality: str) -> bool:
-    """Whether items of the modality have a time axis."""
-    from binder.encoder import Encoder
-
-    return type(space.encoders[modality]).segments is not Encoder.segments
-
-
-def _recipe(space: Binder, modality: str, every_s: float | None) -> str:
-    """Identifies how vectors are made: a hash of the encoder's weights and settings, and the length of segments."""
-    from binder.anchors.trunk import hash_weights
-
-    card = space.cards.get(modality)
-    made = f"{hash_weights(space.encoders[modality].state_dict())} {card.config}" if card else "anchor"
-    short = hashlib.blake2b(made.encode(), digest_size=8).hexdigest() if card else made
-    return short if every_s is None else f"{short}/{every_s:g}s"
 
 
 def _known_of(table: Table, names: Sequence[str]) -> dict[str, Known]:

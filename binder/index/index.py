@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from binder.data.sources import Found, collect, listed
 from binder.errors import ConfigError, SpaceError, StoreError, renamed
 from binder.index import add as adding
-from binder.index import maintenance, search, transfer
+from binder.index import maintenance, reembed, search, transfer
 from binder.index.add import Added
-from binder.index.calibration import Kept
+from binder.index.calibration import NOTE, Kept
 from binder.index.hits import Hit
+from binder.index.reembed import Moved
 from binder.index.store import Record, Store, load_space
 from binder.index.table import one_of
 from binder.modality import Item
@@ -272,13 +273,45 @@ class Index:
         """Write all rows to one .parquet or .arrow file, which `add` reads. Returns how many. Raises StoreError."""
         return transfer.write(Path(path), self.store.tables(modalities), self.record)
 
+    def reembed(
+        self,
+        out: Location,
+        space: Binder,
+        *,
+        modalities: str | Sequence[str] | None = None,
+        strict: bool = False,
+        progress: Progress = _silent,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> Moved:
+        """Encode the items again in another space, and write them into a new index at `out`; this one is only read.
+
+        The items keep their names, texts, metadata and lengths of segments. Called again with the same `out`, it goes
+        on where it was, and takes what is new or has changed. `space` may be that of this index, which makes its
+        vectors anew. If this index is calibrated, so is the new one.
+
+        Items whose file is gone or unreadable, that came as vectors with no more than a name, or that `space` cannot
+        encode are counted in `left`, and listed in `failed`, the first 10,000 of them; with `strict`, the first raises
+        ItemError. Raises StoreError if `out` is this index, or holds anything but an index that was made from it in
+        that space.
+        """
+        tables = self.store.tables(modalities)
+        made = Index(reembed.target(self.store, out, space, storage_options), space)
+        moved = reembed.move(tables, made.store, space, adding.Options(None, False, strict, progress))
+        if self.store.note(NOTE) or made.store.note(NOTE):
+            made.calibrate()
+        return moved
+
     def encoder_space(self) -> Binder:
         """The Binder that encodes items: the one given, or one of the anchor and encoders that filled the index.
 
         Raises StoreError if only vectors were ever added to the index.
         """
         if self._space is None:
-            self._attach(self._load(self.record))
+            try:
+                loaded = self._load(self.record)
+            except SpaceError as error:
+                raise SpaceError(f"{error}; {reembed.advice(self.location)}") from None
+            self._attach(loaded)
         assert self._space is not None
         return self._space
 
@@ -291,7 +324,8 @@ class Index:
         if space.space != self.record.space:
             raise SpaceError(
                 f"{self.location}: its space is {self.record.space[:8]} (anchor {self.record.anchor}), "
-                f"not {space.space[:8]} (anchor {space.anchor.name}); they cannot be compared"
+                f"not {space.space[:8]} (anchor {space.anchor.name}); they cannot be compared; "
+                f"{reembed.advice(self.location, space.anchor.name)}"
             )
         self._space = space
         encoders = {**self.record.encoders, **space.runs}

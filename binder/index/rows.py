@@ -70,10 +70,11 @@ def settled(mtime_ns: int) -> bool:
     return time.time_ns() - mtime_ns > MTIME_GRAIN_NS
 
 
-def schema(embed_dim: int) -> pa.Schema:
+def schema(embed_dim: int, metadata: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Of a new table."""
     fields = [pa.field(name, kind) for name, kind in OWN.items() if name != KEY]
-    return pa.schema([unique(KEY), *fields, pa.field(VECTOR, pa.list_(pa.float32(), embed_dim))])
+    more = [pa.field(name, kind) for name, kind in (metadata or {}).items()]
+    return pa.schema([unique(KEY), *fields, pa.field(VECTOR, pa.list_(pa.float32(), embed_dim)), *more])
 
 
 def unique(name: str) -> pa.Field:

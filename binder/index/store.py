@@ -73,7 +73,7 @@ class Store:
 
     def __init__(self, location: str | os.PathLike[str], options: Mapping[str, str] | None, *, create: bool) -> None:
         self.location = os.fspath(location)
-        self.folder = _folder(self.location)
+        self.folder = folder_of(self.location)
         if self.folder and not create and not table_folder(self.folder, NOTES).is_dir():
             raise self._missing()
         self._database = Database(self.location, self.folder, options)
@@ -209,7 +209,7 @@ def load_space(
     return Binder.of(runs, anchor=where, prompt=prompt, trunk=trunk, device=device, workers=workers)
 
 
-def _folder(location: str) -> Path | None:
+def folder_of(location: str) -> Path | None:
     """The folder that a location names; None for an object store. Raises StoreError for what cannot be either."""
     shown = utf8(location)[:200].replace("\0", "\\0")
     if location != utf8(location) or not location.strip():

@@ -10,7 +10,7 @@ import click
 from binder.cli import hits, options, output
 
 if TYPE_CHECKING:
-    from binder.index import Index
+    from binder.index import Added, Index
 
 place = click.argument("index", metavar="INDEX")
 
@@ -70,15 +70,56 @@ def add(
         given: dict[str, Any] = {modality: list(files)} if modality else {}
         added = there.add(*(() if modality else files), progress=progress, **how, **given)
     output.skipped(added.failed)
-    output.say(
-        f"{added.inserted} rows added, {added.updated} updated, {added.unchanged} unchanged; {len(there)} in {index}",
-        err=as_json,
-    )
+    output.say(f"{_summary(added)}; {len(there)} in {index}", err=as_json)
     if as_json:
-        failed = [{"item": item, "reason": reason} for item, reason in added.failed]
-        output.print_json({**_counts(added), "failed": failed, "rows": len(there)})
-    if added.failed and not (added.inserted or added.updated or added.unchanged):
-        sys.exit(2)  # nothing could be read
+        output.print_json({**_counts(added), "failed": _failures(added), "rows": len(there)})
+    _stop_if_nothing_could_be_read(added)
+
+
+@index_command.command("reembed")
+@place
+@click.option("--anchor", metavar="NAME", help="The anchor of the new space, where no --encoder implies it.")
+@options.encoders
+@options.prompt
+@options.trunk
+@click.option("--out", required=True, metavar="NEW", help="Where the new index is made: a folder, or s3://BUCKET/NAME.")
+@hits.modalities
+@options.as_json
+@options.strict
+@options.device
+@options.workers
+def reembed(
+    index: str,
+    out: str,
+    encoders: tuple[str, ...],
+    modalities: tuple[str, ...],
+    as_json: bool,
+    strict: bool,
+    workers: int | None,
+    **where: Any,
+) -> None:
+    """Move an index to another space: encode its items again, into a new index. INDEX is only read.
+
+    What the anchor itself encodes needs no --encoder, all else needs one that is aligned to it. Items keep their names,
+    texts and metadata, and are cut into segments as before. To resume after an interruption, or to take in what has
+    changed since, run the same command again. Items that cannot be encoded again, as their file is gone or they were
+    added as vectors, are listed.
+    """
+    if where["anchor"] is None and not encoders:
+        raise click.UsageError("give the anchor of the new space (--anchor), or an --encoder that implies it")
+    count = options.worker_count(workers)
+    from binder.index import Index, load_target
+
+    there, chosen = Index.open(index), modalities or None
+    space = load_target(there.store, chosen, encoders, **where, workers=count)
+    with output.ProgressBar() as progress:
+        moved = there.reembed(out, space, modalities=chosen, strict=strict, progress=progress)
+    output.skipped(moved.failed, count=moved.left, head="cannot move {} item")
+    rows = len(Index.open(out))
+    output.say(f"{_summary(moved)}; {rows} in {out}", err=as_json)
+    if as_json:
+        output.print_json({**_counts(moved), "left": moved.left, "failed": _failures(moved), "rows": rows})
+    _stop_if_nothing_could_be_read(moved)
 
 
 @index_command.command("delete")
@@ -193,5 +234,18 @@ def _calibrated(modality: dict[str, Any]) -> str:
     return f"from {sampled} of {rows} rows" + ("" if modality["calibrated"] else ", out of date: optimize")
 
 
-def _counts(added: Any) -> dict[str, int]:
+def _summary(added: Added) -> str:
+    return f"{added.inserted} rows added, {added.updated} updated, {added.unchanged} unchanged"
+
+
+def _counts(added: Added) -> dict[str, int]:
     return {"inserted": added.inserted, "updated": added.updated, "unchanged": added.unchanged}
+
+
+def _failures(added: Added) -> list[dict[str, str]]:
+    return [{"item": item, "reason": reason} for item, reason in added.failed]
+
+
+def _stop_if_nothing_could_be_read(added: Added) -> None:
+    if added.failed and not (added.inserted or added.updated or added.unchanged):
+        sys.exit(2)
