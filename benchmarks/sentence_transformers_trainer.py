@@ -276,8 +276,9 @@ def child(given: argparse.Namespace) -> dict[str, Any]:
     seconds = time.process_time() - began
     same = [np.array([i]) for i in range(given.held_out)]
     return {
-        **{"row": given.row, "seed": given.seed, "lines": lines_of(given.row)},
-        **{"epoch_s": statistics.median(clock.epochs), "total_s": seconds},
+        "lines": lines_of(given.row),
+        "epoch_s": statistics.median(clock.epochs),
+        "total_s": seconds,
         "to_text": binder.retrieval(z_items, z_texts, same)["r1"],
         "from_text": binder.retrieval(z_texts, z_items, same)["r1"],
         "memory_mb": memory_mb(),
@@ -294,7 +295,7 @@ def measured(given: argparse.Namespace, row: str, seed: int) -> dict[str, Any]:
         done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **quiet, **alone})
     if done.returncode:
         raise SystemExit(f"{row}, seed {seed}: {done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return {"row": row, "seed": seed, **json.loads(done.stdout.splitlines()[-1])}
 
 
 def table(found: list[dict[str, Any]], rows: Sequence[str]) -> None:
