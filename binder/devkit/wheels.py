@@ -59,10 +59,7 @@ def find(distribution: str, place: str, work: Path) -> Path:
     offered = _offered(place)
     wheels = [wheel for wheel in offered if wheel.distribution == own]
     if not wheels:
-        others = sorted({wheel.distribution for wheel in offered})
-        hint = nearest(distribution, [*known_plugins(), *others])
-        there = f"; it has {', '.join(others)[:300]}" if others else "; it has none at all"
-        raise PluginError(f"no wheel of {distribution} in {place}{hint or there}")
+        raise PluginError(f"no wheel of {distribution} in {place}{_instead(distribution, offered)}")
     wheels.sort(key=lambda wheel: (not wheel.version.is_prerelease, wheel.version), reverse=True)
     here = frozenset(sys_tags())
     reasons = []
@@ -164,6 +161,25 @@ def _offered(place: str) -> list[Wheel]:
     page.feed(body.decode("utf-8", "replace"))
     wheels = (_linked(base, link) for link in page.found)
     return [wheel for wheel in wheels if wheel and wheel.address.startswith(("https:", "http:"))]
+
+
+def _instead(name: str, offered: list[Wheel]) -> str:
+    """What to say where no wheel has that name: which one has a plugin that is called so, or else what is there."""
+    others = sorted({wheel.distribution for wheel in offered})
+    for wheel in offered:
+        if name in _plugins(wheel):
+            return f"; the plugin {name} is in the wheel of {wheel.distribution}: install it by that name"
+    there = f"; it has {', '.join(others)[:300]}" if others else "; it has none at all"
+    return nearest(name, [*known_plugins(), *others]) or there
+
+
+def _plugins(wheel: Wheel) -> set[str]:
+    """The names of the plugins in a wheel; none where it is not on this machine, or damaged."""
+    try:
+        found = list(importlib.metadata.distributions(path=[wheel.address]))  # which can look into a wheel
+        return {entry_point.name for one in found for entry_point in one.entry_points.select(group="binder")}
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, RuntimeError):
+        return set()
 
 
 def _linked(base: str, link: str) -> Wheel | None:

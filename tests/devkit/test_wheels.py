@@ -169,6 +169,20 @@ def test_a_listing_of_a_server_and_a_wheels_own_url_will_do(place, work, server)
         wheels.fetch(f"{server.url}/{wheel.name}#sha256={'0' * 64}", work)
 
 
+def test_a_wheel_is_found_by_its_project_and_who_names_the_plugin_is_told_so(place, work, server):
+    """The name of a plugin is that of its entry point, which need not be the project's."""
+    write_wheel(place, "1.0", FITS, name="acme-bees")
+    (place / "acme_damaged-1.0-py3-none-any.whl").write_bytes(b"no wheel")
+    (place / "acme_empty-1.0-py3-none-any.whl").write_bytes(b"PK\x05\x06" + bytes(18))
+    with pytest.raises(PluginError, match=r"; the plugin hum is in the wheel of acme-bees: install it by that name$"):
+        wheels.find("hum", str(place), work)
+    with pytest.raises(PluginError, match=r"; it has acme-bees, acme-damaged, acme-empty$"):
+        wheels.find("swarm", str(place), work)
+    with pytest.raises(PluginError, match=r"; it has acme-bees$"):  # what is elsewhere is not fetched to look into it
+        wheels.find("hum", f"{server.url}/acme_bees-1.0-py3-none-any.whl", work)
+    assert wheels.find("acme-bees", str(place), work).name == "acme_bees-1.0-py3-none-any.whl"
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [
