@@ -18,7 +18,7 @@ from binder_chart.encoder import ChartEncoder
 from binder_chart.picture import picture
 from PIL import Image
 
-from binder import ItemError
+from binder import ItemError, OpenClipAnchor
 from binder.testing import EncoderContract, tiny_anchor, write_tiny_tower
 
 RISING = "year,sales\n" + "".join(f"{2000 + i},{i * i + 3}\n" for i in range(8))
@@ -102,6 +102,7 @@ class TestAnotherTower(TestContract):
 
 def test_untrained_it_is_the_anchor_on_the_drawing() -> None:
     model = encoder()
+    assert isinstance(model.anchor, OpenClipAnchor)
     item = {"year": [2001, 2002, 2003], "value": [3, 5, 4]}
     with torch.inference_mode():
         own = torch.nn.functional.normalize(model(model.preprocess(item)))

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.nn import functional
 
+from binder import OpenClipAnchor
 from binder.testing import EncoderContract, tiny_anchor, write_tiny_tower
 
 Write = Callable[..., Path]
@@ -206,6 +207,7 @@ def test_the_window_is_found_from_the_data(write: Write, tmp_path: Path) -> None
 def test_untrained_it_is_the_mean_of_the_anchors_frames(tune: str, write: Write, tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp4", frames=30)
     model = encoder(tune=tune)
+    assert isinstance(model.anchor, OpenClipAnchor)
     x = model.preprocess(path)
     with torch.inference_mode():
         frames_TD = functional.normalize(model.anchor.encode_image(x[0]), dim=-1)
