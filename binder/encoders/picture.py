@@ -115,11 +115,10 @@ class Standardize(nn.Module):
         x = x.float()
         if self.training:
             self._take_in(x.detach().flatten(0, -2))
-        if not self.count:
-            return x
-        variance_F = self.spread_F / self.count
+        variance_F = self.spread_F / self.count.clamp(min=1)
         constant_F = variance_F <= 1e-10 * self.mean_F.square()  # up to rounding: such a feature says nothing
-        return (x - self.mean_F) * variance_F.rsqrt().masked_fill(constant_F, 0.0)
+        standard = (x - self.mean_F) * variance_F.rsqrt().masked_fill(constant_F, 0.0)
+        return torch.where(self.count > 0, standard, x)  # no `if`, which an exported encoder could not ask
 
     @torch.no_grad()
     def _take_in(self, x_NF: Tensor) -> None:

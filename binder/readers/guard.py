@@ -71,9 +71,14 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _check_output(where: str, embed_dim: int, encoder: Encoder, arguments: tuple[Any, ...], output: Any) -> None:
-    """A forward hook: checks that the output is (B, D) and finite. In training only the loss is, which is cheaper."""
+    """A forward hook: checks that the output is (B, D) and finite. In training only the loss is, which is cheaper.
+
+    It steps aside while the encoder is exported or compiled: a graph cannot ask a question of its numbers.
+    """
     import torch
 
+    if torch.compiler.is_compiling():  # also while exporting
+        return
     batch: Tensor = arguments[0]
     if not isinstance(output, torch.Tensor):
         raise PluginError(f"{where}: forward returned {type(output).__name__}, expected a tensor (B, {embed_dim})")

@@ -14,8 +14,9 @@ from binder_three import DOTS, DotsConfig, read_dots
 
 from binder import ConfigError, ItemError, Points
 from binder.config import validate
-from binder.encoders.points import cloud
-from binder.encoders.points.cloud import read_points, spread, thinned
+from binder.encoders.points import arrange
+from binder.encoders.points.arrange import spread, thinned
+from binder.encoders.points.cloud import read_points
 from binder.encoders.points.encoder import PointEncoder, turns
 from binder.testing import EncoderContract
 
@@ -175,7 +176,7 @@ def every_cell(xyz, count):
     low, size = xyz.min(0), (xyz.max(0) - xyz.min(0)).max()
     keys = []
     for point in xyz:
-        a, b, c = (round(x) for x in (point - low) * ((cloud.CELLS - 1) / size))
+        a, b, c = (round(x) for x in (point - low) * ((arrange.CELLS - 1) / size))
         key = a | b << 21 | c << 42
         key = (key ^ key >> 30) * 0xBF58476D1CE4E5B9 % 2**64
         key = (key ^ key >> 27) * 0x94D049BB133111EB % 2**64
@@ -184,7 +185,7 @@ def every_cell(xyz, count):
 
 
 def test_thinning_block_by_block_is_what_the_naive_way_gives(monkeypatch):
-    monkeypatch.setattr(cloud, "BLOCK", 700)
+    monkeypatch.setattr(arrange, "BLOCK", 700)
     xyz = np.random.default_rng(0).normal(size=(5000, 3))
     good = np.random.default_rng(1).random(5000) < 0.8
     wanted = np.flatnonzero(good)[every_cell(xyz[good], 900)]
@@ -192,7 +193,7 @@ def test_thinning_block_by_block_is_what_the_naive_way_gives(monkeypatch):
 
 
 def test_a_large_cloud_is_thinned_whatever_its_order_unit_and_place(monkeypatch):
-    monkeypatch.setattr(cloud, "MANY", 2000)
+    monkeypatch.setattr(arrange, "MANY", 2000)
     config, xyz = DotsConfig(points=256), ball(9000, stretch=(1, 1, 2))
     wanted = read_points(read_dots, Points(xyz), config)
     other = read_points(read_dots, Points(np.random.default_rng(1).permutation(xyz) * 512 + 2048), config)

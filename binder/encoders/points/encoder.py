@@ -98,7 +98,7 @@ class Groups(nn.Module):
         with torch.no_grad(), torch.autocast(x_BNC.device.type, enabled=False):
             distance_BGN = torch.cdist(center_BG3.float(), x_BNC[:, :, :3].float())
             near_BGK = distance_BGN.topk(self.neighbors, largest=False).indices
-        near_BGKC = x_BNC[torch.arange(len(x_BNC), device=x_BNC.device)[:, None, None], near_BGK]
+        near_BGKC = x_BNC[torch.arange(x_BNC.shape[0], device=x_BNC.device)[:, None, None], near_BGK]
         around_BGK3 = near_BGKC[..., :3] - center_BG3[:, :, None]
         # in units of the mean distance, with that distance as one more feature, so that small parts show their shape
         size_BG11 = around_BGK3.norm(dim=3).mean(2)[:, :, None, None]

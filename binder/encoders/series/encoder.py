@@ -16,7 +16,8 @@ from binder.encoder import Encoder, Span
 from binder.encoders.series import augment as series_augment
 from binder.encoders.series.bands import Bands
 from binder.encoders.series.config import Read, SeriesConfig
-from binder.encoders.series.windows import Clean, complete, read_series, resample, segments, windows
+from binder.encoders.series.grid import Clean, resample, windows
+from binder.encoders.series.windows import complete, read_series, segments
 from binder.encoders.transformer import Transformer
 from binder.errors import ItemError
 from binder.modality import Item
