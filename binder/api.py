@@ -29,7 +29,8 @@ from binder.modality import Item
 from binder.registry import Registry
 from binder.registry import registry as installed
 from binder.space import vectors
-from binder.space.embeddings import Embeddings, fragment
+from binder.space.embeddings import Embeddings
+from binder.space.segments import fragment
 
 
 class Binder:

@@ -22,7 +22,8 @@ PLUGINS = ROOT.parent / "plugins"
 # A part imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
     {"errors", "known_plugins", "scoped"},
-    {"files", "space"},
+    {"files"},
+    {"space"},
     {"config"},
     {"modality"},
     {"hookspecs", "encoder"},
@@ -46,7 +47,7 @@ MOST_LINES = 350  # of a file, in core and plugins
 # Lines of Python of each part: those after the move into this layout plus 15 %. Raise one with a reason in the commit.
 BUDGETS = {
     "anchors": 1260,
-    "artifact": 750,
+    "artifact": 550,
     "cli": 2250,
     "data": 1810,
     "devkit": 1250,
@@ -57,7 +58,7 @@ BUDGETS = {
     "pairs": 550,
     "readers": 1400,
     "report": 720,
-    "space": 330,
+    "space": 890,
     "the top": 2250,
     "train": 1950,
 }

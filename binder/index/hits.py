@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from binder.index.rows import SCORE, VECTOR, plain
-from binder.space.embeddings import fragment
+from binder.space.segments import fragment
 
 RRF = 60  # Cormack, Clarke and Büttcher, "Reciprocal rank fusion outperforms Condorcet", SIGIR 2009
 

@@ -30,7 +30,7 @@ import pyarrow as pa
 
 from binder.errors import ConfigError, one_line
 from binder.files import utf8
-from binder.space.embeddings import fragment
+from binder.space.segments import fragment
 from binder.space.vectors import Vectors
 
 log = logging.getLogger(__name__)

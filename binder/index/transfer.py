@@ -17,8 +17,6 @@ import numpy as np
 import pyarrow as pa
 
 from binder import files
-from binder.artifact import vectors_file
-from binder.artifact.vectors_file import ANCHOR, SPACE
 from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError, one_line
 from binder.index import rows
 from binder.index.lance import guarded
@@ -26,7 +24,10 @@ from binder.index.rows import KEY, OWN, VECTOR
 from binder.index.store import Record
 from binder.index.table import Table
 from binder.registry import Registry
-from binder.space.embeddings import Embeddings, fragment
+from binder.space import vectors_file
+from binder.space.embeddings import Embeddings
+from binder.space.segments import fragment
+from binder.space.vectors_file import ANCHOR, SPACE
 
 PARQUET, ARROW = (".parquet",), (".arrow", ".feather", ".ipc")
 SUFFIXES = (*PARQUET, *ARROW)

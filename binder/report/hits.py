@@ -16,7 +16,7 @@ from binder.modality import Modality
 from binder.registry import Registry
 from binder.report import page
 from binder.report.text import metadata_of, time_of
-from binder.space.embeddings import fragment
+from binder.space.segments import fragment
 
 if TYPE_CHECKING:
     from binder.index import Hit

@@ -6,9 +6,10 @@ Shapes: N rows, M rows of another, K concepts, D embed_dim.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,6 @@ import numpy as np
 from binder.errors import SpaceError
 from binder.space import vectors as geometry
 from binder.space.vectors import Vectors
-
-
-def fragment(start_s: float | None, end_s: float | None) -> str:
-    """'#t=2,4' for a segment (W3C Media Fragments 1.0, to the millisecond), '' for a whole item."""
-    if start_s is None or end_s is None:
-        return ""
-    return "#t=" + ",".join(f"{second:.3f}".rstrip("0").rstrip(".") for second in (start_s, end_s))
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +44,7 @@ class Embeddings:
         space: str,  # the anchor's fingerprint
         items: Sequence[str] = (),  # what each row is, to be shown
         modality: str | None = None,
+        anchor: str | None = None,  # its name, by which a Binder loads it
     ) -> None:
         z = np.asarray(vectors, dtype=np.float32)
         if z.ndim != 2 or not np.allclose(np.linalg.norm(z, axis=1), 1, atol=1e-3):
@@ -58,9 +53,64 @@ class Embeddings:
             )
         if len(items) not in (0, len(z)):
             raise SpaceError(f"{len(items)} names for {len(z)} vectors")
-        self.space, self.modality = space, modality
+        self.space, self.modality, self.anchor = space, modality, anchor
         self.parts: tuple[Part, ...] = (Part(1.0, z, tuple(items)),)
         self._vectors: Vectors | None = z
+
+    @classmethod
+    def load(cls, path: str | Path, *, modality: str | None = None) -> Embeddings:
+        """The vectors in a file that `save`, `binder embed` or, as .parquet, `binder index export` wrote.
+
+        With `modality`, only those; without, the result has a modality where all rows have the same. Raises
+        ManifestError for a file that is missing, damaged or another one, SpaceError where it names no space.
+        """
+        from binder.space import saved
+
+        return cls(*saved.read(Path(path), modality))
+
+    @classmethod
+    def concat(cls, several: Iterable[Embeddings]) -> Embeddings:
+        """Embeddings (N, D), (M, D), ... of one space -> (N + M + ..., D), sums as the vectors that they come to.
+
+        The rows have names where all of them had. Raises SpaceError for several spaces, and for none at all.
+        """
+        given = list(several)
+        if not given:
+            raise SpaceError("nothing to concatenate: give at least one Embeddings")
+        for other in given:
+            given[0]._same_space(other)
+        held = [z for z in given if len(z)] or given[:1]
+        items = [item for z in held for item in z.items]
+        z_ND = np.concatenate([z.vectors for z in held])
+        kinds, anchors = {z.modality for z in held}, [z.anchor for z in given if z.anchor]
+        kind = kinds.pop() if len(kinds) == 1 else None
+        return cls(
+            z_ND, given[0].space, items if len(items) == len(z_ND) else (), kind, anchors[0] if anchors else None
+        )
+
+    def save(self, path: str | Path) -> None:
+        """Write vectors, items, modality and space to a .parquet, .csv, .jsonl or .npz, as `binder embed` does.
+
+        `load` reads it, and `binder index add`. Raises ConfigError for another suffix, RunError where it cannot be
+        written.
+        """
+        from binder.space import saved
+
+        saved.write(Path(path), self.vectors, self._row_names(), self.space, self.modality, self.anchor)
+
+    def to_pandas(self) -> Any:
+        """A pandas data frame with the columns of the file: item, modality, of segments start_s and end_s, and vector.
+
+        `attrs` has the space and the anchor. Raises ConfigError where pandas is not installed.
+        """
+        from binder.space import saved
+
+        return saved.frame(self.vectors, self._row_names(), self.space, self.modality, self.anchor)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, D)."""
+        return len(self), int(self.parts[0].vectors.shape[1])
 
     @property
     def vectors(self) -> Vectors:
@@ -91,7 +141,17 @@ class Embeddings:
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return np.array(self.vectors, dtype=dtype, copy=True if copy is None else copy)
+        """A copy, which may be written to; with `copy=False` the vectors themselves, ValueError for another dtype."""
+        if copy is False and dtype is not None and np.dtype(dtype) != self.vectors.dtype:
+            raise ValueError(f"a copy is needed to make {np.dtype(dtype)} of {self.vectors.dtype}")
+        return self.vectors if copy is False else np.array(self.vectors, dtype=dtype)
+
+    def __dlpack__(self, **how: Any) -> Any:
+        """For `torch.as_tensor`, which would take a sequence of Embeddings for a list of lists otherwise."""
+        return np.asarray(self).__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 1, 0  # the CPU
 
     def __add__(self, other: Embeddings) -> Embeddings:
         return self._sum(other, 1.0)
@@ -131,13 +191,14 @@ class Embeddings:
             raise SpaceError("no vectors, so no mean")
         z = geometry.normalize(self.vectors.mean(0, keepdims=True))
         items = self.items if len(self) == 1 else (f"mean({_listed(self.items)})",) if self.items else ()
-        return Embeddings(z, self.space, items, self.modality)
+        return Embeddings(z, self.space, items, self.modality, self.anchor)
 
     def slerp(self, other: Embeddings, t: float) -> Embeddings:
         """The point at t (0..1) of the great circle to `other`. Raises SpaceError for opposite vectors."""
         self._fits(other)
         z = geometry.slerp(self.vectors, other.vectors, t)
-        return Embeddings(z, self.space, self._named(other, f"slerp({{}}, {{}}, {t:g})", len(z)))
+        items = self._named(other, f"slerp({{}}, {{}}, {t:g})", len(z))
+        return Embeddings(z, self.space, items, anchor=self.anchor)
 
     def project_out(self, concept: Embeddings) -> Embeddings:
         """(N, D) -> (N, D): the K directions of `concept` (K, D) removed, so that the result is orthogonal to each.
@@ -148,7 +209,7 @@ class Embeddings:
         self._same_space(concept)
         z = geometry.project_out(self.vectors, concept.vectors)
         items = tuple(f"{item} without {_listed(concept.items)}" for item in self.items) if concept.items else ()
-        return Embeddings(z, self.space, items, self.modality)
+        return Embeddings(z, self.space, items, self.modality, self.anchor)
 
     def cosine(self, other: Embeddings) -> np.ndarray:
         """(N, D) and (M, D) of one space -> (N, M) cosines. Raises SpaceError for another space."""
@@ -159,7 +220,7 @@ class Embeddings:
         items = self.items
         shown = ", ".join(items[:3]) + (", ..." if len(items) > 3 else "")
         kind = f" of {self.modality}" if self.modality else ""
-        return f"Embeddings({len(self)} x {self.parts[0].vectors.shape[1]}{kind}, space {self.space[:8]}: {shown})"
+        return f"Embeddings({len(self)} x {self.shape[1]}{kind}, space {self.space[:8]}: {shown})"
 
     def _sum(self, other: Embeddings, sign: float) -> Embeddings:
         if not isinstance(other, Embeddings):
@@ -174,9 +235,12 @@ class Embeddings:
 
     def _of(self, parts: Sequence[Part]) -> Embeddings:
         made = object.__new__(Embeddings)
-        made.space, made.modality, made.parts = self.space, self.modality, tuple(parts)
+        made.space, made.modality, made.anchor, made.parts = self.space, self.modality, self.anchor, tuple(parts)
         made._vectors = parts[0].vectors if len(parts) == 1 and parts[0].weight == 1 else None
         return made
+
+    def _row_names(self) -> Sequence[str]:
+        return self.items or [""] * len(self)
 
     def _unsupported(self, other: object) -> Embeddings:
         """What an operator returns for another type. Raises SpaceError for an array, whose space is not known."""

@@ -12,10 +12,10 @@ import pytest
 from support import one_line, posix
 
 from binder import Embeddings, Index, ManifestError, RunError, SpaceError, StoreError, files
-from binder.artifact import hub, run_folder, vectors_file
+from binder.artifact import hub, run_folder
 from binder.encoder import Span
 from binder.index import transfer
-from binder.space import vectors
+from binder.space import vectors, vectors_file
 from binder.testing import tiny_anchor
 from binder.train import lock
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from binder import Embeddings, SpaceError
 from binder.space import vectors
-from binder.space.embeddings import fragment
+from binder.space.segments import fragment
 
 
 def some(n=1, seed=0, space="s", **more):

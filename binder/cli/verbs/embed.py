@@ -44,7 +44,7 @@ def embed_command(
 
     FILE is an item, a folder of items, or a manifest; with --as text it is the text itself.
     """
-    from binder.artifact.vectors_file import check_target, write_vectors
+    from binder.space.vectors_file import check_target, write_vectors
 
     check_target(out)  # before anything is encoded
     count = options.worker_count(workers)

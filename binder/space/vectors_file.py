@@ -25,7 +25,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from binder import files
-from binder.errors import ConfigError
+from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, one_line
 from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -58,16 +58,82 @@ def write_vectors(
     spans: Sequence[Span | None] | None = None,
 ) -> None:
     """Write N vectors (D,) with their items to a file, which is replaced atomically. Raises RunError, ConfigError."""
-    check_target(path)
-    z_ND = np.stack(rows)
+    seconds = None if spans is None else [(span.start_s, span.end_s) if span else None for span in spans]
+    write(path, table_of(items, modalities, np.stack(rows), anchor.fingerprint, anchor.name, seconds))
+
+
+def table_of(
+    items: Sequence[str],  # "" where it is not known, as of a modality
+    modalities: Sequence[str],
+    z_ND: Vectors,
+    space: str,
+    anchor: str | None = None,
+    spans: Sequence[tuple[float, float] | None] | None = None,
+) -> pa.Table:
+    """(N, D) vectors with what they are -> a table of the columns that a file has, `spans` in seconds."""
     columns = {"item": pa.array([files.utf8(item) for item in items], pa.string())}
     columns["modality"] = pa.array(list(modalities), pa.string())
     if spans is not None:
-        columns["start_s"] = pa.array([span.start_s if span else None for span in spans], pa.float64())
-        columns["end_s"] = pa.array([span.end_s if span else None for span in spans], pa.float64())
+        columns["start_s"] = pa.array([span[0] if span else None for span in spans], pa.float64())
+        columns["end_s"] = pa.array([span[1] if span else None for span in spans], pa.float64())
     columns["vector"] = pa.FixedSizeListArray.from_arrays(pa.array(z_ND.reshape(-1), pa.float32()), z_ND.shape[1])
-    table = pa.table(columns).replace_schema_metadata({SPACE: anchor.fingerprint, ANCHOR: files.utf8(anchor.name)})
+    return pa.table(columns).replace_schema_metadata({SPACE: space, ANCHOR: files.utf8(anchor or "")})
+
+
+def write(path: Path, table: pa.Table) -> None:
+    """Write such a table to a file, which is replaced atomically. Raises RunError, ConfigError."""
+    check_target(path)
+    if not len(table) and path.suffix.lower() in LINES:
+        raise ConfigError(f"{path}: no vectors, and lines alone do not say of which space; write .parquet or .npz")
     files.write_beside(path, lambda beside: WRITERS[path.suffix.lower()](beside, table))
+
+
+def read(path: Path) -> tuple[pa.Table, Vectors]:
+    """A file's rows and its vectors (N, D), with the space in the schema's metadata.
+
+    Raises ConfigError for a suffix without a layout, SpaceError where the space is not named, and ManifestError for a
+    file that is missing or damaged, or has no vectors in it.
+    """
+    if path.suffix.lower() not in WRITERS:
+        raise ConfigError(f"{path}: expected a name that ends in {', '.join(WRITERS)}")
+    if not files.is_file(path):
+        raise ManifestError(f"{path}: no such file")
+    try:
+        table = _whole(path)
+        if SPACE not in (table.schema.metadata or {}):
+            raise SpaceError(f"{path}: its vectors do not name their space")
+        return _of_types(table), _matrix(table)
+    except BinderError:
+        raise
+    except Exception as error:  # Arrow, zipfile, csv and NumPy raise their own
+        raise ManifestError(f"{path}: not a readable file of vectors: {one_line(error)}") from None
+
+
+def _of_types(table: pa.Table) -> pa.Table:
+    """The table, its own columns cast to their types. Raises pa.ArrowException where they are something else."""
+    types = {"item": pa.string(), "modality": pa.string(), "start_s": pa.float64(), "end_s": pa.float64()}
+    for name in types.keys() & set(table.column_names):
+        cells = table[name]
+        if types[name] == pa.string() and not (pa.types.is_null(cells.type) or "string" in str(cells.type)):
+            raise ValueError(f"{name} is a column of {cells.type}, not of text")
+        table = table.set_column(table.schema.get_field_index(name), name, cells.cast(types[name]))
+    return table
+
+
+def _whole(path: Path) -> pa.Table:
+    if path.suffix.lower() != ".parquet":
+        if not holds_vectors(path):
+            raise ManifestError(f"{path}: not a file of vectors, or damaged; see `binder embed`, `Embeddings.save`")
+        tables = list(batches(path))
+        if len({table.schema.metadata[SPACE] for table in tables}) != 1:
+            raise ValueError("its vectors are of several spaces" if tables else "it has no rows")
+        return pa.concat_tables(tables, promote_options="permissive")
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(path) as file:
+        if not {"item", "modality", "vector"} <= set(file.schema_arrow.names):
+            raise ManifestError(f"{path}: not a file of vectors: it needs columns item, modality and vector")
+        return file.read()
 
 
 def holds_vectors(path: Path) -> bool:
@@ -129,6 +195,7 @@ def _write_npz(path: Path, table: pa.Table) -> None:
 
 
 WRITERS = {".parquet": _write_parquet, ".csv": _write_csv, ".jsonl": _write_jsonl, ".npz": _write_npz}
+LINES = (".csv", ".jsonl")  # in which each row repeats its space
 
 
 def _rows(table: pa.Table) -> Iterator[tuple[dict[str, Any], list[str]]]:
@@ -142,9 +209,18 @@ def _rows(table: pa.Table) -> Iterator[tuple[dict[str, Any], list[str]]]:
 
 
 def _matrix(table: pa.Table) -> Vectors:
-    """(N,) list column -> (N, D) array."""
+    """(N,) list column -> (N, D) array. Raises ValueError for lists of several lengths, and for missing ones."""
     vectors = table["vector"].combine_chunks()
-    return np.asarray(vectors.flatten(), np.float32).reshape(len(table), -1)
+    if vectors.null_count:
+        raise ValueError("a row has no vector")
+    if pa.types.is_fixed_size_list(vectors.type):
+        dims = vectors.type.list_size
+    else:
+        lengths = set(vectors.value_lengths().to_pylist())
+        if len(lengths) != 1:
+            raise ValueError("its vectors are not all of one length")
+        dims = lengths.pop()
+    return np.asarray(vectors.flatten(), np.float32).reshape(len(table), dims)
 
 
 def _from_jsonl(path: Path) -> Iterator[pa.Table]:
@@ -212,7 +288,8 @@ def _from_npz(path: Path) -> Iterator[pa.Table]:
     flat = pa.array(np.ascontiguousarray(z_ND, np.float32).reshape(-1))
     columns["vector"] = pa.FixedSizeListArray.from_arrays(flat, z_ND.shape[1])
     table = _of_space(pa.table(columns), {str(arrays["space"])})
-    for start in range(0, len(table), BATCH):
+    table = table.replace_schema_metadata({**table.schema.metadata, ANCHOR: str(arrays.get("anchor", ""))})
+    for start in range(0, max(1, len(table)), BATCH):  # without rows it still says which space
         yield table.slice(start, BATCH)
 
 
