@@ -15,6 +15,7 @@ text model, encoder, batch, epochs, peak learning rate and warm-up, fp32 and one
 Without --model a small BERT with random weights and words of its own is made and saved in the library's format: its
 vectors tell the captions apart, and it is as fast as any of its size. Times are CPU seconds without those of imports;
 an epoch is the median. Lines are those between the marks in this file without blank ones, comments and docstrings.
+Needs the plugin transformers, and what the trainer needs: `pip install accelerate datasets`.
 """
 
 from __future__ import annotations
