@@ -148,8 +148,9 @@ def asks_for_the_registry(source: str) -> bool:
         for alias in node.names
         if alias.name == "registry" and alias.asname
     }
-    calls = (node.func for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return any((isinstance(f, ast.Name) and f.id in names) or ast.unparse(f).endswith("registry.registry") for f in calls)
+    calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    plain = any(call.id in names for call in calls if isinstance(call, ast.Name))
+    return plain or any(ast.unparse(call).endswith("registry.registry") for call in calls)
 
 
 @pytest.mark.parametrize("path", sources(ROOT), ids=shown)

@@ -153,7 +153,7 @@ def _resolve(name: str) -> tuple[str, str | None, Path | None]:
     if name.startswith("hf-hub:"):
         return name, None, None
     if folder.is_absolute():
-        raise AnchorError(f"anchor {name!r}: no such folder; if it has moved, name the new place (--anchor)")
+        raise AnchorError(f"anchor {name!r}: no such folder; if it was moved, give its new path (--anchor)")
     architecture, _, rest = name.partition("/")
     architectures = open_clip.list_models()
     if architecture not in architectures:
@@ -167,7 +167,7 @@ def _resolve(name: str) -> tuple[str, str | None, Path | None]:
         known = ", ".join(f"{architecture}/{tag}" for tag in tags) or f"{architecture}/CHECKPOINT_FILE"
         raise AnchorError(f"anchor {name!r} is an architecture: name its weights, too, as MODEL/TAG: {known}")
     if rest not in tags and not is_file(Path(rest)):
-        moved = "; if it has moved, name the new place (--anchor)" if Path(rest).is_absolute() else ""
+        moved = "; if it was moved, give its new path (--anchor)" if Path(rest).is_absolute() else ""
         raise AnchorError(
             f"anchor {name!r}: {rest!r} is neither a file nor a pretrained tag of {architecture}"
             f"{moved or nearest(rest, tags) or '; tags: ' + (', '.join(tags) or 'none')}"

@@ -202,7 +202,7 @@ def _folder(name: str) -> Path | None:
     except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL, ~nobody; a damaged configuration
         raise ConfigError(f"trunk {name[:100]!r}: {why(error)}") from None
     if path != name or Path(path).is_absolute():
-        raise ConfigError(f"trunk {path}: no config.json with its weights there; if it has moved, name the new place")
+        raise ConfigError(f"trunk {path}: no config.json with its weights there; if it was moved, give its new path")
     return None
 
 
@@ -271,7 +271,7 @@ def explained(name: str, error: type[BinderError]) -> Iterator[None]:
     except ModuleNotFoundError as caught:
         raise error(f"{name}: needs the package {caught.name}: pip install {caught.name}") from None
     except Exception as caught:  # about hubs, files, configurations: each library raises its own
-        reason = one_line(caught)
+        reason = f"{type(caught).__name__}: {one_line(caught)}"
         if reach.is_out_of_reach(reason):
             reason = "it is not on this machine, and the hub does not answer"
-        raise error(f"{name}: cannot be loaded: {type(caught).__name__}: {reason}") from None
+        raise error(f"{name}: cannot be loaded: {reason}") from None

@@ -102,8 +102,8 @@ def test_an_anchor_whose_towers_give_no_numbers_is_refused_when_it_is_loaded(fol
     [
         ("RN50", "is an architecture: name its weights, too, as MODEL/TAG: RN50/openai, RN50/yfcc15m"),
         ("RN50/", "is an architecture"),
-        ("/no/such/anchor", "if it has moved, name the new place (--anchor)"),
-        ("RN50//no/such/file.pt", "if it has moved, name the new place (--anchor)"),
+        ("/no/such/anchor", "if it was moved, give its new path (--anchor)"),
+        ("RN50//no/such/file.pt", "if it was moved, give its new path (--anchor)"),
         ("x" * 5000, "too long"),
         ("a\0b", "anchor"),
         ("hf-hub:a/b/c", "cannot be a repository"),

@@ -140,8 +140,8 @@ def alter(folder):
         ("timm:", "expected timm:NAME"),
         ("keras:vgg", "expected timm:NAME"),
         ("timm:test_vitt", "no such model of timm .did you mean 'test_vit'"),
-        ("timm:local-dir:/nowhere", "no config.json with its weights there; if it has moved"),
-        ("transformers:/nowhere", "no config.json with its weights there; if it has moved"),
+        ("timm:local-dir:/nowhere", "no config.json with its weights there; if it was moved"),
+        ("transformers:/nowhere", "no config.json with its weights there; if it was moved"),
     ],
 )
 def test_what_cannot_be_had_is_one_clear_line(name, says):

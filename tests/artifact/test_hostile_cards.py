@@ -142,6 +142,6 @@ def test_an_encoder_whose_trunk_has_moved_is_loaded_where_its_new_place_is_named
     (tmp_path / "tower").rename(tmp_path / "moved")
     with pytest.raises(ConfigError) as caught:
         run_folder.load(tmp_path / "run", anchor, registry())
-    assert "if it has moved, name the new place" in one_line(caught)
+    assert "if it was moved, give its new path" in one_line(caught)
     found = run_folder.load(tmp_path / "run", anchor, registry(), trunk=f"timm:{tmp_path / 'moved'}")
     assert found.encoder.state_dict().keys() == encoder.state_dict().keys()

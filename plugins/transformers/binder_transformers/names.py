@@ -56,7 +56,7 @@ def parse(name: str, prefix: str, known: Mapping[str, Callable[[str], Any]]) -> 
             f"anchor {name[:100]!r}: {getattr(error, 'strerror', None) or one_line(error, 100)}"
         ) from None
     if folder.is_absolute() or place.startswith("."):
-        raise AnchorError(f"anchor {name[:200]!r}: no such folder; if it has moved, name the new place (--anchor)")
+        raise AnchorError(f"anchor {name[:200]!r}: no such folder; if it was moved, give its new path (--anchor)")
     if not place:
         raise AnchorError(f"anchor {name!r}: expected {prefix}ORG/MODEL or {prefix}FOLDER")
     return Name(prefix, place, options)

@@ -302,7 +302,7 @@ def test_a_model_without_its_tokenizer_or_without_any_tower_is_refused(altered, 
     ("name", "says"),
     [
         ("transformers:", "expected transformers:ORG/MODEL"),
-        ("transformers:/nowhere/at all", "no such folder; if it has moved"),
+        ("transformers:/nowhere/at all", "no such folder; if it was moved"),
         ("transformers:./nowhere", "no such folder"),
         ("transformers:a b/c d", "cannot be a repository on the hub"),
         ("transformers:org/model", "not on this machine, and the hub does not answer"),
