@@ -42,7 +42,6 @@ if TYPE_CHECKING:
     from binder.encoders.picture import PictureEncoder, Tower, into_space, picture_tower
     from binder.encoders.points.config import PointConfig, Points
     from binder.encoders.points.encoder import PointEncoder
-    from binder.encoders.raster.shades import stretched
     from binder.encoders.series.config import SeriesConfig, TableConfig
     from binder.encoders.series.encoder import SeriesEncoder
     from binder.encoders.transformer import Transformer
@@ -56,11 +55,14 @@ if TYPE_CHECKING:
     from binder.formats.table import Table, read_table
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
+    from binder.portable import Portable
+    from binder.portable.raster import stretched
     from binder.readers import isolated
     from binder.registry import get_modality
     from binder.report.page import render_page, shown_item
     from binder.space.embeddings import Embeddings
     from binder.train.align import Result, align
+    from binder.train.tensorboard import tensorboard_writer
 
 _LAZY = {
     "Anchor": "binder.anchors.base",
@@ -75,6 +77,7 @@ _LAZY = {
     "PointConfig": "binder.encoders.points.config",
     "PointEncoder": "binder.encoders.points.encoder",
     "Points": "binder.encoders.points.config",
+    "Portable": "binder.portable",
     "ProgressBar": "binder.cli.progress",
     "Raster": "binder.formats.raster",
     "Result": "binder.train.align",
@@ -118,7 +121,8 @@ _LAZY = {
     "say": "binder.cli.output",
     "series_modality": "binder.encoders.kinds",
     "shown_item": "binder.report.page",
-    "stretched": "binder.encoders.raster.shades",
+    "stretched": "binder.portable.raster",
+    "tensorboard_writer": "binder.train.tensorboard",
     "write_text": "binder.files",
 }
 
@@ -147,6 +151,7 @@ __all__ = [
     "PointConfig",
     "PointEncoder",
     "Points",
+    "Portable",
     "ProgressBar",
     "Raster",
     "Result",
@@ -198,6 +203,7 @@ __all__ = [
     "series_modality",
     "shown_item",
     "stretched",
+    "tensorboard_writer",
     "write_text",
 ]
 

@@ -55,7 +55,7 @@ COMMANDS = (
     "retrieval",
 )
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # of a number, as pydantic calls them
-FUNCTIONS = ("align", "check_pairs", "push", "pull")
+FUNCTIONS = ("align", "tensorboard_writer", "check_pairs", "push", "pull")
 FACADE = ("Binder", "Embeddings", "Index")
 RESULTS = ("Result", "Hit", "PairsReport")
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")

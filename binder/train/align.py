@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime
 import importlib.metadata
-import json
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from binder.report import run as report
 from binder.train import distributed, lock, loop, losses, schedule, validation
 from binder.train import settings as run_settings
 from binder.train.distributed import Group
+from binder.train.follow import Callback, RunLog
 from binder.train.prepare import Prepared, Task, prepare
 
 log = logging.getLogger(__name__)
@@ -70,6 +70,7 @@ def align(
     device: str = "auto",
     workers: int = 0,
     progress: Progress = silent,
+    callback: Callback | None = None,
     registry: Registry | None = None,
 ) -> Result:
     """Train the encoder of `modality` on `pairs` and leave the aligned encoder in the folder `out`.
@@ -82,13 +83,14 @@ def align(
     the same modality whose weights and settings it starts from: more data, or another part trained next; of one that is
     aligned to another anchor, only the trunk's. With `workers` items are read in so many processes, with limits on time
     and memory. Started by torchrun, its processes share the work.
+
+    `callback` is called, in the first process only, with what is logged, each a mapping with the key `event`: "data"
+    with the counts when training begins, "step" with each line of log.jsonl, "done" with the metrics of the card. A
+    resumed run tells no step twice. An exception in it ends the run as Ctrl-C does: `resume` goes on after that step.
     Raises BinderError: a bad option, a damaged manifest, a run folder that exists.
     """
     began = time.monotonic()
     readers.check_workers(workers)
-    plugins = registry or installed()
-    _require_trainable(modality, plugins)
-    through = [str(p) for p in ([encoders] if isinstance(encoders, str | Path) else encoders)] or None
     settings = run_settings.resolve(
         config,
         sets,
@@ -96,75 +98,94 @@ def align(
         to=to,
         as_new=as_new,
         prompt=prompt,
-        encoders=through,
+        encoders=[str(p) for p in ([encoders] if isinstance(encoders, str | Path) else encoders)] or None,
         init=str(init) if init is not None else None,
         seed=seed,
         epochs=epochs,
         minutes=minutes,
     )
-    started = hub.local(settings.init) if settings.init else None
-    encoder_config = run_settings.encoder_config(plugins.get(modality), settings, started)
-    folder = Path(out) if out is not None else Path("runs") / (settings.as_new or modality)
-    name = settings.as_new or modality
-    plugins = plugins.with_name(name, modality) if settings.as_new else plugins
+    asked = _asked(modality, registry or installed(), settings)
+    folder = Path(out) if out is not None else Path("runs") / asked.name
     with distributed.joined() as processes, _claimed(folder, resume, processes):
-        rows = _read(modality, name, pairs, plugins, strict)
+        rows = _read(asked, pairs, strict)
         where = pick_device(distributed.local_device() if processes.size > 1 and device == "auto" else device)
-        loaded = anchor.to(where) if isinstance(anchor, Anchor) else plugins.load_anchor(settings.anchor, where)
-        frozen = loaded.with_prompt(settings.prompt) if settings.prompt else loaded
-        others = {run_folder.read_card(run).modality: run for run in map(hub.local, settings.encoders)}
-        _check_fit(name, encoder_config, frozen)
-        wanted = _wanted(name, settings.to, frozen, others, rows)
-        towers = {m: run_folder.load(run, frozen, plugins).encoder for m, run in others.items() if m in wanted}
-        task = Task(
-            kind=plugins.get(name),
-            of=modality if settings.as_new else None,
-            registry=plugins,
-            config=encoder_config,
-            anchor=frozen,
-            to=wanted,
-            settings=settings.model_copy(update={"to": settings.to or ",".join(wanted)}),
-            towers=towers,
-            weights=run_folder.read_weights(started) if started else {},
-            foreign=started is not None and run_folder.read_card(started).space != frozen.fingerprint,
-            split=split,
-            group=group,
-            strict=strict,
-            workers=workers,
-            progress=progress,
-        )
-        frozen.warn_unknown([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
-        return _run(folder, task, rows, resume, began, processes)
+        frozen = anchor.to(where) if isinstance(anchor, Anchor) else asked.registry.load_anchor(settings.anchor, where)
+        task = _task(asked, frozen, rows)
+        task = replace(task, split=split, group=group, strict=strict, workers=workers, progress=progress)
+        return _run(task, rows, RunLog(folder, callback, processes), resume, began, processes)
 
 
-def _require_trainable(modality: str, registry: Registry) -> None:
-    """Raises PluginError for a modality that no installed plugin has an encoder for."""
-    if not registry.get(modality).trainable:
+@dataclass(frozen=True)
+class _Asked:
+    """What is to be aligned, checked as far as that goes before anything is read."""
+
+    modality: str  # the plugin's
+    name: str  # what it will be called
+    settings: AlignConfig
+    encoder: EncoderConfig
+    started: Path | None  # the run whose weights it starts from
+    registry: Registry  # knows it by that name, too
+
+
+def _asked(modality: str, plugins: Registry, settings: AlignConfig) -> _Asked:
+    """Raises PluginError for a modality that no plugin has an encoder for, ConfigError for what its encoder lacks."""
+    kind = plugins.get(modality)
+    if not kind.trainable:
         raise PluginError(f"modality {modality!r} is encoded by anchors only: there is nothing to align")
+    started = hub.local(settings.init) if settings.init else None
+    encoder = run_settings.encoder_config(kind, settings, started)
+    name = settings.as_new or modality
+    known = plugins.with_name(name, modality) if settings.as_new else plugins
+    return _Asked(modality, name, settings, encoder, started, known)
 
 
-def _run(folder: Path, task: Task, rows: Sequence[Row], resume: bool, began: float, processes: Group) -> Result:
+def _task(asked: _Asked, loaded: Anchor, rows: Sequence[Row]) -> Task:
+    """What to align to which modalities of the anchor. Raises ConfigError, ManifestError for what does not fit."""
+    settings, started = asked.settings, asked.started
+    anchor = loaded.with_prompt(settings.prompt) if settings.prompt else loaded
+    others = {run_folder.read_card(run).modality: run for run in map(hub.local, settings.encoders)}
+    _check_fit(asked.name, asked.encoder, anchor)
+    wanted = _wanted(asked.name, settings.to, anchor, others, rows)
+    towers = {m: run_folder.load(run, anchor, asked.registry).encoder for m, run in others.items() if m in wanted}
+    anchor.warn_unknown([row.items["text"] for row in rows if isinstance(row.items.get("text"), str)])
+    return Task(
+        kind=asked.registry.get(asked.name),
+        of=asked.modality if settings.as_new else None,
+        registry=asked.registry,
+        config=asked.encoder,
+        anchor=anchor,
+        to=wanted,
+        settings=settings.model_copy(update={"to": settings.to or ",".join(wanted)}),
+        towers=towers,
+        weights=run_folder.read_weights(started) if started else {},
+        foreign=started is not None and run_folder.read_card(started).space != anchor.fingerprint,
+    )
+
+
+def _run(task: Task, rows: Sequence[Row], run_log: RunLog, resume: bool, began: float, processes: Group) -> Result:
     """Prepare, train, evaluate, and write what a finished run leaves."""
-    settings = task.settings
+    settings, folder = task.settings, run_log.folder
     with processes.main_first():
         ready = prepare(task, rows)
     settings = settings.model_copy(update={"encoder": ready.config.model_dump(mode="json")})
     if processes.is_main:
         run_settings.write_or_compare(folder, settings, ready.fingerprint, resume)
     metrics: dict[str, Any] = {"baselines": validation.baselines(ready, task)}  # of the encoder before it is trained
-    run = _train(folder, settings, ready, task, resume, processes)
+    run = _train(settings, ready, task, run_log, resume, processes)
     metrics["retrieval"] = validation.retrieval(run.averaged, ready, task)
     card = _card(task, settings, ready, metrics, run)
     if processes.is_main:
         _report(folder, card, run, ready, task)
         run_folder.write_aligned(folder, card, run.averaged.state_dict())  # last: from now on the run is finished
         cache.prune(keep=[ready.data.items.folder])
+    run_log.done(run.step, metrics)
     return Result(folder, card, metrics["retrieval"], task.skipped, ready.counts, time.monotonic() - began)
 
 
-def _read(modality: str, name: str, pairs: Any, registry: Registry, strict: bool) -> list[Row]:
-    """The manifest's rows, the items to align under `name`. Raises ManifestError where there are none."""
-    rows = manifest.read(pairs, registry.modalities(), modality, strict)
+def _read(asked: _Asked, pairs: Any, strict: bool) -> list[Row]:
+    """The manifest's rows, the items to align under their new name. Raises ManifestError where there are none."""
+    modality, name = asked.modality, asked.name
+    rows = manifest.read(pairs, asked.registry.modalities(), modality, strict)
     if name != modality:
         rows = manifest.with_name(rows, name, modality)
     given = name if any(name in row.items for row in rows) else modality
@@ -235,34 +256,27 @@ def _claim(folder: Path, resume: bool) -> None:
 
 
 def _train(
-    folder: Path, settings: AlignConfig, ready: Prepared, task: Task, resume: bool, processes: Group
+    settings: AlignConfig, ready: Prepared, task: Task, run_log: RunLog, resume: bool, processes: Group
 ) -> loop.Run:
-    """The training itself, its state kept in `folder`; the anchor is shown to be unchanged by it."""
+    """The training itself, its state kept in the run's folder; the anchor is shown to be unchanged by it."""
     readers.rest()  # everything is read
     before = task.anchor.checksum()
     context = losses.Context(ready.data, task.anchor.logit_scale, settings.seed)
     run = loop.start(ready.encoder, settings, losses.make(settings.loss, context))
-    state = run_folder.read_state(folder) if resume else None
+    state = run_folder.read_state(run_log.folder) if resume else None
     if processes.is_main:
         log.info("%s", schedule.plan(len(ready.data), settings, processes))
     if state is not None:
         run.load(state)
         log.info("resumed at step %d", run.step)
 
-    def save(state: dict[str, Any]) -> None:
-        if not processes.is_main:
-            return
-        run_folder.write_state(folder, state)
-        lines = [{"event": "data", **ready.counts}, *({"event": "step", **line} for line in state["history"])]
-        files.write_text(folder / run_folder.LOG, "".join(json.dumps(line) + "\n" for line in lines))
-
-    save(run.state())
+    run_log.begin(ready.counts, run.state())
     loop.train(
         run,
         ready.data,
         settings,
         validate=lambda e: validation.scores(e, ready, task),
-        save=save,
+        save=run_log.save,
         progress=task.progress,
         group=processes,
     )

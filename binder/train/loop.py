@@ -89,6 +89,7 @@ class Run:
     loss: Loss
     step: int = 0
     seconds: float = 0.0
+    lr: float = 0.0  # of the last step
     history: list[dict[str, Any]] = field(default_factory=list)  # the lines of log.jsonl
     window: list[float] = field(default_factory=list)  # the losses since the last line
 
@@ -225,6 +226,7 @@ def _line(run: Run, per_epoch: int, pace: Pace) -> dict[str, float]:
         "step": run.step,
         "epoch": round(run.step / per_epoch, 3),
         "loss": float(np.mean(run.window)),
+        "lr": run.lr,
         "seconds": round(run.seconds, 2),
         "rows_per_second": round(pace.rows_per_second, 1),
     }
@@ -247,9 +249,9 @@ def _step(
         z = run.encoder.head(batch) if data.features else run.encoder(batch)
     z_BD = group.gather(F.normalize(z.float(), dim=-1), len(rows))
     loss = _loss(run.loss, z_BD, torch.from_numpy(rows).to(device), data.bank(run.loss.bank, rng), data)
-    rate = config.train.lr * rate_at(progress_of(run.step, run.seconds, total, config), config.train.warmup)
+    run.lr = config.train.lr * rate_at(progress_of(run.step, run.seconds, total, config), config.train.warmup)
     for parameters in run.optimizer.param_groups:
-        parameters["lr"] = parameters["lr_scale"] * rate
+        parameters["lr"] = parameters["lr_scale"] * run.lr
         for parameter in parameters["params"]:  # ten times as fast as `zero_grad`, which is 2 % of a small head's step
             parameter.grad = None
     loss.backward()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from binder.cli import options, output
+
+if TYPE_CHECKING:
+    from binder.train.align import Result
 
 
 @click.command("align")
@@ -45,14 +48,26 @@ from binder.cli import options, output
     "--group", metavar="COLUMN", help="Rows with the same value in this column stay on one side of the split."
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run.")
+@click.option("--tensorboard", is_flag=True, help="Write what is logged into FOLDER/tensorboard as well.")
+@options.as_json
 @options.strict
 @options.device
 @options.workers
-def align_command(modality: str, pairs: str, config_file: str | None, workers: int | None, **given: Any) -> None:
+def align_command(
+    modality: str,
+    pairs: str,
+    config_file: str | None,
+    tensorboard: bool,
+    as_json: bool,
+    workers: int | None,
+    **given: Any,
+) -> None:
     """Train the encoder of MODALITY on PAIRS, into the space of a frozen anchor.
 
     PAIRS is a CSV, TSV, JSONL or Parquet file with a column per modality (paths relative to the file, or text), or a
     folder with a subfolder per class.
+
+    --json prints an object at the end: out, card, counts, retrieval, baselines, skipped, seconds.
     """
     from binder.registry import registry
 
@@ -61,6 +76,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     from binder.data.encode import silent
     from binder.train.align import align
     from binder.train.distributed import rank
+    from binder.train.tensorboard import tensorboard_writer
 
     out = given["out"] = given["out"] or Path("runs") / (given["as_new"] or modality)
     try:
@@ -71,6 +87,7 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
                 config=config_file,
                 workers=count,
                 progress=silent if rank() else progress,
+                callback=tensorboard_writer(out) if tensorboard else None,
                 **given,
             )
     except KeyboardInterrupt:
@@ -82,11 +99,29 @@ def align_command(modality: str, pairs: str, config_file: str | None, workers: i
     counts = result.counts
     output.say(
         f"aligned {result.card.modality} on {counts['train']} rows in {result.seconds:.0f} s "
-        f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)"
+        f"({counts['val']} held out; {counts['anchor_encoded']} anchor items newly encoded)",
+        err=as_json,
     )
-    if result.retrieval:
+    if result.retrieval and not as_json:
         output.retrieval_table(result.retrieval, baselines=result.card.metrics["baselines"])
-    output.say(f"the encoder is in {result.out}")
+    output.say(f"the encoder is in {result.out}", err=as_json)
+    if as_json:
+        output.print_json(_facts(result))
+
+
+def _facts(result: Result) -> dict[str, Any]:
+    """What a run left, for a program; the rows of retrieval and what was skipped as `binder eval --json` has them."""
+    from binder.evaluation.metrics import no_result
+
+    return {
+        "out": str(result.out),
+        "card": result.card.model_dump(mode="json", exclude={"metrics"}),
+        "counts": result.counts,
+        "retrieval": [{**row, "no_result": no_result(row["n_targets"])} for row in result.retrieval],
+        "baselines": result.card.metrics["baselines"],
+        "skipped": [{"where": where, "reason": reason} for where, reason in result.skipped],
+        "seconds": result.seconds,
+    }
 
 
 def _what_is_left(out: Path) -> str:
