@@ -35,6 +35,7 @@ def test_alone_nothing_is_exchanged():
 TWO = """
 import sys, torch
 from binder.train.distributed import joined
+from binder.train.losses import Context, make
 with joined() as group:
     torch.manual_seed(0)
     layer = torch.nn.Linear(4, 3)
@@ -49,6 +50,15 @@ with joined() as group:
     (y @ y.T).logsumexp(1).sum().backward()
     torch.testing.assert_close(z, y)
     torch.testing.assert_close(layer.weight.grad, whole.weight.grad)
+    # a loss is called with the whole batch in every process: the gradients of its own parameters are those of the whole
+    infonce = make({"kind": "infonce", "learn_temperature": True}, Context(None, 20.0))
+    t = torch.nn.functional.normalize(torch.randn(5, 3), dim=1)
+    unit = lambda z: torch.nn.functional.normalize(z, dim=1)
+    infonce(unit(group.gather(layer(x[own]), 5)), t).backward()
+    shared, infonce.log_scale.grad = infonce.log_scale.grad, None
+    infonce(unit(whole(x)), t).backward()
+    assert shared != 0
+    torch.testing.assert_close(shared, infonce.log_scale.grad)
     assert group.agree(float(group.rank + 7)) == 7.0
     order = []
     with group.main_first():
@@ -114,6 +124,10 @@ def test_two_processes_take_the_steps_of_one_with_the_batch_of_both(tmp_path, to
         5,
         "--workers",
         0,
+        "--set",
+        "loss.learn_temperature=true",
+        "--json",
+        "--tensorboard",
     ]
     ended = start(script, *options, "--out", tmp_path / "two", "--set", "train.batch_size=20", path=path)
     assert [status for status, _ in ended] == [0, 0], ended
@@ -131,3 +145,9 @@ def test_two_processes_take_the_steps_of_one_with_the_batch_of_both(tmp_path, to
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name], value, atol=1e-4)
     assert sum("the encoder is in" in said for _, said in ended) == 1
+    objects = [line for _, said in ended for line in said.splitlines() if line.startswith("{")]
+    assert [json.loads(line)["out"] for line in objects] == [str(tmp_path / "two")]
+    assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1  # told in the first process only
+    scales = [json.loads((tmp_path / run / "card.json").read_text())["logit_scale"] for run in ("one", "two")]
+    assert abs(scales[0] - 20) > 0.1, "the temperature was not trained"
+    np.testing.assert_allclose(scales[1], scales[0], rtol=1e-4)
