@@ -43,7 +43,7 @@ binder pull hf:{repo} runs/{card.modality}
 | modality | {card.modality} (plugin {card.plugin} {card.plugin_version}) |
 | anchor | `{card.anchor}`, space `{card.space}` |
 | trained against | {against} |
-| rows | {card.n_train} for training, {card.n_val} held out |
+| rows | {card.n_train} for training, {card.n_val} held out{f" ({card.held_out})" if card.held_out else ""} |
 | data fingerprint | `{card.data}` |
 | dimensions | {card.embed_dim} |
 | created | {card.created}, binder {card.binder_version} |

@@ -53,6 +53,7 @@ class Card(Config):
     data: str  # fingerprint of the training rows
     n_train: int
     n_val: int
+    held_out: str | None = None  # how the held-out rows were chosen; None in cards of binder 0.2.0
     metrics: dict[str, Any]
     binder_version: str
     created: str  # ISO 8601, UTC

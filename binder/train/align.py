@@ -19,6 +19,7 @@ from binder.config import AlignConfig
 from binder.data import cache, manifest
 from binder.data.encode import Progress, silent
 from binder.data.manifest import Row
+from binder.data.split import said
 from binder.devices import pick_device
 from binder.encoders.picture import anchors_trunk
 from binder.errors import ConfigError, PluginError, RunError
@@ -303,6 +304,7 @@ def _card(
         data=ready.fingerprint,
         n_train=ready.counts["train"],
         n_val=ready.counts["val"],
+        held_out=said(task.split, task.group),
         metrics=metrics,
         binder_version=importlib.metadata.version("modality-binder"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -51,7 +51,7 @@ class Task:
     towers: Mapping[str, Encoder] = field(default_factory=dict)  # frozen, by modality
     weights: Mapping[str, torch.Tensor] = field(default_factory=dict)  # of `settings.init`: where the encoder starts
     foreign: bool = False  # those weights are of another space, where their head leads
-    split: str | None = None  # column that says which rows train
+    split: str | None = None  # column that says which rows train, time:COLUMN or order
     group: str | None = None  # column whose equal values stay together
     strict: bool = False
     workers: int = 0
@@ -219,7 +219,7 @@ def _split(task: Task, table: _Table) -> tuple[list[int], list[int]]:
     """Positions that train and that are held out; rows that share a recording or a picture stay together."""
     files = {m.name for m in task.registry.modalities() if not m.inline} & set(task.anchor.towers)
     shared = {name: table.columns.get(name) or column_of(table.rows, name) for name in sorted(files)}
-    shared[task.kind.name] = table.items
+    shared = {task.kind.name: table.items, **shared}  # the recording first
     links: list[list[Hashable]] = [
         [(name, column.keys[i]) for name, column in shared.items() if column.keys[i] is not None] for i in table.usable
     ]

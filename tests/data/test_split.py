@@ -123,3 +123,52 @@ def test_a_split_does_not_depend_on_the_order_of_names():
     links = [[int(x) for x in rng.integers(0, 30, 2)] for _ in range(40)]
     rows = make_rows(40)
     assert split(rows, links) == split(rows, [names[::-1] for names in links])
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        [3, 1, 2, 0, 7, 6, 5, 4],
+        ["3", "1", "2", "0", "7.5", "6", "5", "4"],
+        [f"2026-03-0{i} 12:00" for i in (4, 2, 3, 1, 8, 7, 6, 5)],
+        [f"2026-03-01T1{i}:00+02:00" for i in (3, 1, 2, 0, 7, 6, 5, 4)],
+    ],
+)
+def test_the_latest_recordings_are_held_out(times):
+    rows = make_rows(8, when=times)
+    assert split(rows, [[i] for i in range(8)], column="time:when") == ([0, 1, 2, 3, 6, 7], [4, 5])
+
+
+def test_the_last_rows_are_held_out_by_their_order():
+    assert split(make_rows(8), [[i] for i in range(8)], column="order") == ([0, 1, 2, 3, 4, 5], [6, 7])
+    marked = make_rows(3, order=["train", "val", "train"])
+    assert split(marked, [[i] for i in range(3)], column="order") == ([0, 2], [1]), "a column of that name is a column"
+
+
+def test_what_is_of_one_time_stays_together():
+    rows = make_rows(8, when=[0, 0, 0, 0, 0, 1, 1, 1])
+    assert split(rows, [[i] for i in range(8)], column="time:when", fraction=0.5) == ([0, 1, 2, 3, 4], [5, 6, 7])
+    with pytest.raises(ManifestError, match="the last rows all have the same time"):
+        split(make_rows(4, when=[1, 1, 1, 1]), [[i] for i in range(4)], column="time:when")
+
+
+def test_a_recording_that_returns_later_is_not_held_out_but_its_picture_may_return(caplog):
+    rows = make_rows(8, when=list(range(8)))
+    links = [["r0", "p"], ["r1", "p"], ["r2"], ["r3"], ["r4"], ["r5"], ["r0"], ["r7", "p"]]
+    assert split(rows, links, column="time:when") == ([0, 1, 2, 3, 4, 5], [7])
+    assert "1 of the later rows have a recording that trains, the first at pairs.csv:8" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("times", "says"),
+    [
+        ([1, "soon", 2], r"pairs\.csv:3: when is 'soon', expected a number or a time such as 2026-03-01 14:30"),
+        ([1, float("nan"), 2], r"pairs\.csv:3: when is 'nan'"),
+        ([1, None, 2], r"pairs\.csv:3: no column 'when'"),
+        ([1, "2026-03-01", 2], r"cannot be ordered: pairs\.csv:2 is a number, pairs\.csv:3 is a time without a zone"),
+        (["2026-03-01 10:00", "2026-03-01T10:00Z"], "is a time without a zone, .* is a time with a zone"),
+    ],
+)
+def test_times_that_cannot_be_ordered_are_one_line(times, says):
+    with pytest.raises(ManifestError, match=says):
+        split(make_rows(len(times), when=times), [[i] for i in range(len(times))], column="time:when")

@@ -71,6 +71,7 @@ def test_it_learns_and_leaves_a_finished_run(align, tmp_path, anchor):
     assert card["space"] == anchor.fingerprint
     assert (card["modality"], card["plugin"], card["plugin_version"]) == ("toy", "toy", "1.0")
     assert (card["trained_against"], card["n_train"], card["n_val"]) == (["text"], 108, 12)
+    assert card["held_out"] == "at random"
     assert card["metrics"]["retrieval"] == result.retrieval
     data, *steps = log_lines(tmp_path / "run")
     assert data == {"event": "data", **result.counts}
@@ -671,3 +672,12 @@ def test_targets_of_other_rows_may_be_negatives_as_well(align, tmp_path, bank):
 def read_rows(path):
     with path.open() as file:
         return list(csv.DictReader(file))
+
+
+def test_what_was_recorded_last_is_held_out_and_the_card_and_the_page_say_so(align, toys, tmp_path):
+    rows = [{**row, "toy": toys / row["toy"], "image": toys / row["image"]} for row in read_rows(toys / "pairs.csv")]
+    timed = [{**row, "when": f"2026-03-01T{i // 60:02}:{i % 60:02}"} for i, row in enumerate(rows)]
+    result = align(timed[::-1], split="time:when", epochs=1)
+    assert result.card.held_out == "the latest by when"
+    assert (result.counts["train"], result.counts["val"]) == (108, 12)
+    assert "12 held out (the latest by when)" in (tmp_path / "run" / "report.html").read_text()

@@ -43,7 +43,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, metavar="N", help="Seed of weights, shuffling and augmentation; 0 by default.")
 @click.option("--epochs", type=int, metavar="N", help="Number of passes over the pairs.")
 @click.option("--minutes", type=float, metavar="N", help="Time limit; the learning rate is cooled down by then.")
-@click.option("--split", metavar="COLUMN", help="Column with the split of each row: train or val.")
+@click.option(
+    "--split",
+    metavar="COLUMN",
+    help="Column with the split of each row: train or val. time:COLUMN holds the latest rows out, order the last ones.",
+)
 @click.option(
     "--group", metavar="COLUMN", help="Rows with the same value in this column stay on one side of the split."
 )
