@@ -35,8 +35,8 @@ def split_rows(
 
     `links` lists the contents of each row (its recording, its picture, as keys): rows that share one stay on the same
     side. With `column`, that column of the manifest marks train and val (rows with other values, such as test, are left
-    out). `time:COLUMN` holds the last `fraction` out by the times or numbers in that column, `order` by the order of the
-    rows: what was recorded later. Otherwise about `fraction` of the rows, at most MAX_HELD_OUT, are held out at
+    out). `time:COLUMN` holds the last `fraction` out by the times or numbers in that column, `order` by the order of
+    the rows: what was recorded later. Otherwise about `fraction` of the rows, at most MAX_HELD_OUT, are held out at
     random; with `group`, rows that agree in that column stay together.
 
     Raises ManifestError for a column that is not there, or whose values cannot be ordered.
