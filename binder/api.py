@@ -10,20 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from binder import readers
 from binder.anchors.base import Anchor
-from binder.artifact import hub, run_folder
+from binder.anchors.trunk import Trunk
+from binder.artifact import hub, run_folder, whole
 from binder.data import encode, manifest
 from binder.data.columns import column_of, encoded_side
 from binder.data.encode import Progress, silent
+from binder.data.items import listed
 from binder.data.manifest import Row
-from binder.data.sources import listed
 from binder.devices import pick_device
 from binder.encoder import Encoder
-from binder.errors import ConfigError, ItemError, ManifestError, PluginError
+from binder.errors import ConfigError, ManifestError, PluginError, SpaceError
 from binder.evaluation import zero_shot
-from binder.evaluation.retrieval import retrieval_rows
+from binder.evaluation.retrieval import comparable, retrieval_rows
 from binder.evaluation.zero_shot import Classification
 from binder.modality import Item
 from binder.registry import Registry
@@ -61,13 +63,17 @@ class Binder:
             readers.warm(["binder.anchors.openclip", "open_clip"])  # in parallel with this process
         where = pick_device(device)
         self.registry = registry or installed()
+        self._own_plugins = self.registry is not installed()
+        self._own_anchor = not isinstance(anchor, str)
         loaded = self.registry.load_anchor(anchor, where) if isinstance(anchor, str) else anchor.to(where)
         self.anchor: Anchor = loaded if prompt is None else loaded.with_prompt(prompt)
         self.workers, self.batch_size = workers, batch_size
-        self.encoders: dict[str, Encoder] = dict(self.anchor.towers)
+        self._towers = dict(self.anchor.towers)
+        self.encoders: dict[str, Encoder] = dict(self._towers)
         self.cards: dict[str, run_folder.Card] = {}
         self.trunk: str | None = None
         self.runs: dict[str, str] = {}  # modality -> where its encoder was loaded from
+        self._loaded: dict[str, tuple[str | None, int]] = {}  # modality -> its trunk's new location, version of weights
 
     @classmethod
     def of(
@@ -90,22 +96,28 @@ class Binder:
             anchor = run_folder.read_card(hub.local(encoders[0])).anchor if encoders else "mini"
         return cls(anchor, prompt=prompt, device=device, workers=workers).load(encoders, trunk=trunk)
 
+    def __repr__(self) -> str:
+        own = [f"{name} from {self.runs.get(name, 'memory')}" for name in self.encoders if name not in self._towers]
+        loaded = f"; loaded: {', '.join(own)}" if own else ""
+        towers = ", ".join(self._towers)
+        return f"Binder(anchor {self.anchor.name}, space {self.space[:8]}: {towers}{loaded}; on {self.device})"
+
     def __reduce__(self) -> Any:
-        """Pickles the names of the anchor and the run folders, not the weights."""
-        unsaved = [name for name in self.cards if name not in self.runs]
-        if unsaved:
-            raise ConfigError(f"a Binder cannot be pickled: its encoder for {unsaved[0]!r} is in no run folder")
-        runs = list(self.runs.values())
-        anchor = self.anchor
-        return _unpickled, (
-            runs,
-            anchor.name,
-            anchor.prompt,
-            self.trunk,
-            str(anchor.device),
-            self.workers,
-            self.batch_size,
-        )
+        """Pickles the names of the anchor and of the run folders, not the weights.
+
+        Raises ConfigError for what these do not bring back: an anchor or an encoder made in memory, an encoder whose
+        weights were changed, plugins that were handed in.
+        """
+        if self._own_plugins:
+            raise ConfigError("a Binder cannot be pickled: its plugins were handed in, not installed (registry=)")
+        own = {name: encoder for name, encoder in self.encoders.items() if self._towers.get(name) is not encoder}
+        whole.check_encoders(own, self.runs, {name: version for name, (_, version) in self._loaded.items()})
+        if self._own_anchor:
+            whole.check_anchor(self.anchor, self.registry)
+        runs = [(folder, self._loaded[name][0]) for name, folder in self.runs.items()]
+        how: dict[str, Any] = {"prompt": self.anchor.prompt, "device": str(self.device)}
+        how |= {"workers": self.workers, "batch_size": self.batch_size}
+        return _unpickled, (self.anchor.name, self.space, runs, how)
 
     def for_queries(self) -> Binder:
         """The same space, whose texts are encoded as what is asked, where the anchor makes a difference."""
@@ -113,8 +125,32 @@ class Binder:
         if anchor is self.anchor:
             return self
         other = object.__new__(Binder)  # `copy` would load everything again
-        other.__dict__.update(self.__dict__, anchor=anchor, encoders={**self.encoders, **anchor.towers})
+        towers = dict(anchor.towers)
+        other.__dict__.update(self.__dict__, anchor=anchor, encoders={**self.encoders, **towers}, _towers=towers)
         return other
+
+    def to(self, device: str | torch.device) -> Binder:
+        """Move the anchor and all encoders, in place, to 'cpu', 'cuda', 'cuda:1', 'mps' or 'auto'; returns self.
+
+        An anchor or encoder that another Binder shares moves there, too. Raises ConfigError where it is not available.
+        """
+        where = pick_device(str(device))
+        versions = {name: whole.version(encoder) for name, encoder in self.encoders.items()}
+        self.anchor = self.anchor.to(where)
+        for encoder in self.encoders.values():
+            encoder.to(where)
+            for held in [value for module in encoder.modules() for value in vars(module).values()]:
+                if isinstance(held, Trunk | Anchor):  # no Modules, so that they stay out of the encoder's weights
+                    held.model.to(where)
+        for name, (trunk, version) in self._loaded.items():  # moving is no change
+            moved = whole.version(self.encoders[name]) - versions[name]
+            self._loaded[name] = trunk, version + moved
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the anchor and the encoders are."""
+        return self.anchor.device
 
     @property
     def space(self) -> str:
@@ -142,6 +178,7 @@ class Binder:
                 self.registry = self.registry.with_name(name, aligned.card.kind)
             self.encoders[name], self.cards[name] = aligned.encoder, aligned.card
             self.trunk = trunk or self.trunk
+            self._loaded[name] = trunk, whole.version(aligned.encoder)
             self.runs[name] = str(folder) if str(folder).startswith(hub.PREFIX) else str(Path(folder).absolute())
         return self
 
@@ -161,33 +198,21 @@ class Binder:
         Raises PluginError if no encoder of that modality is loaded.
         """
         self._warn_unknown_words(modality, items)
+        encoder, how = self._encoder(modality), {"batch_size": self.batch_size, "workers": self.workers}
+        told: dict[str, Any] = {**how, "strict": strict, "stage": f"encoding {modality}", "progress": progress}
         if every_s is not None:
-            return encode.encode_segments(
-                self._encoder(modality),
-                items,
-                every_s,
-                batch_size=self.batch_size,
-                workers=self.workers,
-                strict=strict,
-                stage=f"encoding {modality}",
-                progress=progress,
-            )
-        return encode.encode(
-            self._encoder(modality),
-            items,
-            keys=keys,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            strict=strict,
-            stage=f"encoding {modality}",
-            progress=progress,
-        )
+            encoded = encode.encode_segments(encoder, items, every_s, **told)
+        else:
+            encoded = encode.encode(encoder, items, keys=keys, **told)
+        if not encoded.good:
+            encoded.vectors = np.empty((0, self.anchor.embed_dim), np.float32)
+        return encoded
 
     def embed(self, *, every_s: float | None = None, **items: Item | Iterable[Item]) -> Embeddings:
         """One keyword, the name of a modality, with one or several items -> Embeddings (N, D) in that order.
 
         An item is a path, a text, bytes, an open file, an array or whatever else the modality reads; several items are
-        any collection of these: a list, a column of a data frame, a generator.
+        any collection of these: a list, a column of a data frame, a generator, a stack of pictures. None give (0, D).
 
         With `every_s`, there is a row per segment of so many seconds, named FILE#t=START,END (a W3C media fragment).
         Raises ItemError for the first item that cannot be read.
@@ -198,7 +223,7 @@ class Binder:
         if encoded.spans:
             segments = [fragment(span.start_s, span.end_s) if span else "" for span in encoded.spans]
             names = [name + segment for name, segment in zip(names, segments, strict=True)]
-        return Embeddings(encoded.vectors, self.space, tuple(names), modality)
+        return Embeddings(encoded.vectors, self.space, tuple(names), modality, self.anchor.name)
 
     def __getattr__(self, name: str) -> Callable[[Item | Sequence[Item]], Embeddings]:
         if name.startswith("_") or name not in (self.__dict__.get("registry") or installed()).names():
@@ -233,11 +258,7 @@ class Binder:
         zero_shot.warn_same_labels(labels, classes_CD, self.anchor.name)
         card = self.cards.get(modality)
         scale = card.logit_scale if card else self.anchor.logit_scale
-        probabilities = zero_shot.softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
-        return [
-            Classification(name, labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True)))
-            for name, p in zip(names, probabilities, strict=True)
-        ]
+        return zero_shot.classified(z_ND, names, labels, classes_CD, scale)
 
     def evaluate(
         self,
@@ -263,7 +284,7 @@ class Binder:
         for own, card in self.cards.items():
             if card.kind:
                 rows = manifest.with_name(rows, own, card.kind)
-        usable = self._comparable(rows, name)
+        usable = comparable(rows, name, self.registry.names(), self.encoders)
         sides, problems = {}, []
         for own in usable:
 
@@ -277,20 +298,6 @@ class Binder:
             why = f"; the first problem: {': '.join(problems[0])}" if problems else ": no row has two of them"
             raise ManifestError(f"{name}: nothing to compare among {len(rows)} rows of {', '.join(usable)}{why}")
         return found, problems
-
-    def _comparable(self, rows: Sequence[Row], name: str) -> list[str]:
-        """The modalities of the rows that can be encoded. Raises ConfigError if there are fewer than two."""
-        present = [m for m in self.registry.names() if any(m in row.items for row in rows)]
-        usable = [m for m in present if m in self.encoders]
-        if len(usable) < 2:
-            missing = [m for m in present if m not in self.encoders]
-            columns = dict.fromkeys(key for row in rows[:100] for key in [*row.items, *row.meta])
-            shown = ", ".join(str(key)[:40] for key in list(columns)[:20]) or "none"
-            hint = f"columns: {shown} (a column is named after its modality)"
-            if missing:
-                hint = f"no encoder loaded for {', '.join(missing)}"
-            raise ConfigError(f"{name}: fewer than two modalities; {hint}")
-        return usable
 
     def trained_together(self, a: str, b: str) -> bool:
         """Whether pairs of these two modalities were trained on: by the anchor, or by one of the loaded encoders."""
@@ -309,10 +316,7 @@ class Binder:
         if len(items) != 1:
             raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items) or 'none'}")
         ((modality, values),) = items.items()
-        as_list = listed(values, self.registry.get(modality).inline)
-        if not as_list:
-            raise ItemError(modality, "an empty list of items")
-        return modality, as_list
+        return modality, listed(values, self.registry.get(modality))
 
     def _encoder(self, modality: str) -> Encoder:
         if modality not in self.encoders:
@@ -322,12 +326,14 @@ class Binder:
         return self.encoders[modality]
 
 
-def _unpickled(
-    runs: list[str], anchor: str, prompt: str | None, trunk: str | None, device: str, workers: int, batch_size: int
-) -> Binder:
-    """Rebuild a pickled Binder."""
-    space = Binder(anchor, prompt=prompt, device=device, workers=workers, batch_size=batch_size)
-    return space.load(runs, trunk=trunk)
+def _unpickled(anchor: str, space: str, runs: Sequence[tuple[str, str | None]], how: dict[str, Any]) -> Binder:
+    """Rebuild a pickled Binder. Raises SpaceError where the anchor's name means another model now."""
+    made = Binder(anchor, **how)
+    if made.space != space:
+        raise SpaceError(f"pickled in space {space[:8]}, but anchor {anchor!r} is of space {made.space[:8]} here")
+    for run, trunk in runs:
+        made.load(run, trunk=trunk)
+    return made
 
 
 def _name(item: Item) -> str:

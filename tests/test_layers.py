@@ -52,7 +52,7 @@ BUDGETS = {
     "data": 1810,
     "devkit": 1250,
     "encoders": 2210,
-    "evaluation": 360,
+    "evaluation": 410,
     "formats": 1990,
     "index": 3560,
     "pairs": 550,

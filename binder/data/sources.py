@@ -56,27 +56,6 @@ def collect(
         raise ManifestError(f"{str(first)[:200]}: nothing in it that {what}")
 
 
-def listed(values: Any, inline: bool = False) -> list[Item]:
-    """One item, or any collection or stream of items of one modality -> a list of items.
-
-    An array of numbers, a picture, bytes and (array, rate) are one item; a string is a path unless `inline`.
-    """
-    several = values if _holds_items(values) else [values]
-    found = [str(value) if isinstance(value, str) else manifest.plain(value) for value in several]
-    return [Path(value) if isinstance(value, str) and not inline else value for value in found]
-
-
-def _holds_items(values: Any) -> bool:
-    """Whether it is a collection or a stream of items, not a single one."""
-    if isinstance(values, str | bytes | bytearray | memoryview | Path | Mapping) or hasattr(values, "read"):
-        return False
-    if isinstance(values, tuple):  # of paths; otherwise it is an array with its rate
-        return all(isinstance(value, str | Path) for value in values)
-    if hasattr(values, "dtype"):  # an array, or a column of a data frame: of paths or of numbers
-        return str(values.dtype) in ("object", "str", "string") or getattr(values.dtype, "kind", "") == "U"
-    return isinstance(values, Iterable) and not hasattr(values, "convert")  # a method of Pillow's pictures
-
-
 def _one(source: Item, kind: Modality | None, registry: Registry, among: Collection[str]) -> Iterator[Found]:
     """The items of one source."""
     if not isinstance(source, str | Path):

@@ -5,14 +5,34 @@ Shapes: N rows, U unique items of one modality, D embed_dim.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from binder.data.columns import Side
+from binder.data.manifest import Row
+from binder.errors import ConfigError
 from binder.evaluation import metrics
+
+
+def comparable(rows: Sequence[Row], where: str, names: Sequence[str], encoders: Container[str]) -> list[str]:
+    """Those of the modalities `names` that the rows have and `encoders` can encode.
+
+    Raises ConfigError if there are fewer than two; `where` names the rows in it.
+    """
+    present = [name for name in names if any(name in row.items for row in rows)]
+    usable = [name for name in present if name in encoders]
+    if len(usable) < 2:
+        missing = [name for name in present if name not in encoders]
+        columns = dict.fromkeys(key for row in rows[:100] for key in [*row.items, *row.meta])
+        shown = ", ".join(str(key)[:40] for key in list(columns)[:20]) or "none"
+        hint = f"columns: {shown} (a column is named after its modality)"
+        if missing:
+            hint = f"no encoder loaded for {', '.join(missing)}"
+        raise ConfigError(f"{where}: fewer than two modalities; {hint}")
+    return usable
 
 
 def retrieval_rows(

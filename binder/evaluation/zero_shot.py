@@ -50,6 +50,17 @@ def class_vectors(
     return vectors.normalize(z.mean(1))
 
 
+def classified(
+    z_ND: vectors.Vectors, names: Sequence[str], labels: Sequence[str], classes_CD: vectors.Vectors, scale: float
+) -> list[Classification]:
+    """(N, D) vectors of items with these names -> the most probable of C labels for each, by `scale` times cosine."""
+    probabilities_NC = softmax(scale * z_ND @ classes_CD.T) if len(z_ND) else np.empty((0, len(labels)))
+    return [
+        Classification(name, labels[int(p.argmax())], float(p.max()), dict(zip(labels, map(float, p), strict=True)))
+        for name, p in zip(names, probabilities_NC, strict=True)
+    ]
+
+
 def softmax(logits: NDArray[np.floating]) -> NDArray[np.floating]:
     """(N, C) -> (N, C) rows that sum to 1."""
     shifted = np.exp(logits - logits.max(1, keepdims=True))

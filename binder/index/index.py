@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from binder.data.sources import Found, collect, listed
+from binder.data.items import listed
+from binder.data.sources import Found, collect
 from binder.errors import ConfigError, SpaceError, StoreError, renamed
 from binder.index import add as adding
 from binder.index import maintenance, reembed, search, transfer
@@ -146,7 +147,8 @@ class Index:
                 added.take(adding.add_vectors(self.store, modality, batches, options))
             else:
                 known = self.encoder_space().registry
-                found = collect(listed(value, known.get(modality).inline), modality, known)
+                own = listed(value, known.get(modality))
+                found = collect(own, modality, known) if own else ()
                 added.take(self._add_items(found, metadata, names, options))
         files = [Path(s) for s in sources if transfer.is_file_of_vectors(Path(s))]
         for path in files:
