@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from binder.anchors.towers import checked_text
     from binder.anchors.trunk import Trunk, image_trunk, load_transformers, load_trunk, loading_model
     from binder.api import Binder
+    from binder.artifact.export import Exported, export
     from binder.artifact.hub import pull, push
     from binder.cli.options import common_options
     from binder.cli.output import print_json, print_table, say
@@ -69,6 +70,7 @@ _LAZY = {
     "Binder": "binder.api",
     "Embeddings": "binder.space.embeddings",
     "Encoder": "binder.encoder",
+    "Exported": "binder.artifact.export",
     "Hit": "binder.index",
     "Index": "binder.index",
     "OpenClipAnchor": "binder.anchors.openclip",
@@ -96,6 +98,7 @@ _LAZY = {
     "common_options": "binder.cli.options",
     "decode_text": "binder.formats.content",
     "existing_file": "binder.formats.content",
+    "export": "binder.artifact.export",
     "get_modality": "binder.registry",
     "image_trunk": "binder.anchors.trunk",
     "into_space": "binder.encoders.picture",
@@ -137,6 +140,7 @@ __all__ = [
     "Embeddings",
     "Encoder",
     "EncoderConfig",
+    "Exported",
     "Hit",
     "Index",
     "Item",
@@ -174,6 +178,7 @@ __all__ = [
     "common_options",
     "decode_text",
     "existing_file",
+    "export",
     "get_modality",
     "hookimpl",
     "image_trunk",

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from binder.errors import warn_renamed
 from binder.modality import Item
+from binder.portable import Portable
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,13 @@ class Encoder(nn.Module):
         once and cached, and each training step picks one of them. Runs in worker processes.
         """
         return self.preprocess(item)
+
+    def portable(self) -> Portable | None:
+        """How items become windows where there is neither torch nor binder, for `binder export`.
+
+        None: the exported encoder is given windows that were prepared elsewhere.
+        """
+        return None
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, ...) windows -> (B, ...) randomly augmented; in training only, with a `generator` on the CPU.

@@ -21,7 +21,7 @@ PLUGINS = ROOT.parent / "plugins"
 
 # A part imports only from lines above its own. Imports inside functions count, those for type checkers do not.
 LAYERS = [
-    {"errors", "known_plugins", "scoped"},
+    {"errors", "known_plugins", "portable", "scoped"},
     {"files"},
     {"space"},
     {"config"},
@@ -47,15 +47,16 @@ MOST_LINES = 350  # of a file, in core and plugins
 # Lines of Python of each part: those after the move into this layout plus 15 %. Raise one with a reason in the commit.
 BUDGETS = {
     "anchors": 1260,
-    "artifact": 550,
-    "cli": 2250,
+    "artifact": 1110,
+    "cli": 2350,
     "data": 1810,
     "devkit": 1250,
-    "encoders": 2210,
+    "encoders": 1970,
     "evaluation": 410,
     "formats": 1990,
     "index": 3560,
     "pairs": 550,
+    "portable": 840,
     "readers": 1400,
     "report": 720,
     "space": 890,

@@ -6,23 +6,23 @@ Shapes: B batch, D embed_dim.
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from binder.anchors.exported import picture_portable, text_portable
 from binder.encoder import Encoder
 from binder.errors import ItemError
 from binder.formats.picture import read_image
 from binder.modality import Item
+from binder.portable import Portable
+from binder.portable.text import shortened
 
 if TYPE_CHECKING:
     from binder.anchors.openclip import OpenClipAnchor
 
 log = logging.getLogger(__name__)
 
-LONG_WORD = re.compile(r"\S{513,}")
-MAX_WORD, MAX_TEXT = 512, 20_000  # characters given to the tokenizer: its time can grow with their square
 
 
 def checked_text(item: Item) -> str:
@@ -33,7 +33,7 @@ def checked_text(item: Item) -> str:
         raise ItemError(repr(item[:40]), "empty text")
     if any("\ud800" <= letter <= "\udfff" for letter in item):
         raise ItemError(item[:60].encode("ascii", "backslashreplace").decode(), "holds half a surrogate pair")
-    return LONG_WORD.sub(lambda word: word[0][:MAX_WORD], item[:MAX_TEXT])
+    return shortened(item)
 
 
 class ImageTower(Encoder):
@@ -47,6 +47,9 @@ class ImageTower(Encoder):
         """One item -> (1, 3, H, W)."""
         pixels: Tensor = self.anchor.transform(read_image(item))
         return pixels.unsqueeze(0)
+
+    def portable(self) -> Portable:
+        return picture_portable(self.anchor.transform)
 
     def features(self, batch: Tensor) -> Tensor:
         return self.anchor.encode_image(batch)
@@ -72,6 +75,9 @@ class TextTower(Encoder):
             long = "texts are truncated after the anchor's %d tokens, for example: %.60s..."
             log.warning(long, tokens.shape[1], item)
         return tokens
+
+    def portable(self) -> Portable:
+        return text_portable(self.anchor.tokenizer, self.preprocess("a"))
 
     def features(self, batch: Tensor) -> Tensor:
         return self.anchor.encode_text(batch)

@@ -226,10 +226,11 @@ def _timm(name: str) -> tuple[nn.Module, Callable[[Image.Image], Tensor]]:
     data: Any = timm.data  # without type hints
     # the whole picture: by default timm crops its margins, where a drawing has its axes
     transform = data.create_transform(**{**data.resolve_model_data_config(model), "crop_pct": 1.0}, is_training=False)
-    return model, partial(_of_rgb, transform)
+    return model, partial(of_rgb, transform)
 
 
-def _of_rgb(transform: Callable[[Image.Image], Tensor], picture: Image.Image) -> Tensor:
+def of_rgb(transform: Callable[[Image.Image], Tensor], picture: Image.Image) -> Tensor:
+    """What a transform makes of a picture of any mode."""
     return transform(picture.convert("RGB"))
 
 

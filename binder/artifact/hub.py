@@ -113,7 +113,7 @@ def _parse(name: str) -> tuple[str, str | None]:
 
 def _stage(folder: Path, place: Path, card: Card, repo: str, license: str | None) -> None:
     """Write the files to upload: those of the run, without absolute paths, and the model card."""
-    update = {"anchor": _public(card.anchor), "license": license or card.license}
+    update = {"anchor": public(card.anchor), "license": license or card.license}
     card = card.model_copy(update=update)
     shutil.copyfile(folder / WEIGHTS, place / WEIGHTS)
     (place / CARD).write_text(card.model_dump_json(indent=2) + "\n", encoding="utf-8")
@@ -121,10 +121,10 @@ def _stage(folder: Path, place: Path, card: Card, repo: str, license: str | None
         shutil.copyfile(folder / LOG, place / LOG)
     if (folder / CONFIG).is_file():
         config: dict[str, Any] = read_toml(folder / CONFIG)
-        config["anchor"] = _public(str(config.get("anchor", card.anchor)))
-        config["encoders"] = [_public(str(run)) for run in config.get("encoders", [])]
+        config["anchor"] = public(str(config.get("anchor", card.anchor)))
+        config["encoders"] = [public(str(run)) for run in config.get("encoders", [])]
         if "init" in config:
-            config["init"] = _public(str(config["init"]))
+            config["init"] = public(str(config["init"]))
         (place / CONFIG).write_text(tomli_w.dumps(config), encoding="utf-8")
     try:
         (place / README).write_text(model_card(card, repo), encoding="utf-8")
@@ -132,7 +132,7 @@ def _stage(folder: Path, place: Path, card: Card, repo: str, license: str | None
         raise RunError(f"{folder / CARD}: damaged: its metrics lack {one_line(error)}") from None
 
 
-def _public(name: str) -> str:
+def public(name: str) -> str:
     """The name of an anchor or a run; of an absolute path only the last part."""
     return PurePath(name).name if Path(name).is_absolute() else name
 

@@ -28,6 +28,7 @@ VERBS = {  # name: one line of help
     "similar": "Find what is closest to an item of an index.",
     "duplicates": "Find near-duplicates in an index.",
     "pairs": "Check and clean a manifest of pairs before training.",
+    "export": "Write an encoder as ONNX or by torch.export, to run it without binder.",
     "push": "Upload an aligned encoder to the Hugging Face Hub.",
     "pull": "Download an aligned encoder from the Hugging Face Hub.",
     "cache": "Inspect, verify or shrink the cache of vectors and preprocessed items.",

@@ -152,7 +152,7 @@ def _preview_picture(draw: Callable[[Item, Any], Image], config: type[PictureCon
 
 def _build_raster(read: ReadGrid, tone: Tone | None, config: Any, anchor: Anchor) -> Encoder:
     from binder.encoders.raster.encoder import RasterEncoder
-    from binder.encoders.raster.shades import lowest_to_highest
+    from binder.portable.raster import tone as lowest_to_highest
 
     return RasterEncoder(config, anchor, read, tone or lowest_to_highest)
 
@@ -161,7 +161,7 @@ def _preview_raster(
     read: ReadGrid, tone: Tone | None, config: type[PictureConfig], seen: PictureConfig | None, item: Item
 ) -> Image:
     from binder.encoders.drawing import shades
-    from binder.encoders.raster.shades import lowest_to_highest
+    from binder.portable.raster import tone as lowest_to_highest
 
     return shades(read, tone or lowest_to_highest, seen or config(), item)
 

@@ -16,10 +16,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from binder.anchors.base import Anchor
+from binder.anchors.exported import picture_portable
 from binder.anchors.trunk import Trunk, image_trunk
 from binder.encoder import Encoder
 from binder.errors import ConfigError
 from binder.modality import Item, PictureConfig
+from binder.portable import Portable
 
 Tune = Literal["frozen", "lora", "full"]
 
@@ -160,6 +162,9 @@ class PictureEncoder(Encoder):
     def preprocess(self, item: Item) -> Tensor:
         """One item -> (1, 3, H, W)."""
         return self.transform(self.picture(item)).unsqueeze(0)
+
+    def portable(self) -> Portable:
+        return picture_portable(self.transform, takes="a picture of the item, as the plugin draws it: PNG for instance")
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         """One item -> (V, 3, H, W): the picture and its variants, where a plugin has any."""

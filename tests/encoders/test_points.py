@@ -14,8 +14,8 @@ from binder_three import DOTS, DotsConfig, read_dots
 
 from binder import ConfigError, ItemError, Points
 from binder.config import validate
-from binder.encoders.points import arrange
-from binder.encoders.points.arrange import spread, thinned
+from binder.portable import points as arrange
+from binder.portable.points import spread, thinned
 from binder.encoders.points.cloud import read_points
 from binder.encoders.points.encoder import PointEncoder, turns
 from binder.testing import EncoderContract

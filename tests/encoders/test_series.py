@@ -17,7 +17,7 @@ from binder import ConfigError, ItemError, Series, SeriesConfig, SeriesEncoder
 from binder.config import validate
 from binder.encoders.series.augment import change
 from binder.encoders.series.bands import Bands
-from binder.encoders.series.grid import Clean, resample, windows
+from binder.portable.series import Clean, resample, windows
 from binder.encoders.series.windows import adapt_series, complete, read_series, segments
 from binder.testing import EncoderContract
 

@@ -1,4 +1,4 @@
-"""Point clouds, checked and prepared for the encoder as `arrange` does. Free of torch.
+"""Point clouds, checked and prepared for the encoder as `binder.portable.points` does. Free of torch.
 
 Shapes: P points as read, N points of a window, C values of a point (3, and 3 each for normals and colors).
 """
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binder.encoders.points.arrange import Floats, arranged, colors_of, usable
 from binder.encoders.points.config import PointConfig, Points, Read
 from binder.errors import ItemError, name_of
 from binder.modality import Item
+from binder.portable.points import Floats, arranged, colors_of, usable
 
 log = logging.getLogger(__name__)
 

@@ -17,6 +17,7 @@ from binder.encoders.points.cloud import read_points
 from binder.encoders.points.config import PointConfig, Read
 from binder.encoders.transformer import Transformer
 from binder.modality import Item
+from binder.portable import Portable, points
 
 # the augmentation at strength 1
 STRETCH = 0.1  # standard deviation of the log of the factor on an axis
@@ -39,6 +40,19 @@ class PointEncoder(Encoder):
     def preprocess(self, item: Item) -> Tensor:
         """One item -> (1, N, C) float32: coordinates, then normals and colors where the configuration has them."""
         return torch.from_numpy(read_points(self.read, item, self.config))[None]
+
+    def portable(self) -> Portable:
+        config = self.config
+        columns = ["x, y, z", *["normals"] * config.normals, *["colors"] * config.colors]
+        settings = {
+            "points": config.points,
+            "up": config.up,
+            "normals": config.normals,
+            "colors": config.colors,
+        }
+        takes = f"a .npy file of points (P, {3 * len(columns)}): {', '.join(columns)}"
+        around = torch.randn(1, config.points, 3 * len(columns), generator=torch.Generator().manual_seed(0))
+        return Portable((points,), settings, takes, example=around / 4)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, N, C) -> (B, N, C): rotated, stretched, jittered, thinned, tinted."""

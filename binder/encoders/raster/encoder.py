@@ -11,9 +11,12 @@ from PIL.Image import Image
 from torch import Tensor
 
 from binder.anchors.base import Anchor
+from binder.anchors.exported import picture_portable
 from binder.encoders.picture import PictureEncoder
 from binder.encoders.raster.shades import Read, Tone, draw_grid, read_grid
 from binder.modality import Item, PictureConfig
+from binder.portable import Portable, picture, raster
+from binder.portable.raster import tone
 
 OVERSAMPLED = 2  # drawn this much larger than the anchor's input: its own downsampling is better than ours
 
@@ -27,6 +30,13 @@ class RasterEncoder(PictureEncoder):
 
     def picture(self, item: Item) -> Image:
         return draw_grid(read_grid(self.read, item, self.config, OVERSAMPLED * self.side), self.tone, self.config)
+
+    def portable(self) -> Portable:
+        if self.tone is not tone:
+            return super().portable()  # of the gray pictures
+        side = OVERSAMPLED * self.side
+        takes = "a .npy file of measurements (H, W), NaN where there are none"
+        return picture_portable(self.transform, (picture, raster), takes, side=side, config={})
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         """One item -> (V, 3, H, W): its picture and random variants, read once."""

@@ -16,11 +16,13 @@ from binder.encoder import Encoder, Span
 from binder.encoders.series import augment as series_augment
 from binder.encoders.series.bands import Bands
 from binder.encoders.series.config import Read, SeriesConfig
-from binder.encoders.series.grid import Clean, resample, windows
 from binder.encoders.series.windows import complete, read_series, segments
 from binder.encoders.transformer import Transformer
 from binder.errors import ItemError
 from binder.modality import Item
+from binder.portable import Portable
+from binder.portable import series as portable_series
+from binder.portable.series import Clean, resample, windows
 
 TOKENS = 32  # roughly, per window: longer windows get a larger stride
 
@@ -64,6 +66,20 @@ class SeriesEncoder(Encoder):
     def _windows(self, series: Clean) -> Tensor:
         assert self.config.rate_hz
         return torch.from_numpy(windows(resample(series, self.config.rate_hz, self.size), self.size))
+
+    def portable(self) -> Portable:
+        config, count = self.config, len(self.config.channels)
+        settings = {
+            "channels": list(config.channels),
+            "rate_hz": config.rate_hz,
+            "size": self.size,
+        }
+        takes = (
+            f"a .npz file of values (S, {count}) for {', '.join(config.channels)}, with time_s (S,) or rate_hz; or a "
+            f".npy file of values at {config.rate_hz:g} Hz"
+        )
+        example = torch.ones(1, count + 1, self.size)
+        return Portable((portable_series,), settings, takes, example=example)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C + 1, T) -> (B, C + 1, T)."""

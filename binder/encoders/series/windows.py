@@ -15,12 +15,12 @@ import numpy as np
 
 from binder.encoders.series.clean import MAX_VALUE, rising, times, whole
 from binder.encoders.series.config import MAX_SAMPLES, Read, SeriesConfig
-from binder.encoders.series.grid import LONGEST, Clean, Floats
 from binder.errors import ConfigError, ItemError
 from binder.formats.clock import short
 from binder.formats.delimited import MAX_CELLS
 from binder.formats.table import check_count
 from binder.modality import Item
+from binder.portable.series import LONGEST, Clean, Floats
 
 SAMPLE = 128  # items that `adapt_series` reads: enough for two statistics per channel
 SHORTEST = 16  # samples in a window whose length is chosen from the data; LONGEST at most

@@ -120,3 +120,22 @@ def _shuffled(cells_P3: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def blocks(count: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, count)) for start in range(0, count, BLOCK))
+
+
+def windows_of(item: str, settings: dict[str, Any]) -> NDArray[np.float32]:
+    """A .npy file (P, 3 to 9) of coordinates, then normals and colors as the encoder takes them -> (1, N, C).
+
+    Raises OSError, ValueError.
+    """
+    normals, colors = settings["normals"], settings["colors"]
+    needed = 3 * (1 + normals + colors)
+    array = np.load(item)
+    if array.ndim != 2 or array.shape[1] < needed or array.dtype.kind not in "iuf":
+        raise ValueError(f"expected an array (P, {needed}), got {array.shape} of {array.dtype}")
+    parts = [array[:, 3 * i : 3 * i + 3] for i in range(1 + normals)]
+    parts += [array[:, needed - 3 : needed]] if colors else []
+    rows, _ = usable(parts)
+    columns: list[Floats] = [part[rows].astype(np.float64) for part in parts]
+    if colors:
+        columns[-1] = colors_of(columns[-1], parts[-1].dtype.kind)
+    return arranged(columns, settings["up"], normals, settings["points"])[None]

@@ -5,6 +5,7 @@ Shapes: S samples of a series, C channels, W windows, T samples of a window.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -165,3 +166,23 @@ def _interpolate(at: Floats, time_S: Floats, values_SC: Floats) -> Floats:
 def _integral(time_S: Floats, values_SC: Floats) -> Floats:
     steps = np.diff(time_S)[:, None] * (values_SC[1:] + values_SC[:-1]) / 2
     return np.concatenate([np.zeros((1, values_SC.shape[1])), np.cumsum(steps, axis=0)])
+
+
+def windows_of(item: str, settings: dict[str, Any]) -> NDArray[np.float32]:
+    """A .npz file of `values` (S, C) with `time_s` (S,) or `rate_hz`, or a .npy file of values at the encoder's rate.
+
+    Returns (W, C + 1, T). Raises OSError, ValueError.
+    """
+    rate_hz, channels = settings["rate_hz"], settings["channels"]
+    with np.load(item) if item.lower().endswith(".npz") else contextlib.nullcontext({"values": np.load(item)}) as held:
+        values = np.asarray(held["values"], np.float64)
+        own_hz = float(held["rate_hz"]) if "rate_hz" in held else rate_hz
+        time = np.asarray(held["time_s"], np.float64) if "time_s" in held else np.arange(len(values)) / own_hz
+    values = values[:, None] if values.ndim == 1 else values
+    if values.ndim != 2 or values.shape[1] != len(channels) or len(values) < 2:
+        raise ValueError(f"expected values (S, {len(channels)}) for {', '.join(channels)}, got {values.shape}")
+    if time.shape != (len(values),) or not (np.diff(time) >= 0).all() or not np.median(np.diff(time)) > 0:
+        raise ValueError(f"expected {len(values)} rising times in s, one per sample")
+    if not (np.isfinite(values).all() and np.isfinite(time).all()):
+        raise ValueError("holds numbers that are not finite: interpolate those that are missing")
+    return windows(resample(Clean(values, time - time[0]), rate_hz, settings["size"]), settings["size"])
