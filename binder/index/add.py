@@ -332,4 +332,4 @@ def _brings_more(found: Found, known: Known) -> bool:
     given = dict(found.meta)
     if found.text is not None:
         given["text"] = found.text
-    return any(value is not None and known.extra.get(name) != value for name, value in given.items())
+    return any(value is not None and not rows.same(known.extra.get(name), value) for name, value in given.items())

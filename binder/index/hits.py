@@ -45,11 +45,12 @@ class Hit:
 def hits_of(modality: str, rows: pa.Table) -> list[Hit]:
     """Rows of an answer -> hits in the same order."""
     vectors = rows[VECTOR] if VECTOR in rows.column_names else None
+    columns = {column.name: column for column in rows.schema}
     found = []
     for i, row in enumerate((rows.drop_columns(VECTOR) if vectors is not None else rows).to_pylist()):
         own = {name: row.pop(name) for name in ("item", "start_s", "end_s", "text")}
         score = float(row.pop(SCORE))
-        metadata = {name: plain(cell) for name, cell in row.items() if cell is not None}
+        metadata = {name: plain(cell, columns[name]) for name, cell in row.items() if cell is not None}
         vector = None if vectors is None else np.array(vectors[i].values)
         found.append(Hit(modality, score=score, metadata=metadata, vector=vector, **own))
     return found

@@ -1,8 +1,7 @@
 """The columns of an index: those that every table has, and the users' metadata.
 
 Conditions can use `item` (the path of a file, the text itself, or a given name), `start_s` and `end_s` (of a segment),
-`text` (words beside the item), and the metadata: text, numbers (float64), truth values and times (in microseconds;
-those with a time zone are kept as UTC).
+`text` (words beside the item), and the metadata: text, numbers (float64), truth values and times (see `times`).
 
 Metadata that a program gives is refused if it cannot be kept. Of metadata in files only the values that cannot be kept
 are left out, with a warning that names the first item.
@@ -30,6 +29,8 @@ import pyarrow as pa
 
 from binder.errors import ConfigError, one_line
 from binder.files import utf8
+from binder.index import times
+from binder.index.times import INSTANT, TIME
 from binder.space.segments import fragment
 from binder.space.vectors import Vectors
 
@@ -55,8 +56,6 @@ COLUMN_NAME = re.compile(r"[^\W_][\w -]{0,63}")  # what a condition can name
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 EXACT = 2**53  # float64 holds all integers up to here
 MAX_TEXT = 100_000  # characters of a value that is converted to text
-TIME, INSTANT = pa.timestamp("us"), pa.timestamp("us", "UTC")
-FIRST_S, LAST_S = -62_135_596_800, 253_402_300_799  # the years 1 to 9999, as Python can show them
 KINDS = {"text": pa.string(), "number": pa.float64(), "true or false": pa.bool_(), "time": TIME, "instant": INSTANT}
 
 
@@ -73,7 +72,7 @@ def settled(mtime_ns: int) -> bool:
 def schema(embed_dim: int, metadata: Mapping[str, pa.DataType] | None = None) -> pa.Schema:
     """Of a new table."""
     fields = [pa.field(name, kind) for name, kind in OWN.items() if name != KEY]
-    more = [pa.field(name, kind) for name, kind in (metadata or {}).items()]
+    more = [times.stored(pa.field(name, kind)) for name, kind in (metadata or {}).items()]
     return pa.schema([unique(KEY), *fields, pa.field(VECTOR, pa.list_(pa.float32(), embed_dim)), *more])
 
 
@@ -211,16 +210,23 @@ def metadata_from_files(
     return made
 
 
-def plain(cell: Any) -> Any:
-    """A cell as a hit shows it: integers without a decimal point, instants in UTC."""
+def plain(cell: Any, column: pa.Field) -> Any:
+    """A cell of a table's column as a hit shows it: integers without a decimal point, instants in their zone."""
     if isinstance(cell, float) and abs(cell) <= EXACT and cell.is_integer():
         return int(cell)
-    if isinstance(cell, datetime.datetime) and cell.tzinfo is not None:
-        return cell.astimezone(datetime.UTC)
-    return cell
+    return times.shown(cell, column) if isinstance(cell, datetime.datetime) else cell
+
+
+def same(a: Any, b: Any) -> bool:
+    """Whether two cells are one as a table holds them; NaN, which does not equal itself, is one with NaN."""
+    if isinstance(a, datetime.datetime) and isinstance(b, datetime.datetime):
+        return times.same(a, b)
+    return bool(a == b or (a != a and b != b))
 
 
 def kind_of_type(kind: pa.DataType) -> str:
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return "instant"
     return next((name for name, known in KINDS.items() if known == kind), "text")
 
 
@@ -234,7 +240,12 @@ def _is_missing(cell: Any) -> bool:
 
 
 def _kind_of_most(cells: Sequence[Any]) -> str:
-    """In a tie text, which can hold the others, too; times are instants if any of them has a time zone."""
+    """In a tie text, which can hold the others, too; times are instants if any of them has a time zone.
+
+    Text is instants where all of it is ISO times with an offset: as text these would not compare.
+    """
+    if cells and all(isinstance(cell, str) and times.WITH_OFFSET.fullmatch(cell) for cell in cells):
+        return "instant"
     kinds = [_kind(cell) for cell in cells]
     most = max(KINDS, key=lambda kind: (kinds.count(kind), kind == "text"))
     return "instant" if most == "time" and "instant" in kinds else most
@@ -267,7 +278,7 @@ def _as(kind: str, cell: Any) -> Any:
         if not math.isfinite(number):
             raise ValueError("number too large")
         return number
-    return _as_time(kind, cell)
+    return times.as_time(cell, instant=kind == "instant")
 
 
 def _as_text(cell: Any) -> str:
@@ -280,17 +291,6 @@ def _as_text(cell: Any) -> str:
     if len(text) > MAX_TEXT:
         raise ValueError(f"more than {MAX_TEXT} characters")
     return utf8(text)
-
-
-def _as_time(kind: str, cell: Any) -> datetime.datetime:
-    if isinstance(cell, str):
-        cell = datetime.datetime.fromisoformat(cell)
-    if isinstance(cell, datetime.date) and not isinstance(cell, datetime.datetime):
-        cell = datetime.datetime(cell.year, cell.month, cell.day)
-    if not isinstance(cell, datetime.datetime):
-        raise ValueError(f"{_short(cell)} is not a time")
-    instant = cell.replace(tzinfo=datetime.UTC) if cell.tzinfo is None else cell.astimezone(datetime.UTC)
-    return instant if kind == "instant" else instant.replace(tzinfo=None)
 
 
 def _short(cell: Any) -> str:
@@ -315,18 +315,5 @@ def _converted(name: str, column: pa.ChunkedArray, as_text: bool) -> pa.ChunkedA
                 return column.cast(pa.string())
             raise ConfigError(f"metadata column {name!r}: numbers beyond 2^53; give them as text") from None
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
-        return _times(name, column)
+        return times.converted(name, column)
     raise ConfigError(f"metadata column {name!r} holds {kind}; expected text, numbers, truth values or dates")
-
-
-def _times(name: str, column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """In microseconds. Raises ConfigError for years that Python cannot show."""
-    zone = getattr(column.type, "tz", None)
-    try:
-        seconds = column.cast(pa.timestamp("s", zone), safe=False).cast(pa.int64())
-        ends = pa.compute.min_max(seconds).as_py()
-        if ends["min"] is None or FIRST_S <= ends["min"] <= ends["max"] <= LAST_S:
-            return column.cast(INSTANT if zone else TIME, safe=False)
-    except pa.ArrowException:
-        pass
-    raise ConfigError(f"metadata column {name!r} holds times outside the years 1 to 9999")

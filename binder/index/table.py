@@ -21,9 +21,10 @@ import numpy as np
 import pyarrow as pa
 
 from binder.errors import StoreError
+from binder.index import times
 from binder.index.condition import compiled
 from binder.index.lance import Conflict, Files, guarded
-from binder.index.rows import HIDDEN, INSTANT, KEY, OWN, SCORE, TIME, VECTOR, matrix, unique
+from binder.index.rows import HIDDEN, KEY, OWN, SCORE, VECTOR, matrix, unique
 from binder.space.vectors import Vectors
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ class State:
 
     @property
     def metadata(self) -> dict[str, pa.DataType]:
-        return {f.name: f.type for f in self.schema if f.name not in OWN and f.name != VECTOR}
+        """The users' columns, times with their zone."""
+        return {f.name: times.given(f) for f in self.schema if f.name not in OWN and f.name != VECTOR}
 
 
 class Table:
@@ -291,10 +293,9 @@ class Table:
     def _fitted(self, rows: pa.Table) -> pa.Table:
         """The rows with times of the table's type; missing columns are created. Raises StoreError for another type."""
         have = self.state().schema
-        times = {f.name: f.type for f in have if f.type in (TIME, INSTANT)}  # without a time zone they are UTC
-        schema = pa.schema(
-            [f.with_type(times[f.name]) if f.name in times and f.type in (TIME, INSTANT) else f for f in rows.schema]
-        )
+        of_time = {f.name: f for f in have if pa.types.is_timestamp(f.type)}  # without a time zone they are UTC
+        given = [times.stored(f) for f in rows.schema]
+        schema = pa.schema([of_time.get(f.name, f) if pa.types.is_timestamp(f.type) else f for f in given])
         for column in schema:
             if column.name in have.names and have.field(column.name).type != column.type:
                 kinds = f"holds {have.field(column.name).type}, not {column.type}"

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from binder import files
 from binder.errors import BinderError, ConfigError, ManifestError, SpaceError, StoreError, one_line
-from binder.index import rows
+from binder.index import rows, times
 from binder.index.lance import guarded
 from binder.index.rows import KEY, OWN, VECTOR
 from binder.index.store import Record
@@ -157,10 +157,18 @@ def _texts(found: pa.Table, name: str) -> list[str]:
 def _union(tables: Sequence[Table], record: Record) -> pa.Schema:
     columns = {"item": pa.string(), "modality": pa.string()}
     for table in tables:
-        own = {f.name: f.type for f in table.state().schema if f.name not in (KEY, VECTOR)}
-        columns |= {name: kind if columns.get(name, kind) == kind else pa.string() for name, kind in own.items()}
+        own = {f.name: times.given(f) for f in table.state().schema if f.name not in (KEY, VECTOR)}
+        columns |= {name: _wide(columns.get(name, kind), kind) for name, kind in own.items()}
     columns[VECTOR] = pa.list_(pa.float32(), record.embed_dim)
     return pa.schema(columns, metadata={SPACE: record.space, ANCHOR: record.anchor or ""})
+
+
+def _wide(one: pa.DataType, other: pa.DataType) -> pa.DataType:
+    """The type of a column that two tables have."""
+    if one == other:
+        return one
+    instants = all(rows.kind_of_type(kind) == "instant" for kind in (one, other))  # of two zones
+    return times.INSTANT if instants else pa.string()
 
 
 def _widened(batch: pa.RecordBatch, schema: pa.Schema, modality: str) -> pa.RecordBatch:
