@@ -238,5 +238,6 @@ def _named(source: Source) -> Iterator[None]:
     try:
         yield
     except RunError as error:
-        whose = f"plugin {plugin_of(source.encoder)}" if source.card else f"anchor {source.anchor.name}"
+        plugin = plugin_of(source.encoder)
+        whose = f"anchor {source.anchor.name}" if plugin == "binder" else f"plugin {plugin}"
         raise RunError(f"{source.modality}, {whose}: {error}") from error

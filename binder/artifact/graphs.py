@@ -122,6 +122,8 @@ def _reason(error: Exception, what: str) -> str:
         return f"ONNX has no counterpart of {lacking[1]}; try --format torch"
     if "data-dependent" in said:
         return "its forward asks a question of its numbers (an `if` on a tensor, for instance), which a graph cannot"
+    if ".numpy() is not supported" in said:
+        return "its forward leaves torch for NumPy, where a graph cannot follow"
     if "your code specialized it" in said:
         return "its forward fixes the size of the batch (by `len(batch)`, for instance: use batch.shape[0])"
     return kind_and_words(causes[-1])

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from binder import Item, ItemError
 from binder_audio.config import AudioConfig, complete
-from binder_audio.reading import duration_s, read, windows
+from binder_audio.cutting import windows
+from binder_audio.reading import duration_s, read
 from binder_audio.spectrogram import Spectrogram, normalize, sounding, valid_frames
 
 SHORTEST_WINDOW_S, LONGEST_WINDOW_S = 1.0, 5.0  # s

@@ -13,7 +13,8 @@ from torch import Tensor
 from binder import Encoder, Item, Span
 from binder_audio.channels import Samples
 from binder_audio.config import AudioConfig, complete
-from binder_audio.reading import read, read_segments, windows
+from binder_audio.cutting import windows
+from binder_audio.reading import read, read_segments
 
 AT_ONCE = 64  # windows represented at once, to bound the memory for long files
 

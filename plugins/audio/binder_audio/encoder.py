@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from binder import Transformer
+from binder import Portable, Transformer
+from binder_audio import channels, cutting
+from binder_audio import portable as without_torch
 from binder_audio.augment import distort, mask
 from binder_audio.base import SoundEncoder
 from binder_audio.config import AudioConfig
@@ -35,6 +37,18 @@ class AudioEncoder(SoundEncoder):
     def represent(self, wave_WT: Tensor) -> Tensor:
         """(W, T) int16 -> (W, M, N) float16."""
         return self.spectrogram(wave_WT)
+
+    def portable(self) -> Portable:
+        settings = {
+            "sample_rate": self.config.sample_rate,
+            "window": self.window,
+            "mels": self.config.mels,
+            **self.spectrogram.numbers(),
+        }
+        example = self.represent(torch.arange(self.window)[None].remainder(97).to(torch.int16))
+        takes = "a sound: WAV, FLAC, OGG or another format of libsndfile"
+        code = (channels, cutting, without_torch)
+        return Portable(code, settings, takes, ("soundfile", "soxr"), example, same_items=True)
 
     def augment(self, batch: Tensor, generator: torch.Generator) -> Tensor:
         """(B, M, N) -> (B, 2, M, N), altered at random; `features` takes either shape."""

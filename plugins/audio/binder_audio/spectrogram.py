@@ -32,12 +32,24 @@ class Spectrogram:
         self.hop = max(1, round(rate * config.hop_ms / 1000))
         size = max(round(rate * WINDOW_MS / 1000), self.hop)
         n_fft = 1 << (size - 1).bit_length()
+        self.size, self.n_fft = size, n_fft
         self.fourier = torchaudio.transforms.Spectrogram(n_fft, win_length=size, hop_length=self.hop, power=None)
         self.bands = torchaudio.transforms.MelScale(config.mels, rate, f_min=LOWEST_HZ, n_stft=n_fft // 2 + 1)
         top_mel = 2595 * math.log10(1 + rate / 2 / 700)
         low_mel = 2595 * math.log10(1 + LOWEST_HZ / 700)
         center_mel_M = torch.linspace(low_mel, top_mel, config.mels + 2)[1:-1]
         self.centers_M = 700 * (10 ** (center_mel_M / 2595) - 1)  # Hz, of the mel bands
+
+    def numbers(self) -> dict[str, float]:
+        """What `portable.spectrograms` has to know to make the same of a window."""
+        return {
+            "n_fft": self.n_fft,
+            "frame": self.size,
+            "hop": self.hop,
+            "lowest_hz": LOWEST_HZ,
+            "silence_db": SILENCE_DB,
+            "padding_db": PADDING_DB,
+        }
 
     @torch.no_grad()
     def __call__(self, wave_BT: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ import torch
 from binder_audio import AUDIO, AudioConfig, pretrain
 from binder_audio.adapting import adapt
 from binder_audio.config import complete
+from binder_audio.cutting import windows
 from binder_audio.encoder import AudioEncoder, Trunk
 from binder_audio.pretrained import SPEECH, load
-from binder_audio.reading import read, windows
+from binder_audio.reading import read
 from binder_audio.spectrogram import normalize, sounding, valid_frames
 
 from binder import ConfigError, ItemError
