@@ -48,7 +48,7 @@ MOST_LINES = 350  # of a file, in core and plugins
 BUDGETS = {
     "anchors": 1260,
     "artifact": 1110,
-    "cli": 2350,
+    "cli": 2700,
     "data": 1810,
     "devkit": 1250,
     "encoders": 1970,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 from binder.report.text import metadata_of, short, time_of
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ modalities = click.option(
     was="--to",
     multiple=True,
     metavar="MODALITY",
+    shell_complete=complete.modalities,
     help="Only this modality; repeatable.",
 )
 html = click.option("--html", metavar="FILE.html", help="Write one self-contained page with previews and players.")
@@ -55,7 +56,12 @@ def narrowing(command: Decorated) -> Decorated:
 
 def locations(command: Decorated) -> Decorated:
     """--encoder, --anchor, --prompt, --trunk: where the models that fill an index are, if they were moved."""
-    moved = click.option("--anchor", metavar="NAME", help="Where the index's anchor is now, if it was moved.")
+    moved = click.option(
+        "--anchor",
+        metavar="NAME",
+        shell_complete=complete.anchors,
+        help="Where the index's anchor is now, if it was moved.",
+    )
     return options.encoders(moved(options.prompt(options.trunk(command))))
 
 

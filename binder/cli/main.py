@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 from binder.errors import OLD_NAMES, BinderError, PluginError
 
 MAX_ERROR = 2000  # characters shown of an error
@@ -35,6 +35,7 @@ VERBS = {  # name: one line of help
     "plugins": "List, install, uninstall, create and check plugins.",
     "anchors": "List the frozen models to align to.",
     "doctor": "Show versions, devices, plugins and decoders on this machine.",
+    "completion": "Print the script by which bash, zsh or fish completes what is typed.",
 }
 # The verb NAME is `NAME_command` in the module binder.cli.verbs.NAME, or in the module named here.
 MODULES = {"similar": "search", "duplicates": "search", "push": "hub", "pull": "hub"}
@@ -97,6 +98,8 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 def main() -> None:
     """Entry point: a mistake of the user is one line on stderr, with exit status 2; any other exception is a bug."""
     output.any_text_can_be_written()
+    if complete.asked():
+        complete.answer(cli)
     try:
         cli.main(prog_name="binder", standalone_mode=False)
         sys.stdout.flush()  # raises BrokenPipeError here rather than at exit

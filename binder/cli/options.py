@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from binder.cli import output
+from binder.cli import complete, output
 from binder.errors import OLD_NAMES, nearest
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -110,7 +110,12 @@ every = click.option(
     metavar="DURATION",
     help="Cut items with a time axis into segments of this length (2s, 500ms, 1min), each with a vector of its own.",
 )
-anchor = click.option("--anchor", metavar="NAME", help="The anchor, where no --encoder implies it; mini by default.")
+anchor = click.option(
+    "--anchor",
+    metavar="NAME",
+    shell_complete=complete.anchors,
+    help="The anchor, where no --encoder implies it; mini by default.",
+)
 prompt = click.option(
     "--prompt", metavar="NAME", help="The anchor's instruction for texts, where it has several: query, document ..."
 )
@@ -119,13 +124,19 @@ encoders = click.option(
     "encoders",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete.runs,
     help="Run folder, or hf:ORG/NAME, of an aligned encoder; repeatable.",
 )
 trunk = click.option(
     "--trunk", metavar="NAME", help="Where an encoder's pretrained trunk is now, if it was moved: timm:FOLDER."
 )
 device = click.option(
-    "--device", default="auto", show_default=True, metavar="DEVICE", help="cpu, cuda, cuda:1, mps or auto."
+    "--device",
+    default="auto",
+    show_default=True,
+    metavar="DEVICE",
+    shell_complete=complete.devices,
+    help="cpu, cuda, cuda:1, mps or auto.",
 )
 _workers: dict[str, Any] = {
     "type": click.IntRange(0),
@@ -136,7 +147,11 @@ workers = click.option("--workers", **_workers)
 strict = click.option("--strict", is_flag=True, help="Stop at the first unreadable item instead of skipping it.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout; messages go to stderr.")
 as_modality = click.option(
-    "--as", "modality", metavar="MODALITY", help="Modality of the files, where their suffixes do not say."
+    "--as",
+    "modality",
+    metavar="MODALITY",
+    shell_complete=complete.modalities,
+    help="Modality of the files, where their suffixes do not say.",
 )
 
 COMMON = {

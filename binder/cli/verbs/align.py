@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 if TYPE_CHECKING:
     from binder.train.align import Result
 
 
 @click.command("align")
-@click.argument("modality")
-@click.argument("pairs")
-@click.option("--anchor", metavar="NAME", help="mini (default), or another of `binder anchors list`, or a folder.")
+@click.argument("modality", shell_complete=complete.trainable)
+@click.argument("pairs", shell_complete=complete.paths)
+@click.option(
+    "--anchor",
+    metavar="NAME",
+    shell_complete=complete.anchors,
+    help="mini (default), or another of `binder anchors list`, or a folder.",
+)
 @click.option(
     "--to",
     metavar="MODALITY,...",
+    shell_complete=complete.targets,
     help="What to train against: image, text, both, or what else the anchor encodes; image by default.",
 )
 @click.option("--as-new", metavar="NAME", help="Name of what is aligned, where the anchor encodes MODALITY itself.")
@@ -30,13 +36,21 @@ if TYPE_CHECKING:
     "encoders",
     multiple=True,
     metavar="RUN",
+    shell_complete=complete.runs,
     help="Run folder of the frozen encoder of a MODALITY in --to.",
 )
-@click.option("--init", metavar="RUN", help="Start from the weights and settings of this encoder of the same MODALITY.")
+@click.option(
+    "--init",
+    metavar="RUN",
+    shell_complete=complete.runs,
+    help="Start from the weights and settings of this encoder of the same MODALITY.",
+)
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="FOLDER", help="Run folder to write; runs/MODALITY by default."
 )
-@click.option("--config", "config_file", metavar="FILE.toml", help="Read settings from a file.")
+@click.option(
+    "--config", "config_file", metavar="FILE.toml", shell_complete=complete.paths, help="Read settings from a file."
+)
 @click.option(
     "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting, such as train.lr=0.001. Repeatable."
 )

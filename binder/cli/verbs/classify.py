@@ -6,11 +6,11 @@ from dataclasses import asdict
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 
 @click.command("classify", cls=options.Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete.paths)
 @click.option("--labels", required=True, metavar="LIST", help='The classes, separated by commas: "zero,one,two".')
 @click.option(
     "--template",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 
 @click.command("embed", cls=options.Command)
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete.paths)
 @click.option(
     "--out",
     required=True,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 
 @click.command("eval")
-@click.argument("pairs")
+@click.argument("pairs", shell_complete=complete.paths)
 @options.anchor
 @options.prompt
 @options.encoders

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 
 @click.command("export", cls=options.Command)
-@click.argument("run", metavar="RUN")
+@click.argument("run", metavar="RUN", shell_complete=complete.runs)
 @click.option(
     "--out",
     required=True,
@@ -39,7 +39,12 @@ from binder.cli import options, output
     help="An item on which the exported model is compared with binder; repeatable. One is needed where the plugin's "
     "encoder does not say what its windows look like.",
 )
-@click.option("--anchor", metavar="NAME", help="Where the encoder's anchor is now, if it was moved.")
+@click.option(
+    "--anchor",
+    metavar="NAME",
+    shell_complete=complete.anchors,
+    help="Where the encoder's anchor is now, if it was moved.",
+)
 @options.trunk
 @click.option(
     "--device",

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from binder.cli import options
+from binder.cli import complete, options
 
 
 @click.command("push", cls=options.Command)
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=click.Path(path_type=Path), shell_complete=complete.runs)
 @click.argument("to", metavar="hf:ORG/NAME")
 @click.option(
     "--license",

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import hits, options, output
+from binder.cli import complete, hits, options, output
 
 if TYPE_CHECKING:
     from binder.index import Added, Index
 
-place = click.argument("index", metavar="INDEX")
+place = click.argument("index", metavar="INDEX", shell_complete=complete.indexes)
 
 
 @click.group("index", cls=options.Group)
@@ -36,7 +36,7 @@ def create(index: str, anchor: str | None, encoders: tuple[str, ...], trunk: str
 
 @index_command.command("add")
 @place
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete.paths)
 @options.every
 @click.option("--force", is_flag=True, help="Encode again what looks unchanged.")
 @hits.locations
@@ -78,7 +78,12 @@ def add(
 
 @index_command.command("reembed")
 @place
-@click.option("--anchor", metavar="NAME", help="The anchor of the new space, where no --encoder implies it.")
+@click.option(
+    "--anchor",
+    metavar="NAME",
+    shell_complete=complete.anchors,
+    help="The anchor of the new space, where no --encoder implies it.",
+)
 @options.encoders
 @options.prompt
 @options.trunk
@@ -124,7 +129,7 @@ def reembed(
 
 @index_command.command("delete")
 @place
-@click.argument("items", nargs=-1, metavar="[ITEM]...")
+@click.argument("items", nargs=-1, metavar="[ITEM]...", shell_complete=complete.paths)
 @click.option(
     "--where", metavar="CONDITION", help="Delete what meets this SQL condition: \"license = 'cc' AND seconds < 30\"."
 )
@@ -213,7 +218,7 @@ def verify(index: str, files: bool, as_json: bool) -> None:
 
 @index_command.command("export")
 @place
-@click.argument("file")
+@click.argument("file", shell_complete=complete.paths)
 @hits.modalities
 def export(index: str, file: str, modalities: tuple[str, ...]) -> None:
     """Write all rows with their vectors to one .parquet or .arrow FILE, which `binder index add` reads."""

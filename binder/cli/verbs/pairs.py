@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 
 if TYPE_CHECKING:
     from binder.pairs import PairsReport
@@ -36,9 +36,16 @@ def pairs_command() -> None:
 
 
 @pairs_command.command("check")
-@click.argument("pairs")
-@click.option("--modality", metavar="MODALITY", help="The modality to align, if the columns leave a choice.")
-@click.option("--encoder", metavar="RUN", help="Judge the pairs with this aligned encoder.")
+@click.argument("pairs", shell_complete=complete.paths)
+@click.option(
+    "--modality",
+    metavar="MODALITY",
+    shell_complete=complete.modalities,
+    help="The modality to align, if the columns leave a choice.",
+)
+@click.option(
+    "--encoder", metavar="RUN", shell_complete=complete.runs, help="Judge the pairs with this aligned encoder."
+)
 @options.anchor
 @click.option("--split", metavar="COLUMN", help="Column with the split (train, val, ...); `split` by default.")
 @click.option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import options, output
+from binder.cli import complete, options, output
 from binder.errors import PluginError
 from binder.known_plugins import known_plugins
 from binder.registry import Plugin, registry
@@ -51,7 +51,7 @@ def list_plugins(as_json: bool) -> None:
 
 
 @plugins_command.command("install")
-@click.argument("what", metavar="NAME|PATH|URL")
+@click.argument("what", metavar="NAME|PATH|URL", shell_complete=complete.known_plugins)
 @click.option("--from", "place", metavar="PLACE", help="Folder or URL with the wheel of NAME.")
 @click.option("--editable", "-e", is_flag=True, help="Install a folder so that changes in it take effect.")
 @click.option("--anywhere", is_flag=True, help="Install even outside a virtual environment.")
@@ -80,7 +80,7 @@ def install(obj: dict[str, Any] | None, what: str, place: str | None, editable: 
 
 
 @plugins_command.command("uninstall")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.installed_plugins)
 @click.option("--anywhere", is_flag=True, help="Uninstall even outside a virtual environment.")
 @click.pass_obj
 def uninstall(obj: dict[str, Any] | None, name: str, anywhere: bool) -> None:
@@ -95,7 +95,9 @@ def uninstall(obj: dict[str, Any] | None, name: str, anywhere: bool) -> None:
 
 @plugins_command.command("new")
 @click.argument("name")
-@click.option("--kind", metavar="KIND", help="series, waveform, picture, raster, points or custom.")
+@click.option(
+    "--kind", metavar="KIND", shell_complete=complete.kinds, help="series, waveform, picture, raster, points or custom."
+)
 @click.option("--suffixes", metavar="LIST", help="Suffixes of its files, such as .csv,.tsv.")
 @click.option("--package", metavar="PACKAGE", help="Name of the package; binder-NAME by default.")
 @click.option(
@@ -132,7 +134,7 @@ def new(name: str, kind: str | None, suffixes: str | None, package: str | None, 
 
 
 @plugins_command.command("check")
-@click.argument("what", metavar="NAME|PATH")
+@click.argument("what", metavar="NAME|PATH", shell_complete=complete.plugins_or_folders)
 @options.as_json
 def check(what: str, as_json: bool) -> None:
     """Run a plugin's tests, including the contract of its encoders, and measure its size and speed.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from binder.cli import hits, options, output
+from binder.cli import complete, hits, options, output
 from binder.cli.hits import Part
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 
 
 @click.command("search", cls=options.Command)
-@click.argument("index", metavar="INDEX")
-@click.argument("query", metavar="QUERY")
+@click.argument("index", metavar="INDEX", shell_complete=complete.indexes)
+@click.argument("query", metavar="QUERY", shell_complete=complete.paths)
 @click.option(
     "--plus",
     multiple=True,
@@ -130,8 +130,8 @@ def composed(space: Binder, first: Part, plus: Sequence[Part], minus: Sequence[P
 
 
 @click.command("similar", cls=options.Command)
-@click.argument("index", metavar="INDEX")
-@click.argument("item", metavar="ITEM")
+@click.argument("index", metavar="INDEX", shell_complete=complete.indexes)
+@click.argument("item", metavar="ITEM", shell_complete=complete.paths)
 @hits.rank_by
 @hits.per_item
 @hits.narrowing
@@ -149,7 +149,7 @@ def similar_command(index: str, item: str, **given: Any) -> None:
 
 
 @click.command("duplicates", cls=options.Command)
-@click.argument("index", metavar="INDEX")
+@click.argument("index", metavar="INDEX", shell_complete=complete.indexes)
 @click.option(
     "--cosine",
     type=click.FloatRange(0, 1, min_open=True),
