@@ -11,7 +11,7 @@ import importlib.util
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,11 @@ class Exported:
     needs: tuple[str, ...]  # packages
     difference: float  # the largest between its unit vectors and those of the encoder
     compared: int  # items whose vectors were compared, apart from an example
+
+    def load(self) -> Callable[[str], vectors.Vectors]:
+        """The function item -> (D,) unit vector of the folder's `run.py`."""
+        load: Callable[[], Callable[[str], vectors.Vectors]] = _program(self.folder / "run.py").load
+        return load()
 
 
 @dataclass(frozen=True)

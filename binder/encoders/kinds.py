@@ -85,6 +85,7 @@ def raster_modality(
     read: ReadGrid,
     *,
     tone: Tone | None = None,
+    tone_module: str | None = None,
     adapt: Callable[[Any, Sequence[Item]], Any] | None = None,
     seen: PictureConfig | None = None,
     diagnose: Callable[[], dict[str, str]] | None = None,
@@ -94,10 +95,12 @@ def raster_modality(
     The image tower sees them as a gray picture, by default with the lowest value black and the highest white;
     `tone(values, config, factor, rng)` returns another mapping, (H, W) in 0..1. Large grids are shrunk first: `factor`
     pixels of the file are one of `values`. `rng` is None except in training, where each is randomly cropped and its
-    contrast changed. Previews are drawn with the configuration `seen`, or the default one. `diagnose` adds to what
-    `binder doctor` says about raster formats.
+    contrast changed. `tone_module` names a module on NumPy alone that defines the same `tone`, for exported encoders;
+    of binder it may import `stretched`. Previews are drawn with the configuration `seen`, or the default one. `diagnose`
+    adds to what `binder doctor` says about raster formats.
     """
-    build, preview = partial(_build_raster, read, tone), partial(_preview_raster, read, tone, config, seen)
+    build = partial(_build_raster, read, tone, tone_module)
+    preview = partial(_preview_raster, read, tone, config, seen)
     diagnose = partial(_diagnose_raster, diagnose)
     return Modality(name, frozenset(suffixes), config, build, adapt=adapt, preview=preview, diagnose=diagnose)
 
@@ -150,11 +153,11 @@ def _preview_picture(draw: Callable[[Item, Any], Image], config: type[PictureCon
     return draw(item, config())
 
 
-def _build_raster(read: ReadGrid, tone: Tone | None, config: Any, anchor: Anchor) -> Encoder:
+def _build_raster(read: ReadGrid, tone: Tone | None, tone_module: str | None, config: Any, anchor: Anchor) -> Encoder:
     from binder.encoders.raster.encoder import RasterEncoder
     from binder.portable.raster import tone as lowest_to_highest
 
-    return RasterEncoder(config, anchor, read, tone or lowest_to_highest)
+    return RasterEncoder(config, anchor, read, tone or lowest_to_highest, tone_module)
 
 
 def _preview_raster(

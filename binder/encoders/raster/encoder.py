@@ -5,6 +5,8 @@ Shapes: V views, H height, W width, D embed_dim.
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import torch
 from PIL.Image import Image
@@ -24,19 +26,27 @@ OVERSAMPLED = 2  # drawn this much larger than the anchor's input: its own downs
 class RasterEncoder(PictureEncoder):
     """Raster -> (D,). `read` and `tone` are functions of the plugin: see `raster_modality`."""
 
-    def __init__(self, config: PictureConfig, anchor: Anchor, read: Read, tone: Tone) -> None:
+    def __init__(
+        self, config: PictureConfig, anchor: Anchor, read: Read, tone: Tone, tone_module: str | None = None
+    ) -> None:
         super().__init__(config, anchor)
-        self.read, self.tone = read, tone
+        self.read, self.tone, self.tone_module = read, tone, tone_module
 
     def picture(self, item: Item) -> Image:
         return draw_grid(read_grid(self.read, item, self.config, OVERSAMPLED * self.side), self.tone, self.config)
 
     def portable(self) -> Portable:
-        if self.tone is not tone:
+        if self.tone is not tone and self.tone_module is None:
             return super().portable()  # of the gray pictures
-        side = OVERSAMPLED * self.side
-        takes = "a .npy file of measurements (H, W), NaN where there are none"
-        return picture_portable(self.transform, (picture, raster), takes, side=side, config={})
+        own = [importlib.import_module(self.tone_module)] if self.tone_module else []
+        config = self.config.model_dump(mode="json", exclude=set(PictureConfig.model_fields))
+        return picture_portable(
+            self.transform,
+            (picture, raster, *own),
+            "a .npy file of measurements (H, W) as the plugin reads them, NaN where there are none",
+            side=OVERSAMPLED * self.side,
+            config=config if own else {},
+        )
 
     def views(self, item: Item, rng: np.random.Generator) -> Tensor:
         """One item -> (V, 3, H, W): its picture and random variants, read once."""

@@ -54,7 +54,10 @@ class ChartEncoder(PictureEncoder):
     def features(self, batch: Tensor) -> Tensor:
         """(B, K * 3 * S * S + F + K) -> (B, K * D + F + K)."""
         pixels, rest = torch.split(batch, [batch.shape[1] - FACTS - WAYS, FACTS + WAYS], dim=1)
-        x_BK3SS = pixels.reshape(len(batch), WAYS, 3, self.side, self.side)
+        x_BK3SS = pixels.reshape(batch.shape[0], WAYS, 3, self.side, self.side)
+        if torch.compiler.is_exporting():  # a graph cannot ask how many items have several pictures
+            every_BD: Tensor = self.tower(x_BK3SS.flatten(0, 1))
+            return torch.cat([every_BD.reshape(batch.shape[0], WAYS * self.dim), rest.to(every_BD.dtype)], dim=1)
         several_B = (x_BK3SS[:, 1:] != x_BK3SS[:, :1]).flatten(1).any(1)  # items with one picture need one pass
         first_BD: Tensor = self.tower(x_BK3SS[:, 0])
         z_BKD = first_BD[:, None].repeat(1, WAYS, 1)
@@ -66,7 +69,7 @@ class ChartEncoder(PictureEncoder):
     def head(self, features: Tensor) -> Tensor:
         """(B, K * D + F + K) -> (B, embed_dim): the chosen drawing, moved toward others by learned weights, adapted."""
         towers, facts_BF, chosen_BK = torch.split(features, [WAYS * self.dim, FACTS, WAYS], dim=1)
-        z_BKD = functional.normalize(towers.reshape(len(features), WAYS, self.dim), dim=-1)
+        z_BKD = functional.normalize(towers.reshape(features.shape[0], WAYS, self.dim), dim=-1)
         own_BD = (chosen_BK[:, :, None] * z_BKD).sum(1)
         scaled_BD = functional.layer_norm(own_BD, (self.dim,))
         weights_BK = self.choice(torch.cat([scaled_BD, facts_BF, chosen_BK], dim=1))

@@ -43,6 +43,7 @@ DEPTH = raster_modality(
     DepthConfig,
     read,
     tone=tone,
+    tone_module="binder_depth.drawing",
     adapt=adapt,
     # previews need no unit, because the drawing does not depend on scale; a disparity appears inside out
     seen=DepthConfig(units="m", divisor=1000, min_m=0, max_m=1e30),

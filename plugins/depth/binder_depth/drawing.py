@@ -1,4 +1,4 @@
-"""Depth maps -> brightness, the input of an image tower. Free of torch.
+"""Depth maps -> brightness, the input of an image tower. Only NumPy: exported encoders run it, too.
 
 Shapes: H height, W width.
 """
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from binder import stretched
-from binder_depth.config import DepthConfig
 
 Floats = NDArray[np.floating[Any]]
 
@@ -25,11 +24,11 @@ IMAGEBIND_PX, IMAGEBIND_MEAN, IMAGEBIND_STD = 75.0, 0.0418, 0.0295
 LANGUAGEBIND_M = (0.01, 10.0)  # LanguageBind: meters clipped to this range and divided by its end
 
 
-def tone(meters_HW: Floats, config: DepthConfig, factor: int, rng: np.random.Generator | None) -> Floats:
+def tone(meters_HW: Floats, config: Any, factor: int, rng: np.random.Generator | None) -> Floats:
     """(H, W) in m, NaN where nothing was measured -> (H, W) from 0 (black) to 1. With `rng`, the light is random."""
     level_HW: Floats
     if config.drawing == "imagebind":
-        disparity_HW = np.minimum(config.baseline_focal / meters_HW, IMAGEBIND_PX) / IMAGEBIND_PX
+        disparity_HW = np.minimum(config.baseline_m * config.focal_px / meters_HW, IMAGEBIND_PX) / IMAGEBIND_PX
         level_HW = 0.5 + (np.nan_to_num(disparity_HW) - IMAGEBIND_MEAN) / IMAGEBIND_STD / 6  # 3 deviations either way
         return level_HW
     if config.drawing == "languagebind":

@@ -24,8 +24,8 @@ def read(item: Item, config: ThermalConfig) -> Floats:
 
 
 def tone(warmth_HW: Floats, config: ThermalConfig, factor: int, rng: np.random.Generator | None) -> Floats:
-    """See `reading.tone`."""
-    from binder_thermal.reading import tone
+    """See `drawing.tone`."""
+    from binder_thermal.drawing import tone
 
     return tone(warmth_HW, config, factor, rng)
 
@@ -52,6 +52,7 @@ THERMAL = raster_modality(
     ThermalConfig,
     read,
     tone=tone,
+    tone_module="binder_thermal.drawing",
     adapt=adapt,
     seen=ThermalConfig(palette="fit"),  # previews do not need a known palette
     diagnose=diagnose,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from binder import Item, ItemError, decode_text, name_of, read_bytes, read_raster, stretched
+from binder import Item, ItemError, decode_text, name_of, read_bytes, read_raster
 from binder_thermal import matrix, radiometric
 from binder_thermal.config import KELVIN, ThermalConfig
 from binder_thermal.overlays import shown
@@ -60,11 +60,6 @@ def read(item: Item, config: ThermalConfig) -> Floats:
         )
     warmth = _of_colors(values, config, name) if values.ndim == 3 else values.astype(np.float64)
     return -warmth if config.hot == "black" else warmth
-
-
-def tone(warmth_HW: Floats, config: ThermalConfig, factor: int, rng: np.random.Generator | None) -> Floats:
-    """(H, W) -> (H, W) from 0 (cold, black) to 1, between `low_c` and `high_c` or the picture's own extremes."""
-    return stretched(warmth_HW, config.low_c, config.high_c)
 
 
 def grid_of(item: Item, config: ThermalConfig) -> Grid:

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from binder_thermal import THERMAL, ThermalConfig
 from binder_thermal.config import PALETTES
+from binder_thermal.drawing import tone
 from binder_thermal.palettes import palette_colors
 from binder_thermal.reading import read as read_warmth
-from binder_thermal.reading import tone
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 

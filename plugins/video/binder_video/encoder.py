@@ -71,7 +71,8 @@ class VideoEncoder(Encoder):
     def features(self, batch: Tensor) -> Tensor:
         """(B, T, 3, H, W) -> (B, T, F): the image tower's features of each frame."""
         frames = batch.flatten(0, 1)
-        parts = torch.split(frames, AT_ONCE) if self.frozen_trunk else [frames]
+        in_parts = self.frozen_trunk and not torch.compiler.is_exporting()  # whose number a graph would fix
+        parts = torch.split(frames, AT_ONCE) if in_parts else [frames]
         features = torch.cat([self.tower(part) for part in parts])
         return features.reshape(*batch.shape[:2], *features.shape[1:])
 
