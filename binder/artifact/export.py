@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import shutil
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -226,10 +227,14 @@ def _rows(example: Tensor, count: int) -> Tensor:
 
 def _program(path: Path) -> Any:
     """The module in a file."""
-    spec = importlib.util.spec_from_file_location("binder_exported_run", path)
+    spec = importlib.util.spec_from_file_location(f"binder_exported_{uuid.uuid4().hex[:8]}", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    sys.modules[spec.name] = module  # where its data classes look themselves up
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        del sys.modules[spec.name]
     return module
 
 

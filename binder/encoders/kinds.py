@@ -96,8 +96,8 @@ def raster_modality(
     `tone(values, config, factor, rng)` returns another mapping, (H, W) in 0..1. Large grids are shrunk first: `factor`
     pixels of the file are one of `values`. `rng` is None except in training, where each is randomly cropped and its
     contrast changed. `tone_module` names a module on NumPy alone that defines the same `tone`, for exported encoders;
-    of binder it may import `stretched`. Previews are drawn with the configuration `seen`, or the default one. `diagnose`
-    adds to what `binder doctor` says about raster formats.
+    of binder it may import `stretched`. Previews are drawn with the configuration `seen`, or the default one.
+    `diagnose` adds to what `binder doctor` says about raster formats.
     """
     build = partial(_build_raster, read, tone, tone_module)
     preview = partial(_preview_raster, read, tone, config, seen)
