@@ -171,7 +171,7 @@ def colours(folder, n=24):
     return rows
 
 
-@pytest.mark.parametrize("tune", ["frozen", "lora", "full"])
+@pytest.mark.parametrize("tune", ["frozen", "lora", pytest.param("full", marks=pytest.mark.slow)])
 def test_a_run_on_a_trunk_learns_is_loaded_again_and_refuses_other_weights(name, tune, anchor, tmp_path):
     folder = shutil.copytree(name.split(":")[-1], tmp_path / "model")
     distribution(tmp_path / "site", "binder-shown", "binder_shown", key="shown")

@@ -450,6 +450,7 @@ def command(toy_site, *arguments):
     return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(KILLS))
 def test_killed_at_any_moment_the_same_command_goes_on(old, wanted, toy_site, other_folder, other_run, tmp_path, seed):
     rng = np.random.default_rng(seed)

@@ -107,6 +107,7 @@ def test_where_a_process_ends_the_others_say_so_in_one_line(tmp_path):
     assert "continue with --resume" in said
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one_with_the_batch_of_both(tmp_path, toys, toy, toy_site, anchor_folder):
     """108 training rows in batches of 2 x 20: the last of an epoch holds 28, and the shares are uneven."""
     script = tmp_path / "run.py"

@@ -54,6 +54,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "FULL", settings)
 
 
+@pytest.mark.slow
 def test_metrics_report_and_what_is_printed(small: None, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     done = CliRunner().invoke(demo_command, ["--out", str(out), "--reference", "--device", "cpu"])
