@@ -144,13 +144,28 @@ TABLE: dict[str, tuple[Given, Any, Any, Any]] = {
     # what is no item
     "nothing": (lambda g: None, "item 0: missing", "item 0: missing", "item 0: missing"),
     "a missing cell": (lambda g: pd.Series([g.text, None]), "item 1: missing", "item 1: missing", "item 1: missing"),
-    "a missing cell of pandas": (lambda g: pd.Series([g.text, pd.NA], dtype=object), *["item 1: missing"] * 3),
+    "a missing cell of pandas": (
+        lambda g: pd.Series([g.text, pd.NA], dtype=object),
+        "item 1: missing",
+        "item 1: missing",
+        "item 1: missing",
+    ),
     "a set": (lambda g: {g.text}, "a set has no order", "a set has no order", "a set has no order"),
     "a number": (lambda g: 3, NOT_PICTURE, NOT_TEXT, NOT_SERIES),
     "a list of numbers": (lambda g: [1.0, 2.0], NOT_PICTURE, NOT_TEXT, NOT_SERIES),
     "a list of lists": (lambda g: [[g.text]], "holds items itself", "holds items itself", "holds items itself"),
-    "an array of arrays of texts": (lambda g: np.array([[g.text] * 2]), *["holds items itself"] * 3),
-    "a generator of generators": (lambda g: iter([iter([g.text])]), *["holds items itself"] * 3),
+    "an array of arrays of texts": (
+        lambda g: np.array([[g.text] * 2]),
+        "holds items itself",
+        "holds items itself",
+        "holds items itself",
+    ),
+    "a generator of generators": (
+        lambda g: iter([iter([g.text])]),
+        "holds items itself",
+        "holds items itself",
+        "holds items itself",
+    ),
     "pairs": (lambda g: zip([g.path], [1], strict=True), NOT_PICTURE, NOT_TEXT, 1),  # (a table, its rate)
     "a URL": (lambda g: "https://x.org/a.png", "is a URL", 1, "is a URL"),
     "a type": (lambda g: Path, NOT_PICTURE, NOT_TEXT, NOT_SERIES),
