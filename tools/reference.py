@@ -232,10 +232,14 @@ def _class(name: str) -> str:
     value = getattr(binder, name)
     parts = [f"### `{name}`", _doc(value)]
     for method, made in vars(value).items():
-        function = getattr(made, "fget", made)  # a property's function
+        on_class = isinstance(made, classmethod)
+        function = made.__func__ if on_class else getattr(made, "fget", made)  # a property's function
         if method.startswith("_") or not inspect.isfunction(function) or not function.__doc__:
             continue
-        shown = f"{method}{_signature(function)}" if function is made else f"{method}{_result(function)}"
+        if on_class:
+            shown = f"{name}.{method}{_signature(made.__get__(None, value))}"
+        else:
+            shown = f"{method}{_signature(function)}" if function is made else f"{method}{_result(function)}"
         parts.append(f"```text\n{shown}\n```\n\n{_doc(function)}")
     return "\n\n".join(parts)
 
