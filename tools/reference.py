@@ -25,7 +25,7 @@ from binder.train.losses import LOSSES
 
 binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
 
-RECORDS = ("Modality", "Series", "Points", "Raster", "Span")
+RECORDS = ("Modality", "Series", "Points", "Raster", "Span", "Portable")
 CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
 MODALITIES = ("series_modality", "point_modality", "raster_modality", "picture_modality")
 HELPERS = (
@@ -55,9 +55,9 @@ COMMANDS = (
     "retrieval",
 )
 BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}  # of a number, as pydantic calls them
-FUNCTIONS = ("align", "tensorboard_writer", "check_pairs", "push", "pull")
+FUNCTIONS = ("align", "tensorboard_writer", "check_pairs", "export", "push", "pull")
 FACADE = ("Binder", "Embeddings", "Index")
-RESULTS = ("Result", "Hit", "PairsReport")
+RESULTS = ("Result", "Hit", "PairsReport", "Exported")
 CLASSES = ("Encoder", "SeriesEncoder", "PointEncoder", "PictureEncoder", "Tower", "Table", "Transformer", "Anchor")
 
 
