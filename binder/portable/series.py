@@ -5,7 +5,7 @@ Shapes: S samples of a series, C channels, W windows, T samples of a window.
 
 from __future__ import annotations
 
-import contextlib
+import csv
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -169,15 +169,15 @@ def _integral(time_S: Floats, values_SC: Floats) -> Floats:
 
 
 def windows_of(item: str, settings: dict[str, Any]) -> NDArray[np.float32]:
-    """A .npz file of `values` (S, C) with `time_s` (S,) or `rate_hz`, or a .npy file of values at the encoder's rate.
+    """A table, .npz or .npy file of `values` (S, C), with `time_s` (S,), `rate_hz`, or at the encoder's rate.
 
     Returns (W, C + 1, T). Raises OSError, ValueError.
     """
     rate_hz, channels = settings["rate_hz"], settings["channels"]
-    with np.load(item) if item.lower().endswith(".npz") else contextlib.nullcontext({"values": np.load(item)}) as held:
-        values = np.asarray(held["values"], np.float64)
-        own_hz = float(held["rate_hz"]) if "rate_hz" in held else rate_hz
-        time = np.asarray(held["time_s"], np.float64) if "time_s" in held else np.arange(len(values)) / own_hz
+    held = _held(item, settings)
+    values = np.asarray(held["values"], np.float64)
+    own_hz = float(held["rate_hz"]) if "rate_hz" in held else rate_hz
+    time = np.asarray(held["time_s"], np.float64) if "time_s" in held else np.arange(len(values)) / own_hz
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.shape[1] != len(channels) or len(values) < 2:
         raise ValueError(f"expected values (S, {len(channels)}) for {', '.join(channels)}, got {values.shape}")
@@ -186,3 +186,33 @@ def windows_of(item: str, settings: dict[str, Any]) -> NDArray[np.float32]:
     if not (np.isfinite(values).all() and np.isfinite(time).all()):
         raise ValueError("holds numbers that are not finite: interpolate those that are missing")
     return windows(resample(Clean(values, time - time[0]), rate_hz, settings["size"]), settings["size"])
+
+
+def _held(item: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The arrays in a file, by name: of a table, the columns of the channels and of time."""
+    if item.lower().endswith((".csv", ".tsv")):
+        return _table(item, settings.get("columns"))
+    if item.lower().endswith(".npy"):
+        return {"values": np.load(item)}
+    if item.lower().endswith(".npz"):
+        with np.load(item) as held:
+            return dict(held)
+    raise ValueError("expected a .csv, .tsv, .npz or .npy file")
+
+
+def _table(item: str, columns: list[list[str]] | None) -> dict[str, Any]:
+    """A table whose header names `time_s` and, for each channel, one of its `columns`. Raises ValueError."""
+    if columns is None:
+        raise ValueError("expected a .npz or .npy file: what this encoder makes of a table is not plain columns")
+    with open(item, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - exported programs name files by strings
+        lines = list(csv.reader(file, delimiter="\t" if item.lower().endswith(".tsv") else ","))
+    header, rows = (lines[0], lines[1:]) if lines else ([], [])
+    there = [name.strip().lower() for name in header]
+    found = [next((there.index(name) for name in names if name in there), None) for names in [["time_s"], *columns]]
+    for names, place in zip([["time_s"], *columns], found, strict=True):
+        if place is None:
+            raise ValueError(f"no column {' or '.join(names)}; columns: {', '.join(header)[:200]}")
+    cells = np.array([[row[place] for place in found if place is not None] for row in rows if row], np.float64)
+    if cells.ndim != 2:
+        raise ValueError("no rows")
+    return {"time_s": cells[:, 0], "values": cells[:, 1:]}

@@ -32,6 +32,13 @@ class SeriesConfig(EncoderConfig):
     dropout: float = Field(0.1, ge=0, lt=1)
     strength: float = Field(1.0, ge=0, le=2)  # of the augmentation; 0: none
 
+    def plain_columns(self) -> list[list[str]] | None:
+        """For each channel, the names in lower case of columns that hold, unchanged, what `read` returns of a table.
+
+        Exported encoders read such tables. None: there is no such column, as `read` works values out.
+        """
+        return None
+
     @model_validator(mode="after")
     def _fits(self) -> SeriesConfig:
         if not self.channels:

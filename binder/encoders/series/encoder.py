@@ -69,12 +69,16 @@ class SeriesEncoder(Encoder):
 
     def portable(self) -> Portable:
         config, count = self.config, len(self.config.channels)
-        settings = {
+        settings: dict[str, Any] = {
             "channels": list(config.channels),
             "rate_hz": config.rate_hz,
             "size": self.size,
         }
+        columns = config.plain_columns()
+        if columns is not None:
+            settings["columns"] = columns
         takes = (
+            f"{'' if columns is None else 'a .csv file with a column time_s and one per channel; '}"
             f"a .npz file of values (S, {count}) for {', '.join(config.channels)}, with time_s (S,) or rate_hz; or a "
             f".npy file of values at {config.rate_hz:g} Hz"
         )

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from binder import TableConfig
-from binder_imu.columns import AXES, ROTATION, sensors
+from binder_imu.columns import ACCELERATION, AXES, ROTATION, sensors
 
 ACCELEROMETER = ("accelerometer_x", "accelerometer_y", "accelerometer_z")  # m/s2
 GYROSCOPE = ("gyroscope_x", "gyroscope_y", "gyroscope_z")  # rad/s
@@ -28,6 +28,12 @@ class ImuConfig(TableConfig):
     gravity: Literal["keep", "remove", "absent"] = "keep"  # keep: it tells how the sensor is held;
     # remove: subtract each recording's mean acceleration; absent: the files contain linear acceleration
     turn_deg: float = Field(15.0, ge=0, le=180)  # degrees, largest random rotation in training: a sensor worn askew
+
+    def plain_columns(self) -> list[list[str]] | None:
+        si = self.acceleration_unit in (None, "m/s2") and self.rotation_unit in (None, "rad/s")
+        if self.gravity == "remove" or not si or self.columns is not None:
+            return None
+        return [[c, f"{c}_{'m_s2' if c.startswith(ACCELERATION) else 'rad_s'}"] for c in self.channels]
 
     @model_validator(mode="before")
     @classmethod

@@ -32,3 +32,31 @@ def test_real_recordings(tmp_path: Path) -> None:
         timed = {"time_s": series.time_s} if series.time_s is not None else {"rate_hz": series.rate_hz}
         np.savez(tmp_path / "held.npz", values=series.values, **timed)
         np.testing.assert_allclose(embed(str(tmp_path / "held.npz")), vector, atol=1e-4)
+        np.testing.assert_allclose(embed(str(path)), vector, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "time_s,ax\n0,1\n", "no column accelerometer_x or accelerometer_x_m_s2; columns: time_s, ax"),
+        ("a.csv", "", "no column time_s"),
+        ("a.csv", "time_s,{0}\n", "no rows"),
+        ("a.csv", "time_s,{0}\n0,1,2,3\n1,x,2,3\n", "could not convert"),
+        ("a.wav", "RIFF", r"expected a \.csv, \.tsv, \.npz or \.npy file"),
+    ],
+)
+def test_tables_of_other_columns_are_refused_in_a_line(tmp_path: Path, name: str, text: str, says: str) -> None:
+    channels = ("accelerometer_x", "accelerometer_y", "accelerometer_z")
+    space, config = Binder(tiny_anchor()), ImuConfig(channels=channels, rate_hz=50, window_s=1)
+    config = config.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
+    space.encoders["imu"] = IMU.build(config, space.anchor).eval().requires_grad_(False)
+    embed = export(space, "imu", tmp_path / "out").load()
+    (tmp_path / name).write_text(text.format(",".join(channels)))
+    with pytest.raises(ValueError, match=says):
+        embed(str(tmp_path / name))
+
+
+def test_tables_that_read_works_out_are_not_plain() -> None:
+    assert ImuConfig(gravity="remove").plain_columns() is None
+    assert ImuConfig(acceleration_unit="g").plain_columns() is None
+    assert ImuConfig().plain_columns() is not None
