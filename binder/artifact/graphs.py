@@ -52,7 +52,7 @@ def check_extra() -> None:
 def write_torch(encoder: Encoder, example: Tensor, path: Path) -> None:
     """Write an encoder as `torch.export` does, with a batch of any size. Raises RunError."""
     program = traced(encoder, example)
-    _without_unused(program)
+    without_unused(program)
     with _quiet:
         torch.export.save(program, path)
 
@@ -76,7 +76,7 @@ def traced(encoder: Encoder, example: Tensor) -> Any:
         return torch.export.export(Unit(encoder).eval(), (example,), dynamic_shapes=shapes, strict=False)
 
 
-def _without_unused(program: Any) -> None:
+def without_unused(program: Any) -> None:
     """Take weights out of a graph that it does not use, such as those of an anchor's other towers."""
     graph, specs = program.graph_module.graph, program.graph_signature.input_specs
     inputs = [node for node in graph.nodes if node.op == "placeholder"]
