@@ -54,7 +54,7 @@ BUDGETS = {
     "encoders": 1970,
     "evaluation": 410,
     "formats": 1990,
-    "index": 3560,
+    "index": 3850,
     "pairs": 550,
     "portable": 840,
     "readers": 1400,

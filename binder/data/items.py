@@ -34,7 +34,7 @@ def listed(values: Any, kind: Modality) -> list[Item]:
     if getattr(values, "ndim", None) == 0 and _of_texts(values):
         values = values.item()
     stacked = getattr(values, "ndim", 0) == 4 and (kind.media or "").startswith("image/")
-    several = values if stacked or _holds_items(values) else [values]
+    several = values if stacked or holds_items(values) else [values]
     return [_item(value, f"item {position}", kind.inline) for position, value in enumerate(several)]
 
 
@@ -48,7 +48,7 @@ def _refuse(values: Any, modality: str) -> None:
         raise ConfigError(f"{modality}: a table of several columns; give that column alone: table[{modality!r}]")
 
 
-def _holds_items(values: Any) -> bool:
+def holds_items(values: Any) -> bool:
     """Whether it is a collection or a stream of items, not a single one."""
     if isinstance(values, str | bytes | bytearray | memoryview | os.PathLike | Mapping) or hasattr(values, "read"):
         return False

@@ -88,10 +88,20 @@ class Known:
     extra: Mapping[str, Any]  # text and metadata
 
 
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that is not shown."""
+
+
 def add_items(
-    store: Store, space: Binder, found: Sequence[Found], names: Sequence[str] | None, options: Options
+    store: Store,
+    space: Binder,
+    items: Iterable[Found],
+    metadata: Any,
+    names: Sequence[str] | None,
+    options: Options,
 ) -> Added:
     """Encode and write items of any modality. Raises PluginError for a missing encoder, ConfigError."""
+    found = _with_metadata(list(items), metadata, store)
     if names is not None and len(names) != len(found):
         raise ConfigError(f"{len(names)} names for {len(found)} items")
     added = Added()
@@ -131,7 +141,7 @@ def add_vectors(store: Store, modality: str, batches: Iterable[pa.Table], option
     return added
 
 
-def with_metadata(found: list[Found], metadata: Any, store: Store) -> list[Found]:
+def _with_metadata(found: list[Found], metadata: Any, store: Store) -> list[Found]:
     """The items with the metadata of manifests and of the argument, converted to the kinds that are kept."""
     own: list[dict[str, Any]] = [{} for _ in found]
     for modality in dict.fromkeys(f.modality for f in found):

@@ -74,17 +74,27 @@ def fused(lists: Sequence[Sequence[Hit]], k: int) -> list[Hit]:
     return merged([[replace(seen[name], score=score) for name, score in scores.items()]], k)
 
 
-def enough(ask: Callable[[int], list[Hit]], k: int, reduce: Callable[[list[Hit]], list[Hit]] | None) -> list[Hit]:
-    """The first k hits that `reduce` leaves; more are asked for until there are enough or no more to find."""
+def enough(
+    ask: Callable[[Sequence[int], int], list[list[Hit]]],  # which queries, how many hits of each
+    queries: int,
+    k: int,
+    reduce: Callable[[list[Hit]], list[Hit]] | None,
+) -> list[list[Hit]]:
+    """Of each query the first k hits that `reduce` leaves.
+
+    More are asked for, of the queries that need them, until there are enough or no more to find.
+    """
     if reduce is None:
-        return ask(k)[:k]
-    n = 4 * k
-    while True:
-        hits = ask(n)
-        kept = reduce(hits)
-        if len(kept) >= k or len(hits) < n:
-            return kept[:k]
+        return [hits[:k] for hits in ask(range(queries), k)]
+    kept: list[list[Hit]] = [[] for _ in range(queries)]
+    waiting, n = list(range(queries)), 4 * k
+    while waiting:
+        found = dict(zip(waiting, ask(waiting, n), strict=True))
+        for i, hits in found.items():
+            kept[i] = reduce(hits)
+        waiting = [i for i in waiting if len(kept[i]) < k and len(found[i]) >= n]
         n *= 4
+    return [hits[:k] for hits in kept]
 
 
 def by_item(hits: Sequence[Hit]) -> list[Hit]:

@@ -11,14 +11,14 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from binder.data.items import listed
-from binder.data.sources import Found, collect
+from binder.data.sources import collect
 from binder.errors import ConfigError, SpaceError, StoreError, renamed
 from binder.index import add as adding
 from binder.index import maintenance, reembed, search, transfer
-from binder.index.add import Added
+from binder.index.add import Added, silent
 from binder.index.calibration import NOTE, Kept
 from binder.index.hits import Hit
 from binder.index.reembed import Moved
@@ -33,16 +33,10 @@ if TYPE_CHECKING:
     from binder.api import Binder
     from binder.data.encode import Progress
 
-Mode = Literal["vector", "text", "hybrid"]
-RankBy = Literal["score", "probability"]
 Location = str | os.PathLike[str]
 
 
-def _silent(stage: str, done: int, total: int) -> None:
-    """Progress that is not shown."""
-
-
-class Index:
+class Index(contextlib.AbstractContextManager["Index"]):
     """Items of one space, stored on disk.
 
     index = binder.Index.create("media.idx", space)
@@ -50,7 +44,7 @@ class Index:
     index.search(text="rain on a roof", k=10, modalities=["image"], where="license = 'cc'")
 
     A location is a folder or an object store (s3://bucket/media.idx). Any number of processes can read an index, and
-    several can write to it, at the same time.
+    several can write to it, at the same time. `with Index.open(...) as index:` closes it at the end of the block.
     """
 
     def __init__(
@@ -94,6 +88,14 @@ class Index:
         """
         return cls(Store(location, storage_options, create=False), space, load)
 
+    def close(self) -> None:
+        """Let go of files, connections, memory and encoders. Using the index afterwards raises StoreError."""
+        self.store.close()
+        self._space = None
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     @property
     def location(self) -> str:
         return self.store.location
@@ -111,7 +113,8 @@ class Index:
         return sum(table.count() for table in self.store.tables(None))
 
     def __repr__(self) -> str:
-        counts = ", ".join(f"{table.count()} {table.name}" for table in self.store.tables(None)) or "empty"
+        tables = [] if self.store.closed else self.store.tables(None)
+        counts = ", ".join(f"{t.count()} {t.name}" for t in tables) or ("closed" if self.store.closed else "empty")
         return f"Index({self.location!r}, space {self.space[:8]}: {counts})"
 
     def add(
@@ -122,7 +125,7 @@ class Index:
         every_s: float | None = None,
         force: bool = False,
         strict: bool = False,
-        progress: Progress = _silent,
+        progress: Progress = silent,
         **items: Any,
     ) -> Added:
         """Add items that are new or have changed. What `progress` has reported is durable; a crash loses the rest.
@@ -149,14 +152,14 @@ class Index:
                 known = self.encoder_space().registry
                 own = listed(value, known.get(modality))
                 found = collect(own, modality, known) if own else ()
-                added.take(self._add_items(found, metadata, names, options))
+                added.take(adding.add_items(self.store, self.encoder_space(), found, metadata, names, options))
         files = [Path(s) for s in sources if transfer.is_file_of_vectors(Path(s))]
         for path in files:
             for modality, batch in transfer.read(path, self.record):
                 added.take(adding.add_vectors(self.store, modality, [batch], options))
         if rest := [s for s in sources if Path(s) not in files]:
             found = collect(rest, None, self.encoder_space().registry, self.encoder_space().encoders)
-            added.take(self._add_items(found, metadata, names, options))
+            added.take(adding.add_items(self.store, self.encoder_space(), found, metadata, names, options))
         spent_s = time.monotonic() - began
         for table in self.store.tables(None):
             maintenance.maintain(table, spent_s=spent_s)
@@ -188,20 +191,23 @@ class Index:
     @renamed(to="modalities", group="per_item")
     def search(
         self,
-        query: Embeddings | Vectors | None = None,
+        query: Embeddings | Vectors | Sequence[Embeddings | Vectors] | None = None,
         *,
         k: int = 10,
         modalities: str | Sequence[str] | None = None,
         where: str | None = None,
-        mode: Mode = "vector",
-        rank_by: RankBy | None = None,
+        mode: search.Mode = "vector",
+        rank_by: search.RankBy | None = None,
         exact: bool = False,
         per_item: bool = False,
         collapse: float | None = None,
         vectors: bool = False,
-        **items: Item,
-    ) -> list[Hit]:
-        """The k best hits, best first, for a vector (such as a sum) or for one item as a keyword.
+        **items: Item | Iterable[Item],
+    ) -> list[Any]:
+        """The k best hits, best first, for a vector (such as a sum) or for one item as a keyword: a list of `Hit`.
+
+        For several vectors (N, D) or a list of N items, a list of N such lists: the same hits as one by one, in one
+        pass over the index. (1, D) is one vector; a list of one item is a list.
 
         `modalities` are those to search, by default all. `where` is a condition on metadata in SQL, such as
         "license = 'cc' AND seconds < 30". `mode` "text" looks the words of `text=` up in the text and metadata of the
@@ -217,10 +223,12 @@ class Index:
         options = search.Options(
             k, where, mode, rank_by, exact=exact, per_item=per_item, collapse=collapse, vectors=vectors
         )
-        asked = search.query_of(
+        tables = self.store.tables(modalities)
+        asked = search.queries_of(
             query, items, mode, self.record, lambda **items: self.encoder_space().for_queries().embed(**items)
         )
-        return search.run(self.store.tables(modalities), asked, options, self._calibration)
+        found = search.run(tables, asked, options, self._calibration)
+        return found[0] if asked.one else found
 
     @renamed(to="modalities", group="per_item")
     def similar(self, item: str | Path, *, modality: str | None = None, **how: Any) -> list[Hit]:
@@ -235,7 +243,7 @@ class Index:
 
     @renamed(to="modalities")
     def near_duplicates(
-        self, cosine: float = 0.95, *, modalities: str | Sequence[str] | None = None, progress: Progress = _silent
+        self, cosine: float = 0.95, *, modalities: str | Sequence[str] | None = None, progress: Progress = silent
     ) -> list[list[Hit]]:
         """Groups of items of one modality whose vectors are that near to each other, the largest first.
 
@@ -266,7 +274,7 @@ class Index:
         """What the index holds, as plain values."""
         return maintenance.info(self.store, self.record, self.store.tables(None), self._calibration.now())
 
-    def verify(self, *, files: bool = False, progress: Progress = _silent) -> list[str]:
+    def verify(self, *, files: bool = False, progress: Progress = silent) -> list[str]:
         """Read everything. Returns one line per problem. With `files`, also compares the files with what was added."""
         return maintenance.verify(self.record, self.store.tables(None), files, progress)
 
@@ -282,7 +290,7 @@ class Index:
         *,
         modalities: str | Sequence[str] | None = None,
         strict: bool = False,
-        progress: Progress = _silent,
+        progress: Progress = silent,
         storage_options: Mapping[str, str] | None = None,
     ) -> Moved:
         """Encode the items again in another space, and write them into a new index at `out`; this one is only read.
@@ -308,6 +316,7 @@ class Index:
 
         Raises StoreError if only vectors were ever added to the index.
         """
+        self.store.check_open()
         if self._space is None:
             try:
                 loaded = self._load(self.record)
@@ -336,9 +345,3 @@ class Index:
             self.record = self.record.model_copy(update=update)
             with contextlib.suppress(StoreError):  # a read-only index: then it holds for this object only
                 self.store.record = self.record
-
-    def _add_items(
-        self, found: Iterable[Found], metadata: Any, names: Sequence[str] | None, options: adding.Options
-    ) -> Added:
-        items = adding.with_metadata(list(found), metadata, self.store)
-        return adding.add_items(self.store, self.encoder_space(), items, names, options)

@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from binder.errors import BinderError, StoreError
 from binder.index.rows import settled
+from binder.scoped import ProcessWide
 
 if TYPE_CHECKING:
     from lancedb.table import LanceTable
@@ -38,6 +39,25 @@ GONE = re.compile("not found|No such file|does not exist", re.IGNORECASE)
 CONFLICT = re.compile("commit conflict|concurrent (writers|transaction)|retryable|preempted by", re.IGNORECASE)
 
 
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """The variable has that value, unless the user has set it to another."""
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        os.environ.pop(name, None)
+
+
+# It reads this once, when it is imported. Its warnings are about its internals; no user can act on them.
+_quiet = ProcessWide(lambda: _environment("LANCEDB_LOG", "error"))
+# It reads this whenever it begins to read a file.
+bounded = ProcessWide(lambda: _environment("LANCE_DEFAULT_IO_BUFFER_SIZE", READ_AHEAD))
+
+
 class Conflict(StoreError):
     """Another process changed the same rows at the same time."""
 
@@ -46,9 +66,8 @@ class Database:
     """A folder or an object store with one LanceDB table per name."""
 
     def __init__(self, location: str, folder: Path | None, options: Mapping[str, str] | None) -> None:
-        os.environ.setdefault("LANCE_LOG", "error")  # its warnings are about its internals; no user can act on them
-        os.environ.setdefault("LANCE_DEFAULT_IO_BUFFER_SIZE", READ_AHEAD)
-        import lancedb
+        with _quiet:
+            import lancedb
 
         self.location, self.folder = location, folder
         age = timedelta(0) if folder else timedelta(seconds=REMOTE_AGE_S)

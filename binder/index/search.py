@@ -1,9 +1,6 @@
-"""Searching: a query, by vector or by words, is put to every table at once; the hits are merged, fused and grouped.
+"""Searching: queries, by vector or by words, are put to every table at once; the hits are merged, fused and grouped.
 
-Up to 32 MiB of vectors (16,000 of 512 dimensions) are held in memory and compared one by one, which is exact and faster
-than any index. Larger tables are searched by their codes, and the best candidates compared exactly.
-
-Shapes: N rows, D embed_dim.
+Shapes: Q queries, N rows, D embed_dim.
 """
 
 from __future__ import annotations
@@ -13,29 +10,32 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
+from binder.data.items import holds_items
 from binder.errors import ConfigError, StoreError
 from binder.files import utf8
 from binder.index import hits as hitting
 from binder.index.calibration import Calibration, Kept
 from binder.index.condition import NoColumn
 from binder.index.hits import Hit
-from binder.index.rows import KEY, SCORE, VECTOR, absolute, matrix
+from binder.index.nearest import nearest
+from binder.index.rows import KEY, VECTOR, absolute, matrix
 from binder.index.store import Record
-from binder.index.table import State, Table, one_of
+from binder.index.table import Table, one_of
 from binder.space import vectors as geometry
 from binder.space.embeddings import Embeddings
 from binder.space.vectors import Vectors
 
 T = TypeVar("T")
+Mode = Literal["vector", "text", "hybrid"]
+RankBy = Literal["score", "probability"]
 
-EXACT = 256 * 2**20  # bytes of vectors that `exact` holds in memory
-SUBSET = 2048  # rows that meet a condition, up to which they are compared one by one
 NAMES_AT_ONCE = 4096  # in one condition
+QUERIES_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
@@ -66,65 +66,75 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Query:
-    """What every table is asked."""
+class Queries:
+    """What every table is asked: Q queries, which are searched for in one pass."""
 
-    vector: Vectors | None  # (D,); None if only words are looked up
-    words: str | None
-    modality: str | None = None  # of the query, if it is of one
+    vectors_QD: Vectors | None  # None if only words are looked up
+    words: tuple[str, ...] | None  # (Q,)
+    modality: str | None = None  # of the queries, if they are of one
+    one: bool = True  # whether they were given as one query, not as a list
+
+    def __len__(self) -> int:
+        return len(self.vectors_QD if self.vectors_QD is not None else self.words or ())
+
+    def __getitem__(self, part: Any) -> Queries:
+        """Those at these places: a slice, or an array of numbers."""
+        words = None if self.words is None else tuple(np.array(self.words, object)[part])
+        return replace(self, vectors_QD=None if self.vectors_QD is None else self.vectors_QD[part], words=words)
 
 
-@dataclass(frozen=True)
-class Memory:
-    """A table's rows as of one version."""
-
-    version: int
-    rows: pa.Table  # the columns of a hit, and VECTOR
-    z_ND: Vectors  # a view of VECTOR
-    numbers: np.ndarray  # (N,) LanceDB's row numbers
-
-
-def query_of(
+def queries_of(
     query: Any, items: Mapping[str, Any], mode: str, record: Record, embed: Callable[..., Embeddings]
-) -> Query:
-    """A vector, or one item as a keyword, as `Index.search` takes them. Raises ConfigError, SpaceError."""
+) -> Queries:
+    """Vectors, or items as a keyword, as `Index.search` takes them. Raises ConfigError, SpaceError."""
     words = None
     if mode != "vector":
-        words = items.get("text")
-        if not isinstance(words, str) or len(items) > 1 or (mode == "text" and query is not None):
+        words = _words(items.get("text"))
+        if words is None or len(items) > 1 or (mode == "text" and query is not None):
             raise ConfigError(f"mode {mode!r} looks up words: give them as text=...")
+        items = {"text": items["text"] if isinstance(items["text"], str) else list(words)}
         if mode == "text":
-            return Query(None, words)
-        items = items if query is None else {}
+            return Queries(None, words, one=isinstance(items["text"], str))
+    several = any(map(holds_items, items.values()))
+    if query is not None and mode == "hybrid":
+        items = {}
     if (query is None) == (not items):
-        raise ConfigError("search needs a vector, or one item as a keyword such as text=...")
+        raise ConfigError("search needs a vector, or one item as a keyword such as text=...; or several in a list")
     if query is None and len(items) != 1:
         raise ConfigError(f"give exactly one modality as a keyword, got {', '.join(items)}")
-    z = embed(**items) if query is None else query
-    return Query(record.one_vector(z), words, z.modality if isinstance(z, Embeddings) else None)
+    z = record.embeddings(embed(**items) if query is None else query)
+    if words is not None and len(words) != len(z):
+        raise ConfigError(f"{len(words)} texts for {len(z)} vectors: mode {mode!r} needs one for each")
+    return Queries(z.vectors, words, z.modality, one=len(z) == 1 and not several)
 
 
-def run(tables: Sequence[Table], query: Query, options: Options, kept: Kept) -> list[Hit]:
-    """The k best hits of all tables, best first."""
-    calibration = None if query.vector is None else kept.now()
+def _words(asked: Any) -> tuple[str, ...] | None:
+    """What to look up for each query; None where it is no text."""
+    words = tuple(asked) if holds_items(asked) else (asked,)
+    return words if all(isinstance(text, str) for text in words) else None
+
+
+def run(tables: Sequence[Table], queries: Queries, options: Options, kept: Kept) -> list[list[Hit]]:
+    """For each query the k best hits of all tables, best first."""
+    calibration = None if queries.vectors_QD is None else kept.now()
     by_probability = kept.orders(options.rank_by, tables, calibration)
-
-    def ask(n: int) -> list[Hit]:
-        lists = []
-        if query.vector is not None:
-            near = side_by_side(tables, lambda table: _near(table, query, options, calibration, n))
-            lists.append(hitting.merged(near, n, by_probability=by_probability))
-        if query.words is not None:
-            lists.append(hitting.merged(side_by_side(tables, lambda table: _worded(table, query, options, n)), n))
-        return lists[0] if len(lists) == 1 else hitting.fused(lists, n)
 
     def reduce(hits: list[Hit]) -> list[Hit]:
         hits = hitting.by_item(hits) if options.per_item else hits
         return hits if options.collapse is None else hitting.collapsed(hits, options.collapse)
 
     reduces = options.per_item or options.collapse is not None
-    found = hitting.enough(ask, options.k, reduce if reduces else None)
-    return found if options.vectors or options.collapse is None else [hitting.without_vector(hit) for hit in found]
+    found: list[list[Hit]] = []
+    for start in range(0, len(queries), QUERIES_AT_ONCE):
+        some = queries[start : start + QUERIES_AT_ONCE]
+
+        def ask(places: Sequence[int], n: int, some: Queries = some) -> list[list[Hit]]:
+            return _asked(tables, some[list(places)], n, options, calibration, by_probability)
+
+        found += hitting.enough(ask, len(some), options.k, reduce if reduces else None)
+    if options.vectors or options.collapse is None:
+        return found
+    return [[hitting.without_vector(hit) for hit in hits] for hits in found]
 
 
 def side_by_side(tables: Sequence[Table], ask: Callable[[Table], T]) -> list[T]:
@@ -180,79 +190,47 @@ def _spellings(item: str | Path) -> list[str]:
     return list(dict.fromkeys([utf8(str(item)), utf8(absolute(item))]))
 
 
-def _near(table: Table, query: Query, options: Options, calibration: Calibration | None, n: int) -> list[Hit]:
-    assert query.vector is not None
-    rows = _nearest(table, query.vector, n, options)
-    found = hitting.hits_of(table.name, rows) if rows is not None else []
+def _asked(
+    tables: Sequence[Table],
+    queries: Queries,
+    n: int,
+    options: Options,
+    calibration: Calibration | None,
+    by_probability: bool,
+) -> list[list[Hit]]:
+    """For each query the n best hits of all tables, by vector, by words, or fused."""
+    ways, places = [], range(len(queries))
+    if queries.vectors_QD is not None:
+        near = side_by_side(tables, lambda table: _near(table, queries, options, calibration, n))
+        ways.append([hitting.merged([a[i] for a in near], n, by_probability=by_probability) for i in places])
+    if queries.words is not None:
+        worded = side_by_side(tables, lambda table: _worded(table, queries, options, n))
+        ways.append([hitting.merged([a[i] for a in worded], n) for i in places])
+    if len(ways) == 1:
+        return ways[0]
+    return [hitting.fused(lists, n) for lists in zip(*ways, strict=True)]
+
+
+def _near(table: Table, queries: Queries, options: Options, calibration: Calibration | None, n: int) -> list[list[Hit]]:
+    assert queries.vectors_QD is not None
+    answers = nearest(table, queries.vectors_QD, n, options)
+    found = [[] if rows is None else hitting.hits_of(table.name, rows) for rows in answers]
     if calibration is None or not calibration.covers(table):
         return found
-    scores = [hit.score for hit in found]
-    probabilities = calibration.probabilities(query.vector, query.modality, table.name, scores)
-    return [replace(hit, probability=float(p)) for hit, p in zip(found, probabilities, strict=True)]
+    judged = []
+    for query_D, hits in zip(queries.vectors_QD, found, strict=True):
+        scores = [hit.score for hit in hits]
+        probabilities = calibration.probabilities(query_D, queries.modality, table.name, scores)
+        judged.append([replace(hit, probability=float(p)) for hit, p in zip(hits, probabilities, strict=True)])
+    return judged
 
 
-def _worded(table: Table, query: Query, options: Options, n: int) -> list[Hit]:
-    assert query.words is not None
+def _worded(table: Table, queries: Queries, options: Options, n: int) -> list[list[Hit]]:
+    """One query after the other: the store looks up one at a time."""
+    assert queries.words is not None
     state = table.state()
     if not state.searchable:
-        return []
-    return hitting.hits_of(table.name, table.matching(query.words, n, _columns(state, options), options.where))
-
-
-def _nearest(table: Table, query_D: Vectors, n: int, options: Options) -> pa.Table | None:
-    """The n best rows by cosine, best first: the columns of a hit and SCORE. Raises StoreError for a bad condition."""
-    state, where = table.state(), options.where
-    if not state.rows:
-        return None
-    if state.in_memory or (options.exact and state.nbytes <= EXACT):
-        return _from_memory(table, query_D, n, options)
-    if where is not None and not options.exact and table.count(where) <= max(SUBSET, n):
-        batches = list(table.scan([*state.shown, VECTOR], where))
-        if not batches:
-            return None
-        rows = pa.Table.from_batches(batches).combine_chunks()
-        return _best_rows(rows, matrix(rows[VECTOR]) @ query_D, n, options)
-    return table.nearest(query_D, n, _columns(state, options), where, exact=options.exact)
-
-
-def _from_memory(table: Table, query_D: Vectors, n: int, options: Options) -> pa.Table:
-    while True:
-        memory, allowed = _memory(table), None
-        if options.where is None:
-            break
-        _, allowed = table.numbered(["item"], options.where)
-        if table.state().version == memory.version:  # else the numbers may be those of other rows
-            break
-    scores = memory.z_ND @ query_D
-    if allowed is not None:
-        scores[~np.isin(memory.numbers, allowed)] = -np.inf
-        n = min(n, len(allowed))
-    return _best_rows(memory.rows, scores, n, options)
-
-
-def _memory(table: Table) -> Memory:
-    state = table.state()
-    if table.memory is None or table.memory.version != state.version:
-        rows, numbers = table.numbered([*state.shown, VECTOR])
-        rows = rows.combine_chunks()
-        table.memory = Memory(state.version, rows, matrix(rows[VECTOR]), numbers)
-    memory: Memory = table.memory
-    return memory
-
-
-def _columns(state: State, options: Options) -> list[str]:
-    return [*state.shown, *([VECTOR] if options.fetch_vectors else [])]
-
-
-def _best_rows(rows: pa.Table, scores_N: np.ndarray, n: int, options: Options) -> pa.Table:
-    best = _best(scores_N, n)
-    found = (rows if options.fetch_vectors else rows.drop_columns(VECTOR)).take(pa.array(best))
-    return found.append_column(SCORE, pa.array(scores_N[best], pa.float32()))
-
-
-def _best(scores_N: np.ndarray, n: int) -> np.ndarray:
-    """Positions of the n largest scores, largest first; ties in the order of the rows."""
-    candidates = np.arange(len(scores_N))
-    if 0 < n < len(scores_N):
-        candidates = np.flatnonzero(scores_N >= np.partition(scores_N, -n)[-n])
-    return candidates[np.lexsort((candidates, -scores_N[candidates]))][:n]
+        return [[] for _ in queries.words]
+    columns = [*state.shown, *([VECTOR] if options.fetch_vectors else [])]
+    answers = (table.matching(words, n, columns, options.where) for words in queries.words)
+    return [hitting.hits_of(table.name, rows) for rows in answers]

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,14 +56,21 @@ class Record(Config):
         if z.vectors.shape[1] != self.embed_dim:
             raise SpaceError(f"vectors of {z.vectors.shape[1]} dimensions, the index has {self.embed_dim}")
 
-    def one_vector(self, query: Embeddings | Vectors) -> Vectors:
-        """A query -> (D,) unit vector. Raises SpaceError for several, and for one that does not fit or is no unit."""
+    def embeddings(self, query: Any) -> Embeddings:
+        """Queries -> Embeddings (Q, D). Raises SpaceError for vectors that do not fit, or are not of unit length."""
         if isinstance(query, str | os.PathLike):
             raise ConfigError("expected a vector; a text is search(text=...), a file is search(image=...) and so on")
+        if isinstance(query, list | tuple) and query and all(isinstance(one, Embeddings) for one in query):
+            query = Embeddings.concat(query)
         z = query if isinstance(query, Embeddings) else Embeddings(np.atleast_2d(query), self.space)
         self.check(z)
+        return z
+
+    def one_vector(self, query: Embeddings | Vectors) -> Vectors:
+        """A query -> (D,) unit vector. Raises SpaceError for several, and as `embeddings` does."""
+        z = self.embeddings(query)
         if len(z) != 1:
-            raise SpaceError(f"expected one vector to search with, got {len(z)}; take their mean(), or one by one")
+            raise SpaceError(f"expected one vector, got {len(z)}; take their mean(), or one by one")
         query_D: Vectors = z.vectors[0]
         return query_D
 
@@ -76,8 +83,26 @@ class Store:
         self.folder = folder_of(self.location)
         if self.folder and not create and not table_folder(self.folder, NOTES).is_dir():
             raise self._missing()
-        self._database = Database(self.location, self.folder, options)
+        self._open: Database | None = Database(self.location, self.folder, options)
         self._tables: dict[str, Table] = {}
+
+    @property
+    def _database(self) -> Database:
+        if self._open is None:
+            raise StoreError(f"{self.location}: this index was closed; open it again with Index.open")
+        return self._open
+
+    @property
+    def closed(self) -> bool:
+        return self._open is None
+
+    def check_open(self) -> None:
+        """Raises StoreError if it was closed."""
+        _ = self._database
+
+    def close(self) -> None:
+        """Let go of the tables and the connection: LanceDB closes what nothing refers to."""
+        self._tables, self._open = {}, None
 
     def exists(self) -> bool:
         """Whether there is an index. Raises StoreError if there is something else."""

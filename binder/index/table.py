@@ -8,6 +8,7 @@ Shapes: N rows, D embed_dim.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
 import warnings
@@ -23,7 +24,7 @@ import pyarrow as pa
 from binder.errors import StoreError
 from binder.index import times
 from binder.index.condition import compiled
-from binder.index.lance import Conflict, Files, guarded
+from binder.index.lance import Conflict, Files, bounded, guarded
 from binder.index.rows import HIDDEN, KEY, OWN, SCORE, VECTOR, matrix, unique
 from binder.space.vectors import Vectors
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from lancedb.table import LanceTable
 
 T = TypeVar("T")
+
+NUMBER, ASKED = "_rowid", "query_index"  # LanceDB's names in an answer
 
 IN_MEMORY = 32 * 2**20  # bytes of vectors up to which a search holds them in memory and compares all
 PROBES = 128  # partitions of 8192 rows that are read: all of a million rows, whatever modality the query is of
@@ -49,6 +52,7 @@ class State:
     rows: int
     schema: pa.Schema
     vector_index: str | None  # its name
+    coded: bool  # whether all rows are in it
     searchable: tuple[str, ...]  # columns with a full-text index
     shown: list[str]  # columns of a hit
 
@@ -91,10 +95,12 @@ class Table:
             version = self.inner.version
             if self._state is None or self._state.version != version:
                 schema, rows = self.inner.schema, self.inner.count_rows()
-                indexes = {column: i.name for i in self.inner.list_indices() for column in i.columns}
+                built = self.inner.list_indices()
+                indexes = {column: index.name for index in built for column in index.columns}
+                coded = VECTOR in indexes and not any(i.num_unindexed_rows for i in built if i.columns == [VECTOR])
                 shown = [name for name in schema.names if name not in HIDDEN]
                 searchable = tuple(name for name in schema.names if name in indexes and name != VECTOR)
-                self._state = State(version, rows, schema, indexes.get(VECTOR), searchable, shown)
+                self._state = State(version, rows, schema, indexes.get(VECTOR), coded, searchable, shown)
         self._changed = changed
         return self._state
 
@@ -116,27 +122,38 @@ class Table:
         query, shown = self.inner.search().select(list(columns)), _quoted(where)
         if where is not None:
             query = query.where(self._compiled(where))
+        large = VECTOR in columns and where is None
         with guarded(self.where, shown):
             reader = query.to_batches(batch_size=rows)
         while True:
-            with guarded(self.where, shown):
+            with guarded(self.where, shown), bounded if large else contextlib.nullcontext():
                 batch = next(iter(reader), None)
             if batch is None:
                 return
             yield batch
 
     def nearest(
-        self, query_D: Vectors, n: int, columns: Sequence[str], where: str | None = None, *, exact: bool = False
+        self, queries_QD: Vectors, n: int, columns: Sequence[str], where: str | None, *, exact: bool, refine: int | None
     ) -> pa.Table:
-        """The n best rows by cosine, best first, with SCORE; by the vector index where there is one, unless `exact`."""
-        query = self.inner.search(query_D, vector_column_name=VECTOR).distance_type("cosine").limit(n)
-        if exact or self.state().vector_index is None:
-            query = query.bypass_vector_index()
-        else:
-            query = query.nprobes(PROBES).refine_factor(max(10, -(-CANDIDATES // n)))
+        """The n best rows of each query by cosine, with ASKED (its place among the queries) and NUMBER (LanceDB's).
+
+        By the vector index, where there is one, unless `exact`: the best of n * `refine` by codes, or the n by codes.
+        """
+        asked: Any = list(queries_QD) if (several := len(queries_QD) > 1) else queries_QD[0]
+        query = self.inner.search(asked, vector_column_name=VECTOR).distance_type("cosine").limit(n).with_row_id(True)
+        query = query.bypass_vector_index() if exact or self.state().vector_index is None else query.nprobes(PROBES)
+        query = query if exact or refine is None else query.refine_factor(refine)
         found = self._answer(query.select([*columns, "_distance"]), where)
-        scores = pa.array(1 - found["_distance"].to_numpy(), pa.float32())
-        return found.drop_columns("_distance").append_column(SCORE, scores)
+        return found if several else found.append_column(ASKED, pa.array(np.zeros(len(found), np.int32)))
+
+    def at(self, numbers: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """The rows of these numbers (N,), which must be sorted. Raises StoreError where a row is gone."""
+        with guarded(self.where):
+            found = self.inner.take_row_ids(numbers.tolist()).with_row_id().select(list(columns)).to_arrow()
+        have = found[NUMBER].to_numpy()
+        if len(have) != len(numbers):
+            raise StoreError(f"{self.where}: {len(numbers) - len(have)} rows of {self.name} could not be read")
+        return found.select(list(columns)).take(pa.array(np.argsort(have))).combine_chunks()
 
     def matching(self, words: str, n: int, columns: Sequence[str], where: str | None = None) -> pa.Table:
         """The n rows whose text or metadata match the words best, best first, with SCORE (BM25).
@@ -153,7 +170,7 @@ class Table:
     def numbered(self, columns: Sequence[str], where: str | None = None) -> tuple[pa.Table, np.ndarray]:
         """All rows, or those that meet a condition, and LanceDB's number of each (N,): it may change with a commit."""
         found = self._answer(self.inner.search().with_row_id(True).select(list(columns)), where)
-        return found.select(list(columns)), found["_rowid"].to_numpy()
+        return found.select(list(columns)), found[NUMBER].to_numpy()
 
     def vectors_at(self, positions: Sequence[int]) -> Vectors:
         """(N, D) vectors of the rows at these positions."""
@@ -243,7 +260,7 @@ class Table:
         """Run a write, again where another process was faster, then flush it to disk: only then it is done."""
         for attempt in range(ATTEMPTS):
             try:
-                with guarded(self.where, shown):
+                with guarded(self.where, shown), bounded:
                     done = write()
                 break
             except Conflict:

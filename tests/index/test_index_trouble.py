@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -19,6 +20,9 @@ import pytest
 from support import posix
 
 from binder import Embeddings, Index, SpaceError, StoreError
+from binder.index import lance
+from binder.index import table as tables
+from binder.scoped import ProcessWide
 from binder.space import vectors
 
 DIM = 16
@@ -307,3 +311,52 @@ def test_an_index_whose_creation_was_killed_is_created_again(tmp_path):
         Index.open(place)
     Index.create(place, some()).add(image=some(3))
     assert len(Index.open(place)) == 3
+
+
+LOGGED = """
+import os, sys
+from binder.index import Index, lance
+if len(sys.argv) > 2:
+    lance._quiet = lance.ProcessWide(lambda: lance._environment("LANCEDB_LOG", sys.argv[2]))
+Index.open(sys.argv[1])
+print([name for name in os.environ if name.startswith("LANCE")])
+"""
+
+
+@pytest.mark.parametrize("level", [[], ["trace"]])
+def test_the_store_is_told_what_to_log_while_it_is_imported_and_the_environment_is_left_alone(index, level):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LANCE")}
+    done = subprocess.run(
+        [sys.executable, "-c", LOGGED, index.location, *level], capture_output=True, text=True, env=environment
+    )
+    assert (done.returncode, done.stdout) == (0, "[]\n")
+    assert bool(done.stderr) == bool(level)  # it does listen to that variable
+
+
+def test_how_far_the_store_reads_ahead_is_bounded_only_while_it_reads_much(index, monkeypatch):
+    name, table, seen = "LANCE_DEFAULT_IO_BUFFER_SIZE", index.store.table("image"), []
+    monkeypatch.delenv(name, raising=False)
+    table.commit(lambda: seen.append(os.environ.get(name)))
+    assert seen == [lance.READ_AHEAD] and name not in os.environ
+    entered = []
+
+    @contextlib.contextmanager
+    def counting(real=tables.bounded):
+        with real:
+            entered.append(os.environ[name])
+            yield
+
+    monkeypatch.setattr(tables, "bounded", ProcessWide(counting))
+    for use, does in [
+        (index.verify, True),
+        (index.near_duplicates, True),
+        (index.optimize, True),
+        (lambda: index.search(some(), where="n < 9"), False),  # often, and from several threads
+        (lambda: index.similar("n3"), False),
+    ]:
+        entered.clear()
+        use()
+        assert (bool(entered), name in os.environ) == (does, False), use
+    monkeypatch.setenv(name, "1234567")  # the user's own stays
+    table.commit(lambda: seen.append(os.environ.get(name)))
+    assert (seen[-1], os.environ[name]) == ("1234567", "1234567")
