@@ -30,7 +30,7 @@ PROJECTS = [ROOT, *sorted(path.parent for path in ROOT.glob("plugins/*/pyproject
 FULL = os.environ.get("BINDER_DIST_FULL")  # everything that the packages need is fetched anew, some GB
 BROUGHT = {
     "jinja2": {"markupsafe"},
-    "open-clip-torch": {"timm"},
+    "open-clip-torch": {"ftfy", "timm"},
     "scikit-learn": {"scipy"},
 }  # by what is declared, as part of its interface
 

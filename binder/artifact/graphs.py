@@ -23,7 +23,7 @@ from binder.errors import RunError, kind_and_words
 from binder.scoped import ProcessWide, no_warnings
 
 LARGE = 1_900_000_000  # bytes of weights above which ONNX keeps them in a file of their own: protobuf ends at 2 GB
-INSTALL = 'pip install "modality-binder[export]"'
+INSTALL = 'pip install "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20"'
 
 
 class Unit(nn.Module):

@@ -223,7 +223,7 @@ def test_what_is_wrong_with_the_command_is_said_in_a_line(binder, toy, run, tmp_
     )
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     missing = one_line_error(binder("export", "mini", "--modality", "text", "--out", tmp_path / "out"))
-    assert 'needs the package onnxscript: pip install "modality-binder[export]"' in missing
+    assert 'needs the package onnxscript: pip install "onnx>=1.17" "onnxscript>=0.5" "onnxruntime>=1.20"' in missing
     assert not list(tmp_path.glob("*out*"))
 
 
