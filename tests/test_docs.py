@@ -46,7 +46,16 @@ def test_every_verb_with_its_options_and_every_setting_is_there():
 
 def test_the_python_interface_is_there():
     text = reference.api()
-    for part in ("### `align`", "### `Binder`", "Binder.of(", "Embeddings.load(", "near_duplicates(", "### `Hit`", "| `probability` |", "SpaceError"):
+    for part in (
+        "### `align`",
+        "### `Binder`",
+        "Binder.of(",
+        "Embeddings.load(",
+        "near_duplicates(",
+        "### `Hit`",
+        "| `probability` |",
+        "SpaceError",
+    ):
         assert part in text
     assert " at 0x" not in text
 

@@ -14,10 +14,10 @@ from binder_three import DOTS, DotsConfig, read_dots
 
 from binder import ConfigError, ItemError, Points
 from binder.config import validate
-from binder.portable import points as arrange
-from binder.portable.points import spread, thinned
 from binder.encoders.points.cloud import read_points
 from binder.encoders.points.encoder import PointEncoder, turns
+from binder.portable import points as arrange
+from binder.portable.points import spread, thinned
 from binder.testing import EncoderContract
 
 SMALL: dict[str, Any] = {"points": 128, "groups": 16, "neighbors": 8, "width": 32, "layers": 1, "heads": 2}

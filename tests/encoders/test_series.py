@@ -17,8 +17,8 @@ from binder import ConfigError, ItemError, Series, SeriesConfig, SeriesEncoder
 from binder.config import validate
 from binder.encoders.series.augment import change
 from binder.encoders.series.bands import Bands
-from binder.portable.series import Clean, resample, windows
 from binder.encoders.series.windows import adapt_series, complete, read_series, segments
+from binder.portable.series import Clean, resample, windows
 from binder.testing import EncoderContract
 
 SMALL = {"width": 32, "layers": 1, "heads": 2}

@@ -11,8 +11,8 @@ from binder_three import THREE, ThreeConfig, read
 
 from binder import ConfigError, ItemError, Series, SeriesConfig
 from binder.config import validate
-from binder.portable.series import Clean, resample, windows
 from binder.encoders.series.windows import adapt_series, read_series, segments
+from binder.portable.series import Clean, resample, windows
 
 
 class Width:
