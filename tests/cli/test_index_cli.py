@@ -293,3 +293,46 @@ def test_earlier_names_of_parameters_still_work(filled):
         assert index.similar("caption 3", to="text") == index.similar("caption 3", modalities="text")
     with pytest.raises(TypeError, match="modalities= and also its old name, to="):
         index.search(query, modalities="image", to="text")
+
+
+def test_many_queries_come_from_a_file_of_texts_or_of_vectors(binder, filled, toys, tmp_path):
+    asked = ["caption 3", "<b>caption</b> 5", "red"]
+    (tmp_path / "asked.txt").write_text("\ufeff" + "\n\n".join(asked) + "  \n", encoding="utf-8")
+    how = ("--in", "image", "-k", 2, "--where", "n != 7", "--json")
+    status, out, err = binder("search", filled, "--queries", tmp_path / "asked.txt", *how)
+    assert (status, [row["query"] for row in lines(out)]) == (0, asked), err
+    for row in lines(out):
+        assert [hit["path"] for hit in row["hits"]] == [
+            hit["path"] for hit in lines(binder("search", filled, f"text:{row['query']}", *how)[1])
+        ]
+    words = lines(binder("search", filled, "--queries", tmp_path / "asked.txt", "--mode", "text", "--json")[1])
+    assert words[0]["hits"][0]["text"] == "caption 3" and words[2]["hits"] == []
+    status, out, _ = binder("search", filled, "--queries", tmp_path / "asked.txt", "--in", "image", "-k", 1)
+    assert status == 0 and [line for line in out.splitlines() if line in asked] == asked
+    z = Binder.embed(Index.open(filled).encoder_space(), image=[toys / f"{i}.png" for i in range(3)])
+    for n, suffix in ((3, ".parquet"), (1, ".npz"), (3, ".csv"), (2, ".jsonl")):
+        z[:n].save(tmp_path / f"z{suffix}")
+        status, out, err = binder("search", filled, "--queries", tmp_path / f"z{suffix}", "-k", 1, "--json")
+        assert status == 0, err
+        assert [(row["query"], row["hits"][0]["path"]) for row in lines(out)] == [(i, i) for i in z.items[:n]]
+
+
+def test_a_file_of_queries_that_does_not_fit_is_one_line(binder, filled, toys, tmp_path):
+    (tmp_path / "asked.txt").write_text("red", encoding="utf-8")
+    (tmp_path / "empty.txt").write_text("\n", encoding="utf-8")
+    (tmp_path / "broken.npz").write_bytes(b"PK")
+    Embeddings(np.eye(2, 8), "elsewhere", ["a", "b"]).save(tmp_path / "z.parquet")
+    for args, says in [
+        ([], "search needs a QUERY, or --queries FILE"),
+        (["red", "--queries", tmp_path / "asked.txt"], "not both"),
+        (["--queries", tmp_path / "asked.txt", "--plus", "blue"], "--queries takes no --plus"),
+        (["--queries", tmp_path / "asked.txt", "--html", tmp_path / "x.html"], "no --html"),
+        (["--queries", tmp_path / "nothing.txt"], "nothing.txt: no such file"),
+        (["--queries", toys / "0.png"], "neither a text in UTF-8 nor a file of vectors"),
+        (["--queries", tmp_path / "broken.npz"], "broken.npz: not a"),
+        (["--queries", tmp_path / "z.parquet"], "of space elsewher"),
+        (["--queries", tmp_path / "z.parquet", "--mode", "text"], "holds vectors"),
+    ]:
+        status, out, err = binder("search", filled, *args)
+        assert (status, out) == (2, "") and says in err.splitlines()[-1], (args, err)
+    assert binder("search", filled, "--queries", tmp_path / "empty.txt", "--json")[:2] == (0, "")

@@ -15,6 +15,7 @@ from binder.cli.hits import Part
 
 if TYPE_CHECKING:
     from binder.api import Binder
+    from binder.index import Index
     from binder.space.embeddings import Embeddings
 
 WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
@@ -22,7 +23,12 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 
 @click.command("search", cls=options.Command)
 @click.argument("index", metavar="INDEX", shell_complete=complete.indexes)
-@click.argument("query", metavar="QUERY", shell_complete=complete.paths)
+@click.argument("query", metavar="[QUERY]", required=False, shell_complete=complete.paths)
+@click.option(
+    "--queries",
+    metavar="FILE",
+    help="Search for every line of FILE, a text each, or for every vector that `binder embed` wrote, at once.",
+)
 @click.option(
     "--plus",
     multiple=True,
@@ -51,7 +57,7 @@ WEIGHT = re.compile(r"(\d+(?:\.\d+)?|\.\d+)\*(.+)", re.DOTALL)
 @hits.locations
 @options.device
 def search_command(
-    index: str, query: str, plus: tuple[str, ...], minus: tuple[str, ...], mode: str, **given: Any
+    index: str, query: str | None, plus: tuple[str, ...], minus: tuple[str, ...], mode: str, **given: Any
 ) -> None:
     """Search INDEX for QUERY: a text, a file, or MODALITY:ITEM where the kind of item is not obvious.
 
@@ -62,10 +68,18 @@ def search_command(
     from binder.index import Index, load_space
     from binder.registry import registry
 
+    file = given.pop("queries")
+    if (query is None) == (file is None):
+        raise click.UsageError("search needs a QUERY, or --queries FILE, not both")
+    if file is not None and (plus or minus or given["html"]):
+        raise click.UsageError("--queries takes no --plus, no --minus and no --html")
     if given["html"]:
         check_target(Path(given["html"]))
     where: dict[str, Any] = {name: given[name] for name in ("encoders", "anchor", "prompt", "trunk", "device")}
     there = Index.open(index, load=lambda record: load_space(record, **where))
+    if query is None:
+        search_all(there, Path(file), mode, hits.search_options(given), as_json=given["as_json"])
+        return
     own = {m.name for m in registry().modalities() if not m.trainable}
     encodable = own | {*there.record.encoders, *there.modalities()}
     first, *others = (parse(text, encodable) for text in (query, *plus, *minus))
@@ -88,6 +102,34 @@ def search_command(
     title = " ".join([query, *(f"+ {p}" for p in plus), *(f"- {m}" for m in minus)])
     asked = [first, *wanted, *((-weight, modality, item) for weight, modality, item in unwanted)]
     hits.show(found, title=title, query=asked, **hits.show_options(given))
+
+
+def search_all(index: Index, file: Path, mode: str, how: dict[str, Any], *, as_json: bool) -> None:
+    """Search for every text or vector of a file, and print the hits of each under it. Raises UsageError."""
+    from binder.index.transfer import is_file_of_vectors
+    from binder.space.embeddings import Embeddings
+
+    if not file.is_file():
+        raise click.UsageError(f"{file}: no such file")
+    if file.suffix.lower() in (".parquet", ".npz") or is_file_of_vectors(file):
+        if mode != "vector":
+            raise click.UsageError(f"--mode {mode} searches for words; {file} holds vectors")
+        z = Embeddings.load(file)
+        names, found = [z.items[i] if z.items else f"vector {i}" for i in range(len(z))], index.search(z, **how)
+        found = [found] if len(z) == 1 else found
+    else:
+        try:
+            names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError:
+            raise click.UsageError(f"{file}: neither a text in UTF-8 nor a file of vectors") from None
+        found = index.search(text=names, **(how | {"mode": mode}))
+    for name, some in zip(names, found, strict=True):
+        if as_json:
+            output.print_json({"query": name, "hits": [hits.as_dict(hit) for hit in some]})
+            continue
+        output.say(name)
+        hits.table(some)
+        click.echo()
 
 
 def parse(text: str, among: Collection[str] = ()) -> Part:
