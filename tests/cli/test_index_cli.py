@@ -323,9 +323,9 @@ def test_a_file_of_queries_that_does_not_fit_is_one_line(binder, filled, toys, t
     (tmp_path / "broken.npz").write_bytes(b"PK")
     Embeddings(np.eye(2, 8), "elsewhere", ["a", "b"]).save(tmp_path / "z.parquet")
     for args, says in [
-        ([], "search needs a QUERY, or --queries FILE"),
-        (["red", "--queries", tmp_path / "asked.txt"], "not both"),
-        (["--queries", tmp_path / "asked.txt", "--plus", "blue"], "--queries takes no --plus"),
+        ([], "missing argument 'QUERY'"),
+        (["red", "--queries", tmp_path / "asked.txt"], "--queries takes no QUERY"),
+        (["--queries", tmp_path / "asked.txt", "--plus", "blue"], "no --plus"),
         (["--queries", tmp_path / "asked.txt", "--html", tmp_path / "x.html"], "no --html"),
         (["--queries", tmp_path / "nothing.txt"], "nothing.txt: no such file"),
         (["--queries", toys / "0.png"], "neither a text in UTF-8 nor a file of vectors"),

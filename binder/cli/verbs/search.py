@@ -69,10 +69,10 @@ def search_command(
     from binder.registry import registry
 
     file = given.pop("queries")
-    if (query is None) == (file is None):
-        raise click.UsageError("search needs a QUERY, or --queries FILE, not both")
-    if file is not None and (plus or minus or given["html"]):
-        raise click.UsageError("--queries takes no --plus, no --minus and no --html")
+    if query is None and file is None:
+        raise click.UsageError("missing argument 'QUERY'")
+    if file is not None and (query is not None or plus or minus or given["html"]):
+        raise click.UsageError("--queries takes no QUERY, no --plus, no --minus and no --html")
     if given["html"]:
         check_target(Path(given["html"]))
     where: dict[str, Any] = {name: given[name] for name in ("encoders", "anchor", "prompt", "trunk", "device")}
