@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from binder.formats.table import Table, read_table
     from binder.index import Hit, Index
     from binder.pairs import PairsReport, check_pairs
-    from binder.portable import Portable
+    from binder.portable import ExportFormat, Portable
     from binder.portable.raster import stretched
     from binder.readers import isolated
     from binder.registry import get_modality
@@ -70,6 +70,7 @@ _LAZY = {
     "Binder": "binder.api",
     "Embeddings": "binder.space.embeddings",
     "Encoder": "binder.encoder",
+    "ExportFormat": "binder.portable",
     "Exported": "binder.artifact.export",
     "Hit": "binder.index",
     "Index": "binder.index",
@@ -140,6 +141,7 @@ __all__ = [
     "Embeddings",
     "Encoder",
     "EncoderConfig",
+    "ExportFormat",
     "Exported",
     "Hit",
     "Index",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from binder.anchors.kind import AnchorKind
     from binder.modality import Modality
+    from binder.portable import ExportFormat
 
 PROJECT = "binder"
 hookspec = pluggy.HookspecMarker(PROJECT)
@@ -26,6 +27,11 @@ def binder_register_modalities() -> Sequence[Modality]:  # type: ignore[empty-bo
 @hookspec
 def binder_register_anchors() -> Sequence[AnchorKind]:  # type: ignore[empty-body]
     """Return the kinds of anchors that this plugin can load."""
+
+
+@hookspec
+def binder_register_exports() -> Sequence[ExportFormat]:  # type: ignore[empty-body]
+    """Return the formats in which this plugin can export an encoder."""
 
 
 @hookspec

@@ -21,6 +21,7 @@ class KnownPlugin:
     anchors: Sequence[
         str
     ] = ()  # the prefixes of anchors that it loads; without both, it provides the modality of its name
+    exports: Sequence[str] = ()  # the formats that it adds to `binder export`
     needs: Sequence[str] = ()  # names of other known plugins to install with it
 
 

@@ -1,6 +1,6 @@
 """Discovery of plugins. One that fails to load is kept with its error and affects no other. Free of torch.
 
-Modalities and kinds of anchors are looked up here.
+Modalities, kinds of anchors and formats of exports are looked up here.
 """
 
 from __future__ import annotations
@@ -13,27 +13,30 @@ import logging
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from binder import hookspecs
+from binder import hookspecs, portable
 from binder.anchors import kind as anchor_kinds
 from binder.anchors.kind import AnchorKind
 from binder.errors import AnchorError, BinderError, PluginError, kind_and_words, nearest, one_line
 from binder.known_plugins import known_plugins
 from binder.modality import Modality, check, check_name
+from binder.portable import ExportFormat
 from binder.readers.guard import guarded
 
 if TYPE_CHECKING:
     import click
 
     from binder.anchors.base import Anchor
+
+Record = TypeVar("Record")
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +53,7 @@ class Plugin:
     version: str
     modalities: list[Modality] = field(default_factory=list)
     anchors: list[AnchorKind] = field(default_factory=list)
+    exports: list[ExportFormat] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)  # known after `Registry.register_commands`
     error: str | None = None  # why it is unusable, in one line
     import_s: float = 0.0  # seconds that importing it took; every command waits for that
@@ -116,6 +120,10 @@ class Registry:
     def anchor_kinds(self) -> list[AnchorKind]:
         """All kinds of anchors, the core's own first."""
         return [kind for plugin in self.plugins for kind in plugin.anchors]
+
+    def export_formats(self) -> dict[str, ExportFormat]:
+        """The formats of plugins in which an encoder can be exported, by name."""
+        return {form.name: form for plugin in self.plugins for form in plugin.exports}
 
     def load_anchor(self, name: str, device: Any = "cpu") -> Anchor:
         """The anchor of that name, frozen, on `device`. Raises AnchorError; never returns random weights."""
@@ -214,7 +222,8 @@ class Registry:
             self._manager.register(module, name=key)
             self._manager.check_pending()
             found = _modalities_of(module)
-            plugin.anchors = _anchors_of(module)
+            plugin.anchors = _records_of(module, "anchors", AnchorKind, anchor_kinds.check)
+            plugin.exports = _records_of(module, "exports", ExportFormat, portable.check)
             plugin.modalities = found if name == BUILTIN else [guarded(m, f"{name} {version}") for m in found]
         except (Exception, SystemExit) as error:
             plugin.error = _one_line(error)
@@ -275,14 +284,7 @@ def _source_of(entry_point: importlib.metadata.EntryPoint) -> bytes:
 
 
 def _modalities_of(module: Any) -> list[Modality]:
-    hook = getattr(module, "binder_register_modalities", None)
-    modalities = list(hook()) if hook is not None else []
-    for modality in modalities:
-        if not isinstance(modality, Modality):
-            raise TypeError(
-                f"binder_register_modalities must return binder.Modality records, got {type(modality).__name__}"
-            )
-        check(modality)
+    modalities = _records_of(module, "modalities", Modality, check)
     names = [m.name for m in modalities]
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
@@ -290,14 +292,16 @@ def _modalities_of(module: Any) -> list[Modality]:
     return modalities
 
 
-def _anchors_of(module: Any) -> list[AnchorKind]:
-    hook = getattr(module, "binder_register_anchors", None)
-    kinds = list(hook()) if hook is not None else []
-    for kind in kinds:
-        if not isinstance(kind, AnchorKind):
-            raise TypeError(f"binder_register_anchors must return binder.AnchorKind records, got {type(kind).__name__}")
-        anchor_kinds.check(kind)
-    return kinds
+def _records_of(module: Any, what: str, kind: type[Record], check: Callable[[Record], None]) -> list[Record]:
+    """What a plugin's hook for modalities, anchors or exports returns, checked."""
+    hook = getattr(module, f"binder_register_{what}", None)
+    records = list(hook()) if hook is not None else []
+    for record in records:
+        if not isinstance(record, kind):
+            got = type(record).__name__
+            raise TypeError(f"binder_register_{what} must return binder.{kind.__name__} records, got {got}")
+        check(record)
+    return records
 
 
 def _place(module: ModuleType | Any) -> Path | None:

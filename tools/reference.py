@@ -25,7 +25,7 @@ from binder.train.losses import LOSSES
 
 binder = importlib.import_module("binder")  # its public names, most of them loaded on first use
 
-RECORDS = ("Modality", "Series", "Points", "Raster", "Span", "Portable")
+RECORDS = ("Modality", "Series", "Points", "Raster", "Span", "Portable", "ExportFormat")
 CONFIGS = ("EncoderConfig", "SeriesConfig", "TableConfig", "PointConfig", "PictureConfig")
 MODALITIES = ("series_modality", "point_modality", "raster_modality", "picture_modality")
 HELPERS = (

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-
 def checked_text(item: Item) -> str:
     """A text that a tokenizer can be given, its longest words and its end cut off. Raises ItemError."""
     if not isinstance(item, str):

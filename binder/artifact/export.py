@@ -32,8 +32,9 @@ from binder.devices import device_of
 from binder.encoder import Encoder
 from binder.errors import ConfigError, PluginError, RunError, kind_and_words, name_of, nearest
 from binder.files import check_target, why
+from binder.known_plugins import known_plugins
 from binder.modality import Item
-from binder.portable import Portable, run
+from binder.portable import ExportFormat, Portable, run
 from binder.readers.guard import check_windows, plugin_of
 from binder.space import vectors
 
@@ -45,22 +46,29 @@ MOST_APART = 1e-4  # largest difference of a number in a unit vector
 BATCHES = (2, 3)  # sizes of the batch with which a model is made, and with which it is tried
 
 
+def _loaded(folder: Path) -> Callable[[str], vectors.Vectors]:
+    """The function item -> (D,) unit vector of a folder's `run.py`."""
+    load: Callable[[Path], Callable[[str], vectors.Vectors]] = _program(folder / "run.py").load
+    return load(folder)
+
+
 @dataclass(frozen=True)
 class Exported:
     """What `export` wrote."""
 
     folder: Path
-    model: str  # the name of its file
-    bytes: int  # of the model
-    takes: str  # what an item of its `run.py` is
+    model: str  # the name of its file; "" in a format of a plugin
+    bytes: int  # of the model, or of all files
+    takes: str  # what an item of its `run.py` is; in a format of a plugin, how it is used
     needs: tuple[str, ...]  # packages
     difference: float  # the largest between its unit vectors and those of the encoder
     compared: int  # items whose vectors were compared, apart from an example
 
+    loads: Callable[[Path], Callable[[str], vectors.Vectors]] = _loaded
+
     def load(self) -> Callable[[str], vectors.Vectors]:
-        """The function item -> (D,) unit vector of the folder's `run.py`."""
-        load: Callable[[], Callable[[str], vectors.Vectors]] = _program(self.folder / "run.py").load
-        return load()
+        """The function item -> (D,) unit vector of what was written, in this process."""
+        return self.loads(self.folder)
 
 
 @dataclass(frozen=True)
@@ -78,14 +86,17 @@ def export(
 ) -> Exported:
     """Write an encoder that a Binder has loaded, or a tower of its anchor, to the new folder `out`.
 
-    `format` is onnx or torch; the folder's `run.py` then needs onnxruntime or torch, but no binder. The vectors of
-    `items` are compared with binder's. Raises RunError: the folder exists, the encoder cannot be exported, or what was
-    exported gives other vectors; ItemError for an item that cannot be read.
+    `format` is onnx or torch, for a folder whose `run.py` needs onnxruntime or torch but no binder, or that of a
+    plugin. The vectors of `items` are compared with binder's. Raises RunError: the folder exists, the encoder cannot
+    be exported, or what was exported gives other vectors; ItemError for an item that cannot be read.
     """
     if modality not in space.encoders:
         raise PluginError(f"no encoder for {modality!r} is loaded (loaded: {', '.join(space.encoders)})")
+    plugins = space.registry.export_formats()
+    if format in plugins:
+        return _by_plugin(space, modality, Path(out), plugins[format], items)
     if format not in MODELS:
-        raise ConfigError(f"format {format!r}{nearest(format, MODELS)}: expected {' or '.join(MODELS)}")
+        raise ConfigError(_unknown(format, [*MODELS, *plugins]))
     source = Source(modality, space.encoders[modality], space.anchor, space.cards.get(modality))
     return _written(source, Path(out), format, items)
 
@@ -115,6 +126,29 @@ def _written(source: Source, folder: Path, kind: str, items: Sequence[Item]) -> 
         _write_json(beside / "model.json", {**facts, "difference": difference})
         size = sum(path.stat().st_size for path in beside.glob(f"{MODELS[kind]}*"))
     return Exported(folder, MODELS[kind], size, portable.takes, needs, difference, len(items))
+
+
+def _by_plugin(space: Binder, modality: str, folder: Path, form: ExportFormat, items: Sequence[Item]) -> Exported:
+    """The folder of an encoder in a plugin's format."""
+    encoder, apart = space.encoders[modality], 0.0
+    with new_folder(folder) as beside:
+        form.write(space, modality, beside)
+        found = form.load(beside) if items else None
+        for item in items:
+            wanted = vectors.normalize(_unit(encoder, check_windows(encoder, item, encoder.preprocess(item))).mean(0))
+            difference = float(np.abs(found(item) - wanted).max()) if found else 0.0
+            _check(difference, name_of(item), "gives other vectors than the encoder")
+            apart = max(apart, difference)
+        size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
+    return Exported(folder, "", size, form.summary.format(folder=str(folder)), form.needs, apart, len(items), form.load)
+
+
+def _unknown(format: str, known: Sequence[str]) -> str:
+    """What to say of a format that nobody offers."""
+    owner = next((short for short, plugin in known_plugins().items() if format in plugin.exports), None)
+    if owner:
+        return f"format {format!r} needs a plugin: binder plugins install {owner} --from PLACE"
+    return f"format {format!r}{nearest(format, known)}: expected {' or '.join(known)}"
 
 
 @contextlib.contextmanager
@@ -180,7 +214,7 @@ def _compared(
     """The largest difference between the exported vectors and the encoder's. Raises RunError where it is too large."""
     model = run.model_of(folder / facts["model"], facts["device"])
     apart = _apart(source, model, _rows(example, BATCHES[1]), source.modality)
-    load = _program(folder / "run.py").load(folder) if items and portable.same_items else None
+    load = _loaded(folder) if items and portable.same_items else None
     for item in items:
         windows = check_windows(source.encoder, item, source.encoder.preprocess(item))
         name = name_of(item)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,8 @@ def model_of(path: Path, device: str) -> Callable[[NDArray[Any]], Vector]:
         return lambda x: np.asarray(session.run(None, {"windows": x})[0])
     import torch
 
-    module = torch.export.load(str(path)).module()
+    with warnings.catch_warnings(action="ignore"):  # of how torch reads its own file
+        module = torch.export.load(str(path)).module()
 
     def forward(x: NDArray[Any]) -> Vector:
         with torch.inference_mode():

@@ -17,10 +17,21 @@ import torch
 from binder_shown import SHOWN
 from binder_three import DOTS, THREE, DotsConfig, ThreeConfig
 from PIL import Image
-from support import one_line, one_line_error
+from support import distribution, installed, one_line, one_line_error
 
 import binder as package
-from binder import Binder, Encoder, Modality, PictureConfig, PluginError, Points, RunError, export, raster_modality
+from binder import (
+    Binder,
+    Encoder,
+    Modality,
+    PictureConfig,
+    PluginError,
+    Points,
+    RunError,
+    export,
+    raster_modality,
+    registry,
+)
 from binder import read_array as read_grid_file
 from binder.anchors.exported import picture_portable, steps_of, text_portable
 from binder.artifact.program import program
@@ -173,8 +184,8 @@ def test_by_torch_export_without_weights_that_are_not_used(anchor, tmp_path):
     made = export(space, "shown", tmp_path / "out", format="torch")
     assert (made.model, made.needs) == ("model.pt2", ("numpy", "torch", "pillow"))
     assert made.bytes < 4 * sum(weight.numel() for weight in anchor.model.parameters())  # not its text tower
-    status, lines, _ = alone(tmp_path / "out", items, gone=("binder", "onnxruntime"))
-    assert status == 0
+    status, lines, err = alone(tmp_path / "out", items, gone=("binder", "onnxruntime"))
+    assert (status, err) == (0, "")
     wanted = encode(space.encoders["shown"], items).vectors
     np.testing.assert_allclose([line["vector"] for line in lines], wanted, atol=1e-5, rtol=0)
 
@@ -384,6 +395,63 @@ def test_steps_that_do_not_do_what_the_transform_does_are_not_taken():
     assert isinstance(portable, Portable)
     assert portable.code == (arrays,)
     assert portable.example is not None
+
+
+FORMAT = """
+import json
+import numpy as np
+from binder import ExportFormat, hookimpl
+
+def write(space, modality, folder):
+    (folder / "facts.json").write_text(json.dumps([modality, space.space]))
+
+def load(folder):
+    return lambda item: np.full(32, 32**-0.5, np.float32)
+
+@hookimpl
+def binder_register_exports():
+    return [{record}]
+"""
+
+
+def test_a_plugin_may_bring_a_format(binder, anchor_folder, tmp_path):
+    record = 'ExportFormat("facts", "{folder}/facts.json has the facts", write, load, ("json",))'
+    (tmp_path / "fake_facts.py").write_text(FORMAT.replace("{record}", record))
+    distribution(tmp_path, "binder-facts", "fake_facts", key="facts")
+    command = ("export", anchor_folder, "--modality", "text", "--format", "facts", "--out", tmp_path / "out")
+    with installed(tmp_path, only="facts"):
+        status, out, _ = binder(*command)
+        assert status == 0
+        assert f"{tmp_path / 'out'}/facts.json has the facts  (needs json)" in out
+        assert json.loads((tmp_path / "out" / "facts.json").read_text())[0] == "text"
+        other = one_line_error(binder(*command[:-1], tmp_path / "other", "--item", "a circle"))
+        assert "a circle: the exported model gives other vectors than the encoder" in other
+        assert not (tmp_path / "other").exists()
+        unknown = one_line_error(binder(*command[:-3], "fact", "--out", tmp_path / "other"))
+        assert "'fact' (did you mean 'facts'?): expected onnx or torch or facts" in unknown
+
+
+def test_a_format_of_a_plugin_that_is_not_installed_says_how_to_get_it(binder, toy, anchor_folder, tmp_path):
+    command = ("export", anchor_folder, "--modality", "text", "--out", tmp_path / "out")
+    error = one_line_error(binder(*command, "--format", "sentence-transformers"))
+    assert "format 'sentence-transformers' needs a plugin: binder plugins install transformers --from PLACE" in error
+
+
+@pytest.mark.parametrize(
+    ("record", "problem"),
+    [
+        ('"facts"', "binder_register_exports must return binder.ExportFormat records, got str"),
+        ('ExportFormat("Facts", "", write, load)', "export format 'Facts': expected a lower-case name"),
+        ('ExportFormat("facts", "", write, None)', "export format 'facts': load must be a function"),
+    ],
+)
+def test_a_wrong_record_of_a_format_breaks_its_plugin_alone(tmp_path, record, problem):
+    (tmp_path / "fake_facts.py").write_text(FORMAT.replace("{record}", record))
+    distribution(tmp_path, "binder-facts", "fake_facts", key="facts")
+    with installed(tmp_path, only="facts"):
+        found = registry.registry()
+        assert found.export_formats() == {}
+        assert problem in str(found.plugins[-1].error)
 
 
 def test_the_function_is_public():

@@ -24,7 +24,7 @@ from binder.cli import complete, options, output
     default="onnx",
     show_default=True,
     metavar="FORMAT",
-    help="onnx, run by onnxruntime, or torch, run by torch alone.",
+    help="onnx, run by onnxruntime; torch, run by torch alone; or that of a plugin, such as sentence-transformers.",
 )
 @click.option(
     "--modality",
@@ -100,6 +100,11 @@ def export_command(
         )
         return
     output.say(f"{made.folder / made.model}: {made.bytes / 1e6:.1f} MB, {modality} in the space of {space.anchor.name}")
-    compared = f"{made.compared} item{'s' * (made.compared != 1)}" if made.compared else "an example"
-    output.say(f"Its unit vectors differ by {made.difference:.1g} at most from binder's, on {compared}.")
-    output.say(f"python {made.folder / 'run.py'} ITEM...  (ITEM is {made.takes}; needs {', '.join(made.needs)})")
+    if made.compared or made.model:
+        compared = f"{made.compared} item{'s' * (made.compared != 1)}" if made.compared else "an example"
+        output.say(f"Its unit vectors differ by {made.difference:.1g} at most from binder's, on {compared}.")
+    needs = f"needs {', '.join(made.needs)}"
+    if made.model:
+        output.say(f"python {made.folder / 'run.py'} ITEM...  (ITEM is {made.takes}; {needs})")
+    else:
+        output.say(f"{made.takes}  ({needs})")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from binder import AnchorKind, hookimpl
+from binder import AnchorKind, ExportFormat, hookimpl
 
 if TYPE_CHECKING:
-    from binder import Anchor
+    from collections.abc import Callable
 
-__all__ = ["SENTENCE_TRANSFORMERS", "TRANSFORMERS"]
+    from binder import Anchor, Binder
+
+__all__ = ["MODULE", "SENTENCE_TRANSFORMERS", "TRANSFORMERS"]
 
 
 def _load_transformers(name: str, device: str) -> Anchor:
@@ -25,6 +28,20 @@ def _load_sentence_transformers(name: str, device: str) -> Anchor:
     from binder_transformers.sentences import load
 
     return load(name, device)
+
+
+def _write_module(space: Binder, modality: str, folder: Path) -> None:
+    """See `module.write`; imported on the first call, because it needs torch."""
+    from binder_transformers.module import write
+
+    write(space, modality, folder)
+
+
+def _load_module(folder: Path) -> Callable[[Any], Any]:
+    """See `module.load`; imported on the first call, because it needs torch."""
+    from binder_transformers.module import load
+
+    return load(folder)
 
 
 TRANSFORMERS = AnchorKind(
@@ -47,8 +64,20 @@ SENTENCE_TRANSFORMERS = AnchorKind(
         ("st:Qwen/Qwen3-Embedding-0.6B", "texts of 100 languages; takes ?dim="),
     ],
 )
+MODULE = ExportFormat(
+    name="sentence-transformers",
+    summary="SentenceTransformer({folder!r}, trust_remote_code=True) loads it, where binder and the plugins are",
+    write=_write_module,
+    load=_load_module,
+    needs=("sentence-transformers", "binder-transformers"),
+)
 
 
 @hookimpl
 def binder_register_anchors() -> Sequence[AnchorKind]:
     return [TRANSFORMERS, SENTENCE_TRANSFORMERS]
+
+
+@hookimpl
+def binder_register_exports() -> Sequence[ExportFormat]:
+    return [MODULE]
