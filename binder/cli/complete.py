@@ -136,8 +136,8 @@ def runs(incomplete: str) -> Iterable[str | CompletionItem]:
 
 @_completer
 def indexes(incomplete: str) -> Iterable[str | CompletionItem]:
-    """Indexes in the working directory, or in the folder that is being typed; else a folder."""
-    found = sorted({str(table.parent) for table in _folder(incomplete, ".").glob("*/*.lance")})
+    """Folders called *.idx in the working directory, or in the folder that is being typed; else a folder."""
+    found = sorted(str(index) for index in _folder(incomplete, ".").glob("*.idx"))
     return [index for index in found if index.startswith(incomplete)] or [CompletionItem(incomplete, type="dir")]
 
 
