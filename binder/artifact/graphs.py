@@ -62,7 +62,13 @@ def write_onnx(encoder: Encoder, example: Tensor, path: Path) -> None:
     program = traced(encoder, example)
     with _quiet, _explained("ONNX"):
         made = torch.onnx.export(
-            program, input_names=["windows"], output_names=["vectors"], dynamo=True, verbose=False, optimize=True
+            program,
+            input_names=["windows"],
+            output_names=["vectors"],
+            dynamic_shapes=({0: "batch"},),  # its name in the file
+            dynamo=True,
+            verbose=False,
+            optimize=True,
         )
         assert made is not None
         size = sum(weight.numel() * weight.element_size() for weight in program.state_dict.values())

@@ -34,6 +34,7 @@ from binder import (
 )
 from binder import read_array as read_grid_file
 from binder.anchors.exported import picture_portable, steps_of, text_portable
+from binder.artifact import graphs
 from binder.artifact.program import program
 from binder.data.encode import encode
 from binder.portable import Portable, arrays, picture, points, raster, run, series, text
@@ -177,6 +178,20 @@ def test_the_anchors_own_tower_of_pictures(tmp_path):
     seen += sorted(real.rglob("*.jpg"))[:5]  # real photographs, where there are any
     export(space, "image", tmp_path / "image", items=seen)
     same_vectors(space, "image", seen, tmp_path / "image", seen)
+
+
+def test_weights_of_a_large_model_lie_in_a_file_of_their_own(anchor, tmp_path, monkeypatch):
+    monkeypatch.setattr(graphs, "LARGE", 1000)
+    space, items = space_with(anchor, SHOWN, PictureConfig()), pictures(tmp_path)
+    made = export(space, "shown", tmp_path / "out")
+    sizes = {path.name: path.stat().st_size for path in (tmp_path / "out").glob("model.onnx*")}
+    assert set(sizes) == {"model.onnx", "model.onnx.data"}
+    assert made.bytes == sum(sizes.values())
+    same_vectors(space, "shown", items, tmp_path / "out", items)
+    import onnx
+
+    (windows,) = onnx.load(tmp_path / "out" / "model.onnx", load_external_data=False).graph.input
+    assert (windows.name, windows.type.tensor_type.shape.dim[0].dim_param) == ("windows", "batch")
 
 
 def test_by_torch_export_without_weights_that_are_not_used(anchor, tmp_path):
