@@ -96,7 +96,7 @@ def signals(folder: Path) -> tuple[list[Path], list[Path]]:
     return tables, held
 
 
-@pytest.mark.parametrize("bands", [None, 16])
+@pytest.mark.parametrize("bands", [None, pytest.param(16, marks=pytest.mark.slow)])
 def test_series(anchor, tmp_path, bands):
     config = ThreeConfig(rate_hz=50.0, window_s=2.0, mean=(0.1, 0, 0), std=(3.0, 2.0, 1.0), bands=bands)
     space, (tables, held) = space_with(anchor, THREE, config), signals(tmp_path)
@@ -107,6 +107,7 @@ def test_series(anchor, tmp_path, bands):
     assert settings == {"channels": ["x", "y", "z"], "rate_hz": 50.0, "size": 100}
 
 
+@pytest.mark.slow
 def test_points_with_normals_and_colors(anchor, tmp_path):
     config = DotsConfig(points=128, groups=16, neighbors=8, up="y", normals=True, colors=True, width=32, layers=1)
     space, rng = space_with(anchor, DOTS, config), np.random.default_rng(0)
@@ -123,6 +124,7 @@ def test_points_with_normals_and_colors(anchor, tmp_path):
     same_vectors(space, "dots", held, tmp_path / "out", items)
 
 
+@pytest.mark.slow
 def test_rasters(anchor, tmp_path):
     space, rng = space_with(anchor, HEAT, PictureConfig()), np.random.default_rng(0)
     items = []
@@ -135,7 +137,10 @@ def test_rasters(anchor, tmp_path):
     same_vectors(space, "heat", items, tmp_path / "out", items)
 
 
-@pytest.mark.parametrize("tune", ["frozen", "lora", "full"])
+SLOW = pytest.mark.slow
+
+
+@pytest.mark.parametrize("tune", ["frozen", pytest.param("lora", marks=SLOW), pytest.param("full", marks=SLOW)])
 def test_pictures_with_the_anchors_tower_inside(anchor, tmp_path, tune):
     space = space_with(anchor, SHOWN, PictureConfig(tune=tune))
     for weight in space.encoders["shown"].parameters():  # as training leaves them: LoRA starts at zero
@@ -156,6 +161,7 @@ def pictures(folder: Path) -> list[Path]:
     return found
 
 
+@pytest.mark.slow
 def test_the_anchors_own_tower_of_texts(tmp_path):
     space = Binder("mini")
     texts = ["a red circle", "Seven  BLUE squares, don't!", "Ünïcode “quotes” ½ 日本語 &amp; <b>"]
@@ -166,6 +172,7 @@ def test_the_anchors_own_tower_of_texts(tmp_path):
     assert (facts["space"], facts["logit_scale"]) == (space.space, space.anchor.logit_scale)
 
 
+@pytest.mark.slow
 def test_the_anchors_own_tower_of_pictures(tmp_path):
     space, seen = Binder("mini"), pictures(tmp_path)
     turned = Image.open(seen[2])
@@ -194,6 +201,7 @@ def test_weights_of_a_large_model_lie_in_a_file_of_their_own(anchor, tmp_path, m
     assert (windows.name, windows.type.tensor_type.shape.dim[0].dim_param) == ("windows", "batch")
 
 
+@pytest.mark.slow
 def test_by_torch_export_without_weights_that_are_not_used(anchor, tmp_path):
     space, items = space_with(anchor, SHOWN, PictureConfig()), pictures(tmp_path)
     made = export(space, "shown", tmp_path / "out", format="torch")
@@ -223,6 +231,7 @@ def test_on_the_command_line_an_encoder_that_does_not_say_how_takes_prepared_arr
     assert not Path(facts["anchor"]).is_absolute()
 
 
+@pytest.mark.slow
 def test_on_the_command_line_a_tower_of_an_anchor(binder, anchor_folder, tmp_path):
     status, out, _ = binder("export", anchor_folder, "--modality", "text", "--out", tmp_path / "out")
     assert status == 0

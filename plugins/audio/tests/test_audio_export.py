@@ -69,7 +69,7 @@ def same_vectors(space: Binder, items: Sequence[Path], folder: Path) -> None:
     np.testing.assert_allclose([line["vector"] for line in lines], wanted, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("preset", ["small", "vit-b"])
+@pytest.mark.parametrize("preset", ["small", pytest.param("vit-b", marks=pytest.mark.slow)])
 def test_sounds_of_many_kinds(tmp_path: Path, preset: str) -> None:
     space, items = space_with(preset=preset, **SMALL), recordings(tmp_path)
     made = export(space, "audio", tmp_path / "out", items=items)
@@ -93,6 +93,7 @@ def test_what_cannot_be_read_is_said_in_a_line(tmp_path: Path) -> None:
     assert all(line.startswith(f"error: {tmp_path}") for line in said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "window_s"), [("fsdd", 1.0), ("esc10", 5.0)])
 def test_real_recordings(tmp_path: Path, name: str, window_s: float) -> None:
     root = os.environ.get("BINDER_DATA")

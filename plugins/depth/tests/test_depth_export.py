@@ -20,6 +20,7 @@ DRAWINGS: list[dict[str, object]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", DRAWINGS, ids=lambda s: f"{s['drawing']} {len(s)}")
 def test_an_exported_encoder_draws_as_binder_does(tmp_path: Path, settings: dict[str, object]) -> None:
     space = Binder(tiny_anchor())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from binder_imu.reading import read
 
 from binder import Binder, export
 from binder.testing import tiny_anchor
+
+CHANNELS = ("accelerometer_x", "accelerometer_y", "accelerometer_z")
 
 
 def test_real_recordings(tmp_path: Path) -> None:
@@ -35,6 +38,15 @@ def test_real_recordings(tmp_path: Path) -> None:
         np.testing.assert_allclose(embed(str(path)), vector, atol=1e-4)
 
 
+@pytest.fixture(scope="module")
+def embed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], object]:
+    """What the program of an exported encoder of three channels does with a file."""
+    space, config = Binder(tiny_anchor()), ImuConfig(channels=CHANNELS, rate_hz=50, window_s=1)
+    config = config.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
+    space.encoders["imu"] = IMU.build(config, space.anchor).eval().requires_grad_(False)
+    return export(space, "imu", tmp_path_factory.mktemp("exported") / "out").load()
+
+
 @pytest.mark.parametrize(
     ("name", "text", "says"),
     [
@@ -45,13 +57,10 @@ def test_real_recordings(tmp_path: Path) -> None:
         ("a.wav", "RIFF", r"expected a \.csv, \.tsv, \.npz or \.npy file"),
     ],
 )
-def test_tables_of_other_columns_are_refused_in_a_line(tmp_path: Path, name: str, text: str, says: str) -> None:
-    channels = ("accelerometer_x", "accelerometer_y", "accelerometer_z")
-    space, config = Binder(tiny_anchor()), ImuConfig(channels=channels, rate_hz=50, window_s=1)
-    config = config.model_copy(update={"mean": (0.0,) * 3, "std": (1.0,) * 3})
-    space.encoders["imu"] = IMU.build(config, space.anchor).eval().requires_grad_(False)
-    embed = export(space, "imu", tmp_path / "out").load()
-    (tmp_path / name).write_text(text.format(",".join(channels)))
+def test_tables_of_other_columns_are_refused_in_a_line(
+    tmp_path: Path, embed: Callable[[str], object], name: str, text: str, says: str
+) -> None:
+    (tmp_path / name).write_text(text.format(",".join(CHANNELS)))
     with pytest.raises(ValueError, match=says):
         embed(str(tmp_path / name))
 

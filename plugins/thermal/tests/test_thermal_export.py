@@ -12,6 +12,7 @@ from binder import Binder, export
 from binder.testing import tiny_anchor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ends", [{}, {"low_c": 10.0}, {"low_c": 15.0, "high_c": 30.0}], ids=len)
 def test_an_exported_encoder_draws_as_binder_does(tmp_path: Path, ends: dict[str, float]) -> None:
     space = Binder(tiny_anchor())
