@@ -13,7 +13,7 @@ from support import FAST, write_csv, write_toys
 import binder
 from binder import Binder, Index, Modality
 from binder.pairs import check_pairs
-from binder.registry import Registry
+from binder.registry import Registry, registry
 from binder.report import hits as page
 from binder.report.pairs import write_page
 
@@ -84,7 +84,7 @@ def pages(tmp_path, anchor, anchor_folder, monkeypatch):
     out = tmp_path / "run"
     how = {**FAST, "epochs": 2, "sets": [*FAST.get("sets", []), "train.val_fraction=0.4"]}
     binder.align("toy", pairs, anchor=str(anchor_folder), to="both", out=out, **how)
-    write_page(tmp_path / "pairs.html", check_pairs(pairs, encoder=str(out), workers=0))
+    write_page(tmp_path / "pairs.html", check_pairs(pairs, encoder=str(out), workers=0), registry())
     index = Index.create(tmp_path / "media.idx", Binder(anchor).load(out))
     index.add(pairs)
     space = Binder(anchor).load(out)
