@@ -90,7 +90,7 @@ def pages(tmp_path, anchor, anchor_folder, monkeypatch):
     space = Binder(anchor).load(out)
     found = index.search(space.toy(tmp_path / "1.npy"), k=40)
     query = [(1.0, "toy", str(tmp_path / "1.npy")), (-0.5, "text", "word" * 90)]
-    page.write(tmp_path / "hits.html", "long" * 80, [found], query)
+    page.write(tmp_path / "hits.html", "long" * 80, [found], registry(), query)
     return [out / "report.html", tmp_path / "pairs.html", tmp_path / "hits.html"]
 
 
