@@ -46,11 +46,9 @@ class AlignConfig(Config):
     """All settings of `binder align`."""
 
     anchor: str = "mini"  # whose space to align to: mini, MODEL/TAG, PREFIX:MODEL or a folder
-    to: str | None = None  # what to train against: modalities of the anchor (image, text,audio ...), both for image and
-    # text, or that of one of `encoders`; by default image, where the anchor encodes it
-    as_new: str | None = (
-        None  # the name of the aligned modality, where the anchor encodes one of the plugin's name itself
-    )
+    to: str | None = None  # what to train against: modalities that the anchor encodes, with commas between them; both
+    # for image and text; or that of one of `encoders`; by default image, where the anchor encodes it, else its first
+    as_new: str | None = None  # the name of the aligned modality, where the anchor encodes the plugin's itself
     prompt: str | None = None  # the anchor's instruction for texts, where it has several
     encoders: tuple[str, ...] = ()  # run folders of aligned encoders that can be trained against; they stay frozen
     init: str | None = None  # run folder, or hf:ORG/NAME, of an encoder of the same modality to start from

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side; also the same sums in every process
@@ -89,6 +90,22 @@ def run(tmp_path_factory, toy_site, toys, anchor_folder) -> Path:
     with installed(toy_site, only="toy"):
         binder.align("toy", toys / "pairs.csv", anchor=str(anchor_folder), to="text", out=out, **FAST)
     return out
+
+
+@pytest.fixture
+def encoded(monkeypatch) -> list[Any]:
+    """The items that went through an encoder of a Binder."""
+    from binder import Binder
+
+    seen: list[Any] = []
+    encode = Binder.encode
+
+    def counting(self, modality, items, **more):
+        seen.extend(items)
+        return encode(self, modality, items, **more)
+
+    monkeypatch.setattr(Binder, "encode", counting)
+    return seen
 
 
 @pytest.fixture(scope="session")

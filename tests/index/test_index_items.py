@@ -50,20 +50,6 @@ def names(hits):
     return {hit.path.rsplit("/", 1)[-1] for hit in hits}
 
 
-@pytest.fixture
-def encoded(monkeypatch):
-    """Names of the items that went through an encoder."""
-    seen = []
-    encode = Binder.encode
-
-    def counting(self, modality, items, **more):
-        seen.extend(items)
-        return encode(self, modality, items, **more)
-
-    monkeypatch.setattr(Binder, "encode", counting)
-    return seen
-
-
 def test_a_folder_is_added_and_searched_by_text_and_picture(index, photos, space):
     assert index.add(image=photos).inserted == 6
     assert names(index.search(image=photos / "2.png", k=1)) == {"2.png"}

@@ -129,20 +129,6 @@ def snapshot(folder):
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in Path(folder).rglob("*") if path.is_file()}
 
 
-@pytest.fixture
-def encoded(monkeypatch):
-    """Names of the items that went through an encoder."""
-    seen = []
-    encode = Binder.encode
-
-    def counting(self, modality, items, **more):
-        seen.extend(items)
-        return encode(self, modality, items, **more)
-
-    monkeypatch.setattr(Binder, "encode", counting)
-    return seen
-
-
 def test_all_items_come_along_with_all_that_is_theirs(old, wanted, new_space, tmp_path):
     before = snapshot(old.location)
     moved = old.reembed(tmp_path / "new.idx", new_space)
